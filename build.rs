@@ -1,0 +1,34 @@
+//! Compiles the operator registration in `cuda/` with a C++ compiler against the libtorch that torch-sys links.
+//! No CUDA toolkit, no Python headers.
+
+use std::path::PathBuf;
+
+fn main() {
+    println!("cargo:rerun-if-changed=cuda");
+    // Set by torch-sys's build script: the `lib` folder of the libtorch that it found.
+    let lib = PathBuf::from(std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys names its libtorch folder"));
+    let include = lib.parent().expect("libtorch has a root folder").join("include");
+
+    let mut build = cc::Build::new();
+    build
+        .cpp(true)
+        .std("c++20")
+        .warnings(false)
+        .include(&include)
+        .include(include.join("torch/csrc/api/include"))
+        .file("cuda/deform_attn_ops.cpp");
+    let python = std::env::var_os("CARGO_FEATURE_PYTHON").is_some();
+    if python {
+        build.file("cuda/python_tensor.cpp");
+        println!("cargo:rustc-link-lib=dylib=torch_python");
+    }
+    build.compile("dsct_ops");
+    println!("cargo:rustc-link-search=native={}", lib.display());
+    for name in ["torch_cpu", "torch", "c10"] {
+        println!("cargo:rustc-link-lib=dylib={name}");
+    }
+    if !python {
+        // Tests and examples start without Python, so they must find libtorch by themselves.
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
+    }
+}

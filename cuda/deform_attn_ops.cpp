@@ -1,0 +1,265 @@
+// torch.ops.dsct.ms_deform_attn and its backward: schemas, checks and one registration per dispatch key.
+//
+// Needs g++ and torch's headers only. The arithmetic is elsewhere: CPU in src/ops/deform_attn_cpu.rs, every other
+// device in the composite formulation of deform_attn_composite.h. tch cannot define an operator with its own
+// backward, hence this file. Backward and double backward are registered too: without an Autograd kernel on the
+// backward operator a second derivative would be silently wrong.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/autocast_mode.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/library.h>
+
+#include "deform_attn.h"
+#include "deform_attn_checks.h"
+#include "deform_attn_composite.h"
+
+namespace dsct {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+using ForwardOp = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, const at::Tensor&, const at::Tensor&);
+using BackwardOp = Gradients(const at::Tensor&, const at::Tensor&, c10::SymIntArrayRef, const at::Tensor&,
+                             const at::Tensor&, std::array<bool, 3>);
+
+at::Tensor call_forward(const at::Tensor& value, c10::SymIntArrayRef shapes, const at::Tensor& locations,
+                        const at::Tensor& weights) {
+  static const auto op =
+      c10::Dispatcher::singleton().findSchemaOrThrow("dsct::ms_deform_attn", "").typed<ForwardOp>();
+  return op.call(value, shapes, locations, weights);
+}
+
+Gradients call_backward(const at::Tensor& grad_out, const at::Tensor& value, c10::SymIntArrayRef shapes,
+                        const at::Tensor& locations, const at::Tensor& weights, std::array<bool, 3> mask) {
+  static const auto op =
+      c10::Dispatcher::singleton().findSchemaOrThrow("dsct::ms_deform_attn_backward", "").typed<BackwardOp>();
+  return op.call(grad_out, value, shapes, locations, weights, mask);
+}
+
+// ---------------------------------------------------------------- CPU
+
+DsctDType dtype_code(at::ScalarType type) {
+  switch (type) {
+    case at::kFloat: return kDsctFloat32;
+    case at::kHalf: return kDsctFloat16;
+    case at::kBFloat16: return kDsctBFloat16;
+    default: return kDsctFloat64;  // check_arguments has refused everything else
+  }
+}
+
+DsctDeformAttnShape shape_of(const at::Tensor& value, at::IntArrayRef shapes, const at::Tensor& locations) {
+  return {value.size(0),     value.size(1),     value.size(2),     value.size(3),
+          locations.size(1), locations.size(3), locations.size(4), shapes.data()};
+}
+
+at::Tensor forward_cpu(const at::Tensor& value, at::IntArrayRef shapes, const at::Tensor& locations,
+                       const at::Tensor& weights) {
+  check_arguments(value, c10::fromIntArrayRefSlow(shapes), locations, weights);
+  const auto arithmetic = arithmetic_type(value);
+  const auto v = value.contiguous(), loc = locations.to(arithmetic).contiguous(),
+             w = weights.to(arithmetic).contiguous();
+  const auto shape = shape_of(value, shapes, locations);
+  auto out = at::empty({shape.b, shape.q, shape.m * shape.d}, v.options());
+  const auto status =
+      dsct_deform_attn_cpu_forward(dtype_code(v.scalar_type()), &shape, v.const_data_ptr(), loc.const_data_ptr(),
+                                   w.const_data_ptr(), out.mutable_data_ptr(), at::get_num_threads());
+  TORCH_CHECK(status == 0, "ms_deform_attn: ", dsct_last_error());
+  return out;
+}
+
+Gradients backward_cpu(const at::Tensor& grad_out, const at::Tensor& value, at::IntArrayRef shapes,
+                       const at::Tensor& locations, const at::Tensor& weights, std::array<bool, 3> mask) {
+  check_arguments(value, c10::fromIntArrayRefSlow(shapes), locations, weights);
+  check_grad_out(grad_out, value, locations);
+  const auto arithmetic = arithmetic_type(value);
+  const auto g = grad_out.to(value.scalar_type()).contiguous(), v = value.contiguous(),
+             loc = locations.to(arithmetic).contiguous(), w = weights.to(arithmetic).contiguous();
+  const auto shape = shape_of(value, shapes, locations);
+  auto grad_value = mask[0] ? at::zeros(v.sizes(), v.options().dtype(arithmetic)) : at::Tensor();
+  auto grad_locations = mask[1] ? at::empty_like(loc) : at::Tensor();
+  auto grad_weights = mask[2] ? at::empty_like(w) : at::Tensor();
+  const auto data = [](const at::Tensor& t) { return t.defined() ? t.mutable_data_ptr() : nullptr; };
+  const auto status = dsct_deform_attn_cpu_backward(
+      dtype_code(v.scalar_type()), &shape, g.const_data_ptr(), v.const_data_ptr(), loc.const_data_ptr(),
+      w.const_data_ptr(), data(grad_value), data(grad_locations), data(grad_weights), at::get_num_threads());
+  TORCH_CHECK(status == 0, "ms_deform_attn_backward: ", dsct_last_error());
+  const auto as = [](const at::Tensor& t, const at::Tensor& like) {
+    return t.defined() ? t.to(like.scalar_type()) : t;
+  };
+  return {as(grad_value, value), as(grad_locations, locations), as(grad_weights, weights)};
+}
+
+// ---------------------------------------------------------------- Meta: shapes for FakeTensor, export, compile
+
+at::Tensor forward_meta(const at::Tensor& value, c10::SymIntArrayRef shapes, const at::Tensor& locations,
+                        const at::Tensor& weights) {
+  check_arguments(value, shapes, locations, weights);
+  return value.new_empty_symint({value.sym_size(0), locations.sym_size(1), value.sym_size(2) * value.sym_size(3)});
+}
+
+Gradients backward_meta(const at::Tensor& grad_out, const at::Tensor& value, c10::SymIntArrayRef shapes,
+                        const at::Tensor& locations, const at::Tensor& weights, std::array<bool, 3> mask) {
+  check_arguments(value, shapes, locations, weights);
+  check_grad_out(grad_out, value, locations);
+  const auto like = [](bool needed, const at::Tensor& t) {
+    return needed ? t.new_empty_symint(t.sym_sizes()) : at::Tensor();
+  };
+  return {like(mask[0], value), like(mask[1], locations), like(mask[2], weights)};
+}
+
+// ---------------------------------------------------------------- devices without a kernel of their own
+
+at::Tensor forward_composite(const at::Tensor& value, c10::SymIntArrayRef shapes, const at::Tensor& locations,
+                             const at::Tensor& weights) {
+  check_arguments(value, shapes, locations, weights);
+  const auto arithmetic = arithmetic_type(value);
+  return composite_forward(value.to(arithmetic), shapes, locations.to(arithmetic), weights.to(arithmetic))
+      .to(value.scalar_type());
+}
+
+Gradients backward_composite(const at::Tensor& grad_out, const at::Tensor& value, c10::SymIntArrayRef shapes,
+                             const at::Tensor& locations, const at::Tensor& weights, std::array<bool, 3> mask) {
+  check_arguments(value, shapes, locations, weights);
+  check_grad_out(grad_out, value, locations);
+  return composite_backward(grad_out, value, shapes, locations, weights, mask);
+}
+
+// ---------------------------------------------------------------- Autograd
+
+struct DeformAttnBackward : torch::autograd::Function<DeformAttnBackward> {
+  static variable_list forward(AutogradContext* ctx, const at::Tensor& grad_out, const at::Tensor& value,
+                               std::vector<c10::SymInt> shapes, const at::Tensor& locations,
+                               const at::Tensor& weights, std::vector<bool> mask) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    auto [gv, gl, gw] = call_backward(grad_out, value, shapes, locations, weights, {mask[0], mask[1], mask[2]});
+    ctx->save_for_backward({grad_out, value, locations, weights});
+    ctx->saved_data["spatial_shapes"] = c10::IValue(shapes);
+    return {gv, gl, gw};
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const auto shapes = ctx->saved_data["spatial_shapes"].toSymIntVector();
+    auto second = composite_double_backward(grads, saved[0], saved[1], shapes, saved[2], saved[3]);
+    return {second[0], second[1], at::Tensor(), second[2], second[3], at::Tensor()};
+  }
+};
+
+struct DeformAttn : torch::autograd::Function<DeformAttn> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& value, std::vector<c10::SymInt> shapes,
+                            const at::Tensor& locations, const at::Tensor& weights) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    ctx->save_for_backward({value, locations, weights});
+    ctx->saved_data["spatial_shapes"] = c10::IValue(shapes);
+    return call_forward(value, shapes, locations, weights);
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const auto shapes = ctx->saved_data["spatial_shapes"].toSymIntVector();
+    // Numbered over the tensor arguments only.
+    const std::array<bool, 3> mask = {ctx->needs_input_grad(0), ctx->needs_input_grad(1), ctx->needs_input_grad(2)};
+    auto [gv, gl, gw] = call_backward(grads[0], saved[0], shapes, saved[1], saved[2], mask);
+    return {gv, at::Tensor(), gl, gw};
+  }
+};
+
+at::Tensor forward_autograd(const at::Tensor& value, c10::SymIntArrayRef shapes, const at::Tensor& locations,
+                            const at::Tensor& weights) {
+  return DeformAttn::apply(value, shapes.vec(), locations, weights);
+}
+
+Gradients backward_autograd(const at::Tensor& grad_out, const at::Tensor& value, c10::SymIntArrayRef shapes,
+                            const at::Tensor& locations, const at::Tensor& weights, std::array<bool, 3> mask) {
+  auto grads = DeformAttnBackward::apply(grad_out, value, shapes.vec(), locations, weights,
+                                         std::vector<bool>(mask.begin(), mask.end()));
+  return {grads[0], grads[1], grads[2]};
+}
+
+// ---------------------------------------------------------------- Autocast
+
+// The value goes to the low type, coordinates and weights stay in float32: at a map width of 134 one bfloat16 step
+// of a coordinate is half a cell.
+template <c10::DeviceType device>
+at::Tensor forward_autocast(const at::Tensor& value, c10::SymIntArrayRef shapes, const at::Tensor& locations,
+                            const at::Tensor& weights) {
+  const c10::impl::ExcludeDispatchKeyGuard below(
+      c10::DispatchKeySet(at::autocast::get_autocast_dispatch_key_from_device_type(device)));
+  const auto low = at::autocast::get_lower_precision_fp_from_device_type(device);
+  return call_forward(at::autocast::cached_cast(low, value, device), shapes,
+                      at::autocast::cached_cast(at::kFloat, locations, device),
+                      at::autocast::cached_cast(at::kFloat, weights, device));
+}
+
+}  // namespace
+
+TORCH_LIBRARY(dsct, m) {
+  const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag};
+  m.def(
+      "ms_deform_attn(Tensor value, SymInt[] spatial_shapes, Tensor sampling_locations, Tensor attention_weights) "
+      "-> Tensor",
+      tags);
+  m.def(
+      "ms_deform_attn_backward(Tensor grad_output, Tensor value, SymInt[] spatial_shapes, Tensor sampling_locations, "
+      "Tensor attention_weights, bool[3] output_mask) -> (Tensor, Tensor, Tensor)",
+      tags);
+}
+
+TORCH_LIBRARY_IMPL(dsct, CPU, m) {
+  m.impl("ms_deform_attn", forward_cpu);
+  m.impl("ms_deform_attn_backward", backward_cpu);
+}
+TORCH_LIBRARY_IMPL(dsct, CompositeExplicitAutograd, m) {
+  m.impl("ms_deform_attn", forward_composite);
+  m.impl("ms_deform_attn_backward", backward_composite);
+}
+TORCH_LIBRARY_IMPL(dsct, Meta, m) {
+  m.impl("ms_deform_attn", forward_meta);
+  m.impl("ms_deform_attn_backward", backward_meta);
+}
+TORCH_LIBRARY_IMPL(dsct, Autograd, m) {
+  m.impl("ms_deform_attn", forward_autograd);
+  m.impl("ms_deform_attn_backward", backward_autograd);
+}
+TORCH_LIBRARY_IMPL(dsct, AutocastCPU, m) { m.impl("ms_deform_attn", forward_autocast<c10::DeviceType::CPU>); }
+TORCH_LIBRARY_IMPL(dsct, AutocastCUDA, m) { m.impl("ms_deform_attn", forward_autocast<c10::DeviceType::CUDA>); }
+
+}  // namespace dsct
+
+// ---------------------------------------------------------------- called from Rust
+
+extern "C" {
+
+// Referenced from the module initialiser: see src/python/mod.rs.
+void dsct_ops_anchor() {}
+
+enum DsctErrorKind : int32_t { kDsctOther = 0, kDsctValue, kDsctType, kDsctNotImplemented, kDsctOutOfMemory };
+
+static char* copy_message(const std::string& text) { return strdup(text.c_str()); }
+
+// The operator through the dispatcher, so that autograd, autocast, tracing and every device apply to Rust callers.
+// Returns a new tensor, or null with `message` (to be freed with free()) and `kind` set.
+at::Tensor* dsct_ms_deform_attn(const at::Tensor* value, const int64_t* shapes, size_t len,
+                                const at::Tensor* locations, const at::Tensor* weights, char** message,
+                                int32_t* kind) {
+  try {
+    const std::vector<c10::SymInt> sizes(shapes, shapes + len);
+    return new at::Tensor(dsct::call_forward(*value, sizes, *locations, *weights));
+  } catch (const c10::ValueError& e) {
+    *kind = kDsctValue, *message = copy_message(e.what_without_backtrace());
+  } catch (const c10::TypeError& e) {
+    *kind = kDsctType, *message = copy_message(e.what_without_backtrace());
+  } catch (const c10::NotImplementedError& e) {
+    *kind = kDsctNotImplemented, *message = copy_message(e.what_without_backtrace());
+  } catch (const c10::OutOfMemoryError& e) {
+    *kind = kDsctOutOfMemory, *message = copy_message(e.what_without_backtrace());
+  } catch (const c10::Error& e) {
+    *kind = kDsctOther, *message = copy_message(e.what_without_backtrace());
+  } catch (const std::exception& e) {
+    *kind = kDsctOther, *message = copy_message(e.what());
+  } catch (...) {
+    *kind = kDsctOther, *message = copy_message("unknown C++ exception");
+  }
+  return nullptr;
+}
+}

@@ -1,0 +1,1 @@
+"""dsct (under construction)."""

@@ -1,0 +1,70 @@
+"""Pictures of different sizes as one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+
+from dsct.data.records import Target
+
+
+class Batch(NamedTuple):
+    """What one training or evaluation step takes.
+
+    Attributes:
+        images: (B, 3, H, W) float, zero where padded; H and W are the largest of the batch.
+        mask: (B, H, W) bool, True where padded; ``None`` when no picture is padded.
+        targets: B targets.
+    """
+
+    images: torch.Tensor
+    mask: torch.Tensor | None
+    targets: list[Target]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The batch with every tensor on `device`."""
+        targets = [
+            {key: value.to(device) if isinstance(value, torch.Tensor) else value for key, value in target.items()}
+            for target in self.targets
+        ]
+        mask = None if self.mask is None else self.mask.to(device)
+        return Batch(self.images.to(device), mask, targets)
+
+
+def collate(samples: Sequence[tuple[torch.Tensor, Target]]) -> Batch:
+    """Pads every picture at the right and bottom to the largest height and width.
+
+    Args:
+        samples: (image (3, H_i, W_i), target) pairs, at least one.
+
+    Returns:
+        The batch.
+
+    Raises:
+        ValueError: no sample, or an image that is not (3, H, W).
+
+    Example:
+        >>> batch = collate([(torch.ones(3, 2, 4), {}), (torch.ones(3, 3, 2), {})])
+        >>> tuple(batch.images.shape), batch.mask[0, 2].tolist()
+        ((2, 3, 3, 4), [True, True, True, True])
+    """
+    if not samples:
+        raise ValueError("samples must hold at least one (image, target) pair, got none")
+    pictures = [image for image, _ in samples]
+    targets = [target for _, target in samples]
+    for image in pictures:
+        if image.ndim != 3 or image.shape[0] != 3:
+            raise ValueError(f"samples must hold images of shape (3, H, W), got {tuple(image.shape)}")
+    height = max(image.shape[1] for image in pictures)
+    width = max(image.shape[2] for image in pictures)
+    if all(image.shape[1:] == (height, width) for image in pictures):
+        return Batch(torch.stack(pictures), None, targets)
+
+    images = pictures[0].new_zeros(len(pictures), 3, height, width)
+    mask = torch.ones(len(pictures), height, width, dtype=torch.bool)
+    for i, image in enumerate(pictures):
+        images[i, :, : image.shape[1], : image.shape[2]] = image
+        mask[i, : image.shape[1], : image.shape[2]] = False
+    return Batch(images, mask, targets)

@@ -1,0 +1,139 @@
+"""Image and box transforms: Deformable DETR's training augmentation and the evaluation resize (paper, App. C).
+
+Every pipeline maps (image, target) to (image, target). It starts from a PIL image and
+:meth:`dsct.data.records.Annotations.to_target`, and ends with what the model and the criterion take. Random numbers
+come from torch's global generator only, so that seeding torch fixes the augmentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torchvision.ops import box_convert
+from torchvision.transforms import v2
+
+from dsct.data.records import Target
+
+Transform = Callable[[Any, Target], tuple[Any, Target]]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+SHORT_SIDES = tuple(range(480, 801, 32))
+SHORT_SIDE = 800
+LONG_SIDE = 1333
+
+
+class RandomSizeCrop(v2.Transform):
+    """Crops a window whose height and width are drawn separately, each uniform over [low, high].
+
+    The range is clipped to the image, so a small image is never padded.
+
+    Args:
+        low, high: smallest and largest side in pixels.
+    """
+
+    def __init__(self, low: int, high: int) -> None:
+        super().__init__()
+        self.low = low
+        self.high = high
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, int]:
+        # The image is the first argument of every pipeline here.
+        full_height, full_width = v2.functional.get_size(flat_inputs[0])
+        height, width = self._draw_side(full_height), self._draw_side(full_width)
+        top = int(torch.randint(full_height - height + 1, ()))
+        left = int(torch.randint(full_width - width + 1, ()))
+        return {"top": top, "left": left, "height": height, "width": width}
+
+    def transform(self, inpt: Any, params: dict[str, int]) -> Any:
+        return self._call_kernel(v2.functional.crop, inpt, **params)
+
+    def _draw_side(self, full: int) -> int:
+        high = min(self.high, full)
+        low = min(self.low, high)
+        return int(torch.randint(low, high + 1, ()))
+
+
+class ToModelInput:
+    """Turns the picture into an ImageNet-normalised tensor and the boxes into fractions of the picture.
+
+    Called with a PIL image or (3, H, W) uint8 tensor and a target whose ``boxes`` are pixel ``x1 y1 x2 y2``; returns a
+    plain (3, H, W) float32 tensor and a target whose ``boxes`` are a plain (n, 4) float32 tensor, cxcywh in [0, 1].
+    """
+
+    def __init__(self) -> None:
+        self._to_tensor = v2.Compose(
+            [
+                v2.ToImage(),
+                v2.ToDtype(torch.float32, scale=True),
+                v2.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+                v2.ToPureTensor(),
+            ]
+        )
+
+    def __call__(self, image: Any, target: Target) -> tuple[torch.Tensor, Target]:
+        pixels = self._to_tensor(image)
+        height, width = pixels.shape[-2:]
+        boxes = torch.as_tensor(target["boxes"]).as_subclass(torch.Tensor)
+        scale = torch.tensor([width, height, width, height], dtype=torch.float32)
+        return pixels, {**target, "boxes": box_convert(boxes, "xyxy", "cxcywh") / scale}
+
+
+def training_transform(
+    short_sides: Sequence[int] = SHORT_SIDES,
+    long_side: int = LONG_SIDE,
+    crop_from: Sequence[int] = (400, 500, 600),
+    crop_sides: tuple[int, int] = (384, 600),
+) -> Transform:
+    """The augmentation of training.
+
+    Horizontal flip with probability ½. Then, with ½, resize the short side to one of ``short_sides``; else resize it
+    to one of ``crop_from``, crop, and resize to one of ``short_sides``. People that a crop cuts away leave the target.
+
+    Args:
+        short_sides: short sides in pixels, one is drawn per image.
+        long_side: the long side never exceeds this, whatever the short side becomes.
+        crop_from: short sides from which a crop is taken.
+        crop_sides: smallest and largest side of the crop.
+
+    Returns:
+        A callable (image, target) -> (image (3, H, W) float32, target with normalised cxcywh boxes).
+    """
+    resize = v2.RandomShortestSize(list(short_sides), max_size=long_side)
+    crop = v2.Compose([v2.RandomShortestSize(list(crop_from)), RandomSizeCrop(*crop_sides), resize])
+    return v2.Compose(
+        [
+            v2.RandomHorizontalFlip(0.5),
+            v2.RandomChoice([resize, crop]),
+            v2.ClampBoundingBoxes(),
+            v2.SanitizeBoundingBoxes(),
+            ToModelInput(),
+        ]
+    )
+
+
+def flip_transform() -> Transform:
+    """Horizontal flip with probability ½ and nothing else: for pictures that are small already.
+
+    Returns:
+        A callable as :func:`training_transform` returns.
+    """
+    return v2.Compose([v2.RandomHorizontalFlip(0.5), ToModelInput()])
+
+
+def evaluation_transform(short_side: int | None = SHORT_SIDE, long_side: int = LONG_SIDE) -> Transform:
+    """Resize and normalise, nothing random and nobody dropped.
+
+    Args:
+        short_side: short side in pixels; ``None`` keeps the size of the picture.
+        long_side: upper limit of the long side.
+
+    Returns:
+        A callable as :func:`training_transform` returns.
+    """
+    if short_side is None:
+        return ToModelInput()
+    return v2.Compose([v2.Resize([short_side], max_size=long_side), ToModelInput()])
+

@@ -1,0 +1,105 @@
+"""Reading images: whatever the user holds becomes one RGB picture, as a person would see it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+ImageInput: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | torch.Tensor"
+
+_ACCEPTED = "a path, a PIL image, an RGB array (H, W, 3) or (H, W), or a tensor (3, H, W)"
+
+
+def load_image(image: ImageInput) -> Image.Image:
+    """Returns `image` as an 8-bit RGB picture, upright and opaque.
+
+    Files and PIL images are turned upright by their EXIF orientation. Transparent pixels are laid over white, the
+    page most viewers show. 16-bit grey is scaled to 8 bit (65535 is white), not clipped. Palette, grey, CMYK and
+    bilevel images are converted; of an animation the first frame is read. Embedded colour profiles are not applied.
+
+    Arrays and tensors are taken to be RGB. OpenCV holds BGR: pass `image[..., ::-1]`.
+
+    Args:
+        image: a path; a PIL image; a uint8 array (H, W, 3) or (H, W); or a tensor (3, H, W), uint8 or floating
+            point in [0, 1], on any device.
+
+    Returns:
+        A PIL image of mode "RGB". Its `size` is (width, height).
+
+    Raises:
+        TypeError: `image` is of another kind, or an array or tensor of another dtype.
+        ValueError: the shape is wrong, a side is zero, or floats lie outside [0, 1].
+        FileNotFoundError: there is no such file.
+        OSError: the file is not an image that Pillow can read, or it is truncated.
+
+    Example:
+        >>> import numpy as np
+        >>> load_image(np.zeros((4, 6), dtype=np.uint8)).size
+        (6, 4)
+    """
+    if isinstance(image, (str, os.PathLike)):
+        with Image.open(image) as file:
+            return _from_pil(file)
+    if isinstance(image, Image.Image):
+        return _from_pil(image)
+    if isinstance(image, np.ndarray):
+        return _from_array(image)
+    if isinstance(image, torch.Tensor):
+        return _from_tensor(image)
+    raise TypeError(f"load_image: image must be {_ACCEPTED}, got {type(image).__name__}")
+
+
+def _from_pil(image: Image.Image) -> Image.Image:
+    if 0 in image.size:
+        raise ValueError(f"load_image: image must have at least one pixel, got size {image.size}")
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I"):
+        return _from_16_bit(upright)
+    if upright.mode == "F":
+        raise ValueError("load_image: image must have integer pixels, got a PIL image of mode 'F' (32-bit float)")
+    if upright.has_transparency_data:
+        rgba = upright.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return upright.convert("RGB")
+
+
+def _from_16_bit(image: Image.Image) -> Image.Image:
+    """Scales 16-bit grey to 8 bit. Pillow's own conversion clips, so that most of a 16-bit photo turns white."""
+    pixels = np.asarray(image).astype(np.int64)
+    if pixels.min() < 0 or pixels.max() > 65535:
+        raise ValueError(
+            f"load_image: image of mode {image.mode!r} must hold 16-bit grey in [0, 65535], "
+            f"got [{pixels.min()}, {pixels.max()}]"
+        )
+    return Image.fromarray((pixels // 257).astype(np.uint8)).convert("RGB")
+
+
+def _from_array(array: NDArray[Any]) -> Image.Image:
+    if array.dtype != np.uint8:
+        raise TypeError(f"load_image: image array must be uint8 (0 to 255), got {array.dtype}")
+    is_grey, is_rgb = array.ndim == 2, array.ndim == 3 and array.shape[2] == 3
+    if not (is_grey or is_rgb) or array.size == 0:
+        raise ValueError(f"load_image: image array must be (H, W, 3) or (H, W), not empty, got {array.shape}")
+    return Image.fromarray(np.ascontiguousarray(array)).convert("RGB")
+
+
+def _from_tensor(tensor: torch.Tensor) -> Image.Image:
+    if tensor.ndim != 3 or tensor.shape[0] != 3 or tensor.numel() == 0:
+        raise ValueError(f"load_image: image tensor must be (3, H, W), not empty, got {tuple(tensor.shape)}")
+    pixels = tensor.detach().cpu()
+    if pixels.is_floating_point():
+        # Negated, so that NaN is refused too.
+        if not bool(((pixels >= 0) & (pixels <= 1)).all()):
+            raise ValueError(
+                "load_image: a floating-point image tensor must lie in [0, 1], before any normalisation, "
+                f"got [{float(pixels.min()):.3g}, {float(pixels.max()):.3g}]"
+            )
+        pixels = (pixels.float() * 255).round().to(torch.uint8)
+    elif pixels.dtype != torch.uint8:
+        raise TypeError(f"load_image: image tensor must be uint8 or floating point, got {pixels.dtype}")
+    return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())

@@ -1,0 +1,113 @@
+"""Which prediction answers for which person: overlaps, duplicate removal and one-to-one matching, all images at once.
+
+Images are stacked and padded; padded boxes are NaN, which overlaps nothing. Shape letters: I images, N predictions,
+n people, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torchvision.ops import batched_nms
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+def pad(rows: Sequence[Floats], fill: float) -> Floats:
+    """Stacks arrays (n_i, D) as (I, max n, D), filled up with `fill`."""
+    longest = max((len(row) for row in rows), default=0)
+    stacked = np.full((len(rows), longest, *rows[0].shape[1:]), fill)
+    for i, row in enumerate(rows):
+        stacked[i, : len(row)] = row
+    return stacked
+
+
+def box_iou(predicted: Floats, true: Floats, pixel: float = 0.0) -> Floats:
+    """Intersection over union of every predicted with every true box of the same image.
+
+    Args:
+        predicted: (I, N, 4) ``x1 y1 x2 y2``.
+        true: (I, n, 4).
+        pixel: added to widths and heights: 1 counts both border pixels, as the released evaluation does.
+
+    Returns:
+        (I, N, n) in [0, 1]; 0 where either box is padding.
+    """
+    first, second = predicted[:, :, None], true[:, None]
+    overlap = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2]) + pixel
+    intersection = overlap.clip(min=0).prod(axis=-1)
+    areas = [(box[..., 2:] - box[..., :2] + pixel).prod(axis=-1) for box in (first, second)]
+    union = areas[0] + areas[1] - intersection
+    iou = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    return np.nan_to_num(iou, nan=0.0)
+
+
+def keep_after_nms(boxes: Floats, scores: Floats, iou: float) -> Bools:
+    """Greedy suppression within each image: a box goes when a better one overlaps it by more than `iou`.
+
+    Args:
+        boxes: (I, N, 4), NaN where padded.
+        scores: (I, N).
+        iou: overlap in [0, 1].
+
+    Returns:
+        (I, N) bool, False for suppressed and padded boxes.
+    """
+    keep = ~np.isnan(boxes[..., 0])
+    image, query = np.nonzero(keep)
+    kept = batched_nms(
+        torch.from_numpy(boxes[image, query]), torch.from_numpy(scores[image, query]), torch.from_numpy(image), iou
+    ).numpy()
+    keep[:] = False
+    keep[image[kept], query[kept]] = True
+    return keep
+
+
+def nearest_prediction(iou: Floats, usable: Bools) -> Ints:
+    """For every person the usable prediction of highest overlap, however low; ties go to the lower index.
+
+    Args:
+        iou: (I, N, n).
+        usable: (I, N).
+
+    Returns:
+        (I, n) index into N, -1 where the image has no usable prediction.
+    """
+    if iou.shape[1] == 0:
+        return np.full((iou.shape[0], iou.shape[2]), -1)
+    masked = np.where(usable[:, :, None], iou, -1.0)
+    return np.where(usable.any(axis=1)[:, None], masked.argmax(axis=1), -1)
+
+
+def match_by_score(scores: Floats, eligible: Bools, iou: Floats) -> Ints:
+    """Greedy one-to-one matching: predictions, best first, each take the free eligible person they overlap most.
+
+    Args:
+        scores: (I, N, C), ranks the predictions of an image for each class.
+        eligible: (I, N, n, C), which pairs may match.
+        iou: (I, N, n).
+
+    Returns:
+        (I, N, C) index of the matched person, -1 for a false alarm.
+    """
+    images, queries, people, classes = eligible.shape
+    matched = np.full((images, queries, classes), -1)
+    if people == 0:
+        return matched
+    order = np.argsort(-scores, axis=1, kind="stable")
+    taken = np.zeros((images, people, classes), dtype=bool)
+    image, cls = np.arange(images)[:, None], np.arange(classes)[None]
+    for rank in range(queries):
+        query = order[:, rank]  # (I, C)
+        free = eligible[image, query, :, cls] & ~taken.transpose(0, 2, 1)  # (I, C, n)
+        overlap = np.where(free, iou[image, query], -1.0)
+        person = overlap.argmax(axis=-1)
+        hit = free.any(axis=-1)
+        matched[image, query, cls] = np.where(hit, person, -1)
+        taken[image, person, cls] |= hit
+    return matched

@@ -1,0 +1,126 @@
+"""What an evaluation reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class ProtocolResult:
+    """The numbers of one protocol.
+
+    Attributes:
+        protocol: its name, one of :data:`dsct.metrics.PROTOCOLS`.
+        class_names: the C classes.
+        average_precision: (C,) non-interpolated average precision, NaN for a class that nobody shows.
+        support: (C,) people who show the class.
+        confusion: (C, C) people by true (row) and predicted (column) class; ``None`` when a person can show several.
+        by_subjects: headline value by number of people in the image: keys ``"1"``, ``"2"``, ``"3"``, ``"4"``,
+            ``"5+"``, only those that occur (paper, Tables 4 and 12).
+    """
+
+    protocol: str
+    class_names: tuple[str, ...]
+    average_precision: NDArray[np.float64]
+    support: NDArray[np.int64]
+    confusion: NDArray[np.int64] | None
+    by_subjects: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def metric(self) -> str:
+        """Name of the headline value: ``"accuracy"`` with one emotion per person, else ``"mAP"``."""
+        return "mAP" if self.confusion is None else "accuracy"
+
+    @property
+    def value(self) -> float:
+        """The headline value in [0, 1], NaN when there is nothing to judge."""
+        return self.on(self.class_names)
+
+    @property
+    def mean_average_precision(self) -> float:
+        """Mean of `average_precision` over the classes that occur."""
+        return _mean(self.average_precision)
+
+    @property
+    def per_class(self) -> NDArray[np.float64]:
+        """(C,) headline value of each class: its average precision, or the share of its people read correctly."""
+        if self.confusion is None:
+            return self.average_precision
+        right = self.confusion.diagonal().astype(np.float64)
+        return np.divide(right, self.support, out=np.full(len(right), np.nan), where=self.support > 0)
+
+    @property
+    def missed(self) -> NDArray[np.int64] | None:
+        """(C,) people of each class to whom no prediction was assigned; ``None`` when `confusion` is."""
+        return None if self.confusion is None else self.support - self.confusion.sum(axis=1)
+
+    def on(self, classes: Sequence[str]) -> float:
+        """The headline value over the people (or columns) of some classes only.
+
+        Args:
+            classes: class names.
+
+        Returns:
+            Accuracy over the people whose true class is among them, or the mean of their average precisions.
+
+        Raises:
+            ValueError: a name is unknown.
+        """
+        unknown = [name for name in classes if name not in self.class_names]
+        if unknown:
+            raise ValueError(f"classes must be among {list(self.class_names)}, got {unknown}")
+        chosen = [self.class_names.index(name) for name in classes]
+        if self.confusion is None:
+            return _mean(self.average_precision[chosen])
+        people = int(self.support[chosen].sum())
+        return float(self.confusion.diagonal()[chosen].sum() / people) if people else float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The numbers of one evaluation, by protocol name.
+
+    Attributes:
+        protocols: results by protocol name.
+        labels: which annotations the predictions were compared with, in words.
+        num_images: images evaluated.
+        num_people: annotated people in them.
+        box_recall: share of people whom some prediction overlaps with an IoU of at least 0.5; NaN without people.
+        box_recall_by_subjects: the same by number of people in the image.
+    """
+
+    protocols: Mapping[str, ProtocolResult]
+    labels: str
+    num_images: int
+    num_people: int
+    box_recall: float
+    box_recall_by_subjects: Mapping[str, float]
+
+    def __getitem__(self, protocol: str) -> ProtocolResult:
+        return self.protocols[protocol]
+
+    def to_dict(self) -> dict[str, float]:
+        """Flat name -> number, for logs: ``official_accuracy``, ``official_mAP``, …, ``box_recall``."""
+        numbers: dict[str, float] = {}
+        for name, result in self.protocols.items():
+            numbers[f"{name}_{result.metric}"] = result.value
+            numbers[f"{name}_mAP"] = result.mean_average_precision
+        return numbers | {"box_recall": self.box_recall}
+
+    def __str__(self) -> str:
+        lines = [f"{self.num_people} people in {self.num_images} images, labels: {self.labels}"]
+        for name, result in self.protocols.items():
+            buckets = ", ".join(f"{people}: {value:.2%}" for people, value in result.by_subjects.items())
+            lines.append(f"{name:<10}{result.metric} {result.value:.2%}   by people per image: {buckets or 'none'}")
+        lines.append(f"box recall at IoU 0.5: {self.box_recall:.2%}")
+        return "\n".join(lines)
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    """Mean without the NaNs; NaN, and no warning, when nothing is left."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else float("nan")

@@ -1,0 +1,155 @@
+"""What the card of a person says, and what of it is wrong: text only, drawn by `dsct.visualize`."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torchvision.ops import box_iou
+
+from dsct.people import People, Person
+
+# Okabe and Ito's colours, without black and without vermillion, which is too near to the red of a wrong label.
+PERSON_COLORS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#CC79A7")
+WRONG_COLOR = "#C00000"
+RIGHT, WRONG = "\N{CHECK MARK}", "\N{BALLOT X}"  # red alone is not readable for everyone
+
+_TRUTH_WIDTH = 36  # characters
+_TRUTH_LINES = 3
+_NAME_LENGTH = 17  # characters: the longest EMOTIC class, Doubt/Confusion, fits with its mark
+
+
+class Truth(Protocol):
+    """What is known about an image, such as a record of a data set.
+
+    `boxes` are (n, 4) xyxy in pixels; `labels` are (n, C) 0/1, or (n,) class indices.
+    """
+
+    @property
+    def boxes(self) -> Any: ...
+    @property
+    def labels(self) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """True boxes and names of an image; for each person the row of the truth it stands for, or None."""
+
+    boxes: NDArray[np.float32]
+    names: list[list[str]]
+    truth_of: list[int | None]
+
+    def is_wrong(self, person: int, label: str) -> bool:
+        """Whether `label` is not true of this person, or there is no such person."""
+        truth = self.truth_of[person]
+        return truth is None or label not in self.names[truth]
+
+    def missed(self) -> list[int]:
+        """Rows of the truth that no person stands for."""
+        return [truth for truth in range(len(self.names)) if truth not in self.truth_of]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a card; with `bar`, the probability is drawn after the text."""
+
+    text: str
+    color: str = "black"
+    bold: bool = False
+    bar: float | None = None
+
+
+@dataclass(frozen=True)
+class Card:
+    """The lines about one person, with the number and colour that the person has on the image."""
+
+    number: str
+    color: str
+    lines: list[Line]
+
+
+def person_color(index: int) -> str:
+    """The colour of person `index`, from 0; colours come round again after six."""
+    return PERSON_COLORS[index % len(PERSON_COLORS)]
+
+
+def compare(people: People, target: Truth | None) -> Comparison | None:
+    """Pairs each person, in order, with the free true box of highest IoU, from 0.5."""
+    if target is None:
+        return None
+    boxes = np.asarray(target.boxes, dtype=np.float32).reshape(-1, 4)
+    names = _class_names(np.asarray(target.labels), people.class_names)
+    if len(names) != len(boxes):
+        raise ValueError(f"target: expected as many labels as boxes, got {len(names)} and {len(boxes)}")
+    overlap = box_iou(torch.from_numpy(people.boxes), torch.from_numpy(boxes)).numpy().copy()
+    truth_of: list[int | None] = []
+    for row in overlap:
+        best = int(row.argmax()) if len(row) else -1
+        found = best >= 0 and row[best] >= 0.5
+        truth_of.append(best if found else None)
+        if found:
+            overlap[:, best] = 0
+    return Comparison(boxes, names, truth_of)
+
+
+def _class_names(labels: NDArray[Any], class_names: tuple[str, ...]) -> list[list[str]]:
+    """Names of the true classes of each row of `labels`, (n, C) 0/1 or (n,) class indices."""
+    if labels.ndim == 2 and labels.shape[1] == len(class_names):
+        return [[class_names[index] for index in np.flatnonzero(row)] for row in labels]
+    if labels.ndim == 1 and (len(labels) == 0 or 0 <= labels.min() <= labels.max() < len(class_names)):
+        return [[class_names[int(index)]] for index in labels]
+    raise ValueError(
+        f"target: labels must be (n, {len(class_names)}) 0/1 or (n,) indices below {len(class_names)}, "
+        f"got shape {labels.shape}"
+    )
+
+
+def person_cards(people: People, comparison: Comparison | None, max_labels: int) -> list[Card]:
+    """One card per person with at most `max_labels` emotions, then one per missed person; at least one card."""
+    if max_labels < 1:
+        raise ValueError(f"max_labels must be at least 1, got {max_labels}")
+    cards = [
+        Card(str(index + 1), person_color(index), _person_lines(index, person, comparison, max_labels))
+        for index, person in enumerate(people)
+    ]
+    if comparison is not None:
+        missed = Line(f"{WRONG} missed person", WRONG_COLOR, bold=True)
+        cards += [Card("?", WRONG_COLOR, [missed, *_truth_lines(comparison, row)]) for row in comparison.missed()]
+    return cards or [Card("", "white", [Line("nobody found", "0.35")])]
+
+
+def _person_lines(index: int, person: Person, comparison: Comparison | None, max_labels: int) -> list[Line]:
+    by_probability = sorted(person.probabilities, key=lambda name: -person.probabilities[name])
+    order = sorted(by_probability, key=lambda name: name not in person.labels)  # stable: reported ones first
+    lines = [Line(f"score {person.score:.3f}", "0.35")]
+    for name in order[:max_labels]:
+        reported = name in person.labels
+        wrong = comparison is not None and reported and comparison.is_wrong(index, name)
+        mark = "" if comparison is None or not reported else f"{WRONG if wrong else RIGHT} "
+        color = WRONG_COLOR if wrong else "black" if reported else "0.45"
+        lines.append(Line(mark + shorten(name), color, reported, person.probabilities[name]))
+    hidden = [name for name in order[max_labels:] if name in person.labels]
+    if hidden:
+        wrong_hidden = sum(comparison.is_wrong(index, name) for name in hidden) if comparison else 0
+        text = f"and {len(hidden)} more" + (f", {wrong_hidden} wrong" if wrong_hidden else "")
+        lines.append(Line(text, WRONG_COLOR if wrong_hidden else "black"))
+    if comparison is None:
+        return lines
+    truth = comparison.truth_of[index]
+    if truth is None:
+        return [*lines, Line(f"{WRONG} no person here", WRONG_COLOR, bold=True)]
+    return lines + _truth_lines(comparison, truth)
+
+
+def _truth_lines(comparison: Comparison, truth: int) -> list[Line]:
+    text = "true: " + (", ".join(comparison.names[truth]) or "no emotion")
+    return [Line(part) for part in textwrap.wrap(text, _TRUTH_WIDTH, max_lines=_TRUTH_LINES, placeholder=" …")]
+
+
+def shorten(name: str) -> str:
+    """A class name cut to the width of a card."""
+    return name if len(name) <= _NAME_LENGTH else name[: _NAME_LENGTH - 1] + "…"

@@ -1,0 +1,141 @@
+"""The whole state of a run in one file, so that a resumed run equals one that was never stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dsct.checkpoint import CONFIG_KEY, read_pickled_tensors, replaced_when_complete
+from dsct.config import DSCTConfig
+from dsct.train.config import TrainConfig
+
+KIND = "dsct training state 1"
+
+#: What may change when a run goes on: nothing that the next step depends on.
+FREE_FIELDS = frozenset({"workers", "log_every"})
+
+
+@dataclass
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        epoch: epochs finished.
+        position: batches done in the epoch under way.
+        step: optimizer steps done in all.
+        best: highest headline value on validation data so far.
+        best_epoch: the epoch, counted from 1, that reached it.
+        sums: of the losses of the epoch under way, weighted by images.
+        images: trained on in the epoch under way.
+        seconds: spent on them.
+    """
+
+    epoch: int = 0
+    position: int = 0
+    step: int = 0
+    best: float | None = None
+    best_epoch: int | None = None
+    sums: dict[str, float] = field(default_factory=dict)
+    images: int = 0
+    seconds: float = 0.0
+
+
+def save_state(
+    path: Path,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scheduler: torch.optim.lr_scheduler.LRScheduler,
+    progress: Progress,
+    train_config: TrainConfig,
+    model_config: DSCTConfig,
+) -> None:
+    """Writes everything the next step depends on to `path`, replacing an older state only when complete."""
+    state = {
+        "kind": KIND,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "scheduler": scheduler.state_dict(),
+        "random": random_state(),
+        "progress": dataclasses.asdict(progress),
+        "train_config": train_config.to_json(),
+        CONFIG_KEY: model_config.to_json(),
+    }
+    with replaced_when_complete(path) as partial:
+        torch.save(state, partial)
+
+
+def load_state(
+    path: Path,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scheduler: torch.optim.lr_scheduler.LRScheduler,
+    train_config: TrainConfig,
+    model_config: DSCTConfig,
+) -> Progress:
+    """Puts back what :func:`save_state` wrote, random generators included.
+
+    Returns:
+        Where the run stood.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no training state, or one of another configuration; nothing has been changed then.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no training state at {path}")
+    state = read_pickled_tensors(path)
+    if state.get("kind") != KIND:
+        raise ValueError(f"{path} must be a {KIND!r}, got {state.get('kind')!r}")
+    _require_same("model", json.loads(state[CONFIG_KEY]), json.loads(model_config.to_json()))
+    _require_same("training", json.loads(state["train_config"]), json.loads(train_config.to_json()))
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    scheduler.load_state_dict(state["scheduler"])
+    restore_random_state(state["random"])
+    return Progress(**state["progress"])
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds the generators of Python, NumPy and torch (all devices)."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def random_state() -> dict[str, Any]:
+    """The state of the generators of Python, NumPy and torch as plain data and tensors."""
+    name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    return {
+        "python": random.getstate(),
+        "numpy": (name, torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, gauss),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    """The inverse of :func:`random_state`; GPU generators only where as many GPUs are there."""
+    version, internal, gauss_next = state["python"]
+    random.setstate((version, tuple(internal), gauss_next))
+    name, keys, position, has_gauss, gauss = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.is_available() and torch.cuda.device_count() == len(state["cuda"]):
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def _require_same(what: str, saved: dict[str, Any], given: dict[str, Any]) -> None:
+    differing = [
+        f"{name} was {saved.get(name)!r}, is {given.get(name)!r}"
+        for name in sorted(saved.keys() | given.keys())
+        if name not in FREE_FIELDS and saved.get(name) != given.get(name)
+    ]
+    if differing:
+        raise ValueError(f"a run goes on only with the {what} configuration it began with: {'; '.join(differing)}")

@@ -1,0 +1,74 @@
+"""The log of a run: every epoch as a row of ``log.csv``, epochs and some steps as lines of ``log.jsonl``."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dsct.checkpoint import replaced_when_complete
+
+
+class RunLog:
+    """Appends to the two files of a run. Every record carries ``step``, the optimizer steps done.
+
+    Args:
+        run_dir: folder of the run, which exists.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self.csv_path = run_dir / "log.csv"
+        self.jsonl_path = run_dir / "log.jsonl"
+
+    def step(self, record: Mapping[str, Any]) -> None:
+        """Adds a line about one step to the JSON log."""
+        self._append_json({"kind": "step", **record})
+
+    def epoch(self, record: Mapping[str, Any]) -> None:
+        """Adds one epoch to both logs; all epochs must have the same keys.
+
+        Raises:
+            ValueError: the keys differ from those of the table.
+        """
+        self._append_json({"kind": "epoch", **record})
+        is_new = not self.csv_path.exists()
+        if not is_new:
+            with self.csv_path.open(newline="", encoding="utf-8") as file:
+                columns = next(csv.reader(file))
+            if columns != list(record):
+                raise ValueError(f"{self.csv_path} has the columns {columns}, got a record with {list(record)}")
+        with self.csv_path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            if is_new:
+                writer.writerow(record)
+            writer.writerow(record.values())
+
+    def rewind(self, step: int) -> None:
+        """Drops what was logged after `step`: a resumed run writes it again."""
+        if self.jsonl_path.exists():
+            lines = self.jsonl_path.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if json.loads(line)["step"] <= step]
+            self._rewrite(self.jsonl_path, "".join(line + "\n" for line in kept))
+        if self.csv_path.exists():
+            with self.csv_path.open(newline="", encoding="utf-8") as file:
+                header, *rows = list(csv.reader(file))
+            column = header.index("step")
+            lines = [",".join(header), *(",".join(row) for row in rows if int(row[column]) <= step)]
+            self._rewrite(self.csv_path, "".join(line + "\r\n" for line in lines))
+
+    def _append_json(self, record: Mapping[str, Any]) -> None:
+        with self.jsonl_path.open("a", encoding="utf-8") as file:
+            # JSON has no NaN: a value that does not exist is null.
+            file.write(json.dumps({key: _finite(value) for key, value in record.items()}) + "\n")
+
+    @staticmethod
+    def _rewrite(path: Path, text: str) -> None:
+        with replaced_when_complete(path) as partial:
+            partial.write_bytes(text.encode())
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

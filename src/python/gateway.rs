@@ -1,0 +1,19 @@
+//! The one way from Python into the mathematics: releases the GIL, catches panics, maps errors.
+
+use std::panic::{catch_unwind, AssertUnwindSafe};
+
+use pyo3::prelude::*;
+
+use crate::{Error, Result};
+
+/// Runs `f` with the GIL released. Torch takes the GIL by itself where Python must see an operator (hooks, modes).
+pub fn run<T: Send>(py: Python<'_>, f: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
+    let result = py.detach(|| {
+        catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown panic");
+            Err(Error::Panic(text.to_owned()))
+        })
+    });
+    Ok(result?)
+}

@@ -1,0 +1,203 @@
+"""Evaluation protocols against scikit-learn, scikit-free loops and hand-made scenes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score, confusion_matrix
+from torchvision.ops import box_iou, nms
+
+from dsct.metrics import PROTOCOLS, Evaluation, Evaluator, average_precision
+
+NAMES = ("a", "b", "c")
+FAR = [900.0, 900.0, 950.0, 950.0]
+
+
+def prediction(boxes: Any, probabilities: Any) -> dict[str, torch.Tensor]:
+    probabilities = torch.tensor(probabilities, dtype=torch.float32).reshape(-1, len(NAMES))
+    boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+    return {"boxes": boxes, "scores": probabilities.mean(-1), "probabilities": probabilities}
+
+
+def truth(boxes: Any, labels: Any, dtype: torch.dtype = torch.int64) -> dict[str, torch.Tensor]:
+    return {"boxes": torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4), "labels": torch.tensor(labels, dtype=dtype)}
+
+
+def evaluate(results: list[Any], truths: list[Any], multi_label: bool = False, **options: Any) -> Evaluation:
+    evaluator = Evaluator(NAMES, multi_label, **options)
+    evaluator.update(results, truths)
+    return evaluator.compute()
+
+
+def random_scenes(multi_label: bool, images: int = 60) -> tuple[list[Any], list[Any]]:
+    generator = torch.Generator().manual_seed(3)
+    results, truths = [], []
+    for _ in range(images):
+        people, queries = (int(torch.randint(low, 7, (), generator=generator)) for low in (0, 1))
+        corner = torch.rand(people, 2, generator=generator) * 200
+        boxes = torch.cat([corner, corner + 20 + torch.rand(people, 2, generator=generator) * 100], 1)
+        noisy = boxes[torch.randint(max(people, 1), (queries,), generator=generator)] if people else torch.zeros(queries, 4)
+        noisy = noisy + torch.randn(queries, 4, generator=generator) * 12 + torch.tensor([0.0, 0.0, 40.0, 40.0])
+        # Few distinct values, so that ties occur.
+        probabilities = torch.randint(1, 10, (queries, 3), generator=generator) / 10
+        labels = torch.randint(2, (people, 3), generator=generator)
+        truths.append({"boxes": boxes, "labels": labels if multi_label else labels.sum(1) % 3})
+        scores = probabilities.mean(-1) + torch.arange(queries) * 1e-4
+        results.append({"boxes": noisy, "scores": scores, "probabilities": probabilities})
+    return results, truths
+
+
+def test_average_precision_equals_scikit_learn_with_ties() -> None:
+    generator = np.random.default_rng(0)
+    scores = generator.integers(0, 20, (300, 5)) / 20
+    positive = generator.random((300, 5)) < [0.02, 0.2, 0.5, 0.9, 1.0]
+    expected = [average_precision_score(positive[:, c], scores[:, c]) for c in range(5)]
+    np.testing.assert_allclose(average_precision(scores, positive), expected, rtol=1e-12)
+
+
+def test_average_precision_of_nothing() -> None:
+    np.testing.assert_equal(average_precision(np.zeros((0, 2)), np.zeros((0, 2)), [3, 0]), [0.0, np.nan])
+    np.testing.assert_equal(average_precision([[0.5]], [[False]]), [np.nan])
+
+
+def test_average_precision_counts_positives_nobody_proposed() -> None:
+    assert average_precision([[0.9], [0.8]], [[1], [1]], [4]).tolist() == [0.5]
+    with pytest.raises(ValueError, match="num_positive"):
+        average_precision([[0.9], [0.8]], [[1], [1]], [1])
+
+
+@pytest.mark.parametrize("protocol", ["official", "paper"])
+def test_person_protocols_equal_a_plain_loop(protocol: str) -> None:
+    results, truths = random_scenes(multi_label=True)
+    rows, labels = [], []
+    for result, true in zip(results, truths, strict=True):
+        keep = nms(result["boxes"], result["scores"], 0.5) if protocol == "paper" else torch.arange(len(result["boxes"]))
+        wide = torch.tensor([0.0, 0.0, 1.0, 1.0])
+        iou = box_iou(true["boxes"] + wide, result["boxes"][keep].clone() + wide)
+        for person in range(len(iou)):
+            best = max(range(len(keep)), key=lambda q, row=iou[person]: (float(row[q]), -int(keep[q])))
+            rows.append(result["probabilities"][keep[best]].double().numpy())
+            labels.append(true["labels"][person].numpy())
+    expected = [average_precision_score(np.array(labels)[:, c], np.array(rows)[:, c]) for c in range(3)]
+    got = evaluate(results, truths, multi_label=True)[protocol]
+    np.testing.assert_allclose(got.per_class, expected, rtol=1e-9)
+    assert got.value == pytest.approx(np.mean(expected))
+    assert got.metric == "mAP"
+
+
+def test_detection_equals_a_plain_loop() -> None:
+    results, truths = random_scenes(multi_label=True)
+    expected = []
+    for c in range(3):
+        scores, hits, positives = [], [], 0
+        for result, true in zip(results, truths, strict=True):
+            iou = box_iou(result["boxes"].double(), true["boxes"].double())
+            free = {n for n in range(len(true["labels"])) if true["labels"][n, c]}
+            positives += len(free)
+            for q in torch.argsort(-result["probabilities"][:, c], stable=True).tolist():
+                near = [n for n in sorted(free) if iou[q, n] >= 0.5]
+                if near:
+                    free.remove(max(near, key=lambda n, row=iou[q]: float(row[n])))
+                scores.append(float(result["probabilities"][q, c]))
+                hits.append(bool(near))
+        expected.append(average_precision_score(hits, scores) * sum(hits) / positives)
+    np.testing.assert_allclose(evaluate(results, truths, multi_label=True)["detection"].per_class, expected, rtol=1e-9)
+
+
+def test_confusion_matrix_equals_scikit_learn() -> None:
+    results, truths = random_scenes(multi_label=False)
+    wide = torch.tensor([0.0, 0.0, 1.0, 1.0])
+    true, predicted = [], []
+    for result, one in zip(results, truths, strict=True):
+        if len(one["labels"]):
+            best = box_iou(one["boxes"] + wide, result["boxes"] + wide).argmax(1)
+            true += one["labels"].tolist()
+            predicted += result["probabilities"].argmax(-1)[best].tolist()
+    official = evaluate(results, truths)["official"]
+    expected = confusion_matrix(true, predicted, labels=[0, 1, 2])
+    np.testing.assert_array_equal(official.confusion, expected)
+    assert official.value == pytest.approx(np.mean(np.array(true) == predicted))
+    np.testing.assert_allclose(official.per_class, expected.diagonal() / expected.sum(1))
+
+
+def test_protocols_differ_as_named() -> None:
+    near, shifted = [0.0, 0.0, 100.0, 100.0], [4.0, 0.0, 104.0, 100.0]
+    # Two boxes on one person: the better placed one is wrong and weak, the other right and strong.
+    duplicated = prediction([near, shifted], [[0.1, 0.3, 0.1], [0.9, 0.2, 0.2]])
+    duplicate = evaluate([duplicated], [truth([near], [0])])
+    assert [duplicate[name].value for name in PROTOCOLS] == [0.0, 1.0, 1.0]
+    # The only prediction is nowhere near: without a floor it still answers.
+    lost = evaluate([prediction([FAR], [[0.9, 0.1, 0.1]])], [truth([near], [0])])
+    assert [lost[name].value for name in PROTOCOLS] == [1.0, 1.0, 0.0]
+    assert lost["detection"].missed is not None and lost["detection"].missed.tolist() == [1, 0, 0]
+    assert lost.box_recall == 0.0
+
+
+def test_detection_gives_a_prediction_to_one_person_only() -> None:
+    first, second = [0.0, 0.0, 100.0, 100.0], [0.0, 0.0, 100.0, 96.0]
+    both = truth([first, second], [0, 0])
+    result = evaluate([prediction([first], [[0.9, 0.1, 0.1]])], [both])
+    assert result["official"].value == 1.0
+    assert result["detection"].value == 0.5
+    assert result["detection"].average_precision[0] == 0.5
+    assert result.box_recall == 1.0
+
+
+def test_nothing_to_judge_is_not_an_error() -> None:
+    nothing = prediction([], [])
+    someone = truth([[0, 0, 10, 10]], [1])
+    empty = Evaluator(NAMES, multi_label=False).compute()
+    assert empty.num_images == 0 and np.isnan(empty["official"].value)
+    unseen = evaluate([nothing], [someone])
+    assert [unseen[name].value for name in PROTOCOLS] == [0.0, 0.0, 0.0]
+    assert [unseen[name].average_precision[1] for name in PROTOCOLS] == [0.0, 0.0, 0.0]
+    deserted = evaluate([prediction([FAR], [[0.5, 0.5, 0.5]])], [truth([], [])])
+    assert np.isnan(deserted["detection"].value) and np.isnan(deserted.box_recall)
+    assert "0 people in 1 images" in str(deserted)
+
+
+def test_values_by_number_of_people_and_on_some_classes() -> None:
+    box = [[0.0, 0.0, 10.0, 10.0], [50.0, 50.0, 70.0, 70.0]]
+    single = prediction(box[:1], [[0.9, 0.1, 0.1]])
+    pair = prediction(box, [[0.9, 0.1, 0.1], [0.1, 0.1, 0.9]])
+    result = evaluate([single, pair], [truth(box[:1], [0]), truth(box, [1, 2])])["official"]
+    assert result.by_subjects == {"1": 1.0, "2": 0.5}
+    assert result.on(["b"]) == 0.0
+    assert result.on(["a", "b"]) == 0.5
+    assert result.value == pytest.approx(2 / 3)
+    with pytest.raises(ValueError, match="classes must be among"):
+        result.on(["z"])
+
+
+def test_batches_accumulate() -> None:
+    results, truths = random_scenes(multi_label=False)
+    evaluator = Evaluator(NAMES, multi_label=False)
+    for i in range(0, len(results), 7):
+        evaluator.update(results[i : i + 7], truths[i : i + 7])
+    assert evaluator.compute().to_dict() == evaluate(results, truths).to_dict()
+
+
+def test_report_names_protocols_and_labels() -> None:
+    text = str(evaluate([prediction(FAR, [[0.9, 0.1, 0.1]])], [truth([FAR], [0])], labels="union of annotators"))
+    assert all(name in text for name in PROTOCOLS)
+    assert "union of annotators" in text
+
+
+@pytest.mark.parametrize(
+    ("results", "truths", "multi_label", "message"),
+    [
+        ([], [truth([FAR], [0])], False, "one entry per image"),
+        ([prediction([FAR], [[0.1, 0.1, 0.1]])], [truth([FAR], [3])], False, "labels must be in 0…2"),
+        ([prediction([FAR], [[0.1, 0.1, 0.1]])], [truth([FAR], [0])], True, r"labels must be \(1, 3\)"),
+        ([prediction([FAR], [[0.1, 0.1, 0.1]])], [truth([FAR], [[0, 1, 0]])], False, r"labels must be \(1,\)"),
+        ([{**prediction([FAR], [[0.1] * 3]), "probabilities": torch.ones(1, 2)}], [truth([FAR], [0])], False, "column"),
+    ],
+)
+def test_bad_input_is_named(results: Any, truths: Any, multi_label: bool, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        evaluate(results, truths, multi_label)
+    with pytest.raises(ValueError, match="nms_iou"):
+        Evaluator(NAMES, multi_label, nms_iou=2.0)
