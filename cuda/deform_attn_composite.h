@@ -44,31 +44,6 @@ inline at::Tensor composite_forward(const at::Tensor& value, c10::SymIntArrayRef
   return out.permute({0, 2, 1, 3}).reshape_symint({b, q, m * d});
 }
 
-inline at::Tensor leaf(const at::Tensor& t, at::ScalarType type) { return t.detach().to(type).requires_grad_(true); }
-
-inline Gradients composite_backward(const at::Tensor& grad_out, const at::Tensor& value, c10::SymIntArrayRef shapes,
-                                    const at::Tensor& locations, const at::Tensor& weights,
-                                    std::array<bool, 3> mask) {
-  const auto arithmetic = value.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  std::vector<at::Tensor> inputs = {leaf(value, arithmetic), leaf(locations, arithmetic), leaf(weights, arithmetic)};
-  std::vector<at::Tensor> grads;
-  {
-    // A kernel runs below Autograd; this formulation needs it back.
-    c10::impl::IncludeDispatchKeyGuard include(c10::autograd_dispatch_keyset);
-    const c10::impl::ForceDispatchKeyGuard restore(
-        c10::impl::tls_local_dispatch_key_set().included_,
-        c10::impl::tls_local_dispatch_key_set().excluded_ - c10::autograd_dispatch_keyset -
-            c10::DispatchKeySet(c10::DispatchKey::ADInplaceOrView));
-    const at::AutoGradMode enabled(true);
-    const auto out = composite_forward(inputs[0], shapes, inputs[1], inputs[2]);
-    grads = torch::autograd::grad({out}, inputs, {grad_out.detach().to(arithmetic)});
-  }
-  const auto result = [&](int i, const at::Tensor& like) {
-    return mask[i] ? grads[i].to(like.scalar_type()) : at::Tensor();
-  };
-  return {result(0, value), result(1, locations), result(2, weights)};
-}
-
 // Gradients of the backward operator with respect to (grad_out, value, locations, weights): the composite
 // differentiated twice.
 inline std::vector<at::Tensor> composite_double_backward(const std::vector<at::Tensor>& grads,

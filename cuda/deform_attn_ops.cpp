@@ -119,29 +119,32 @@ at::Tensor forward_composite(const at::Tensor& value, c10::SymIntArrayRef shapes
       .to(value.scalar_type());
 }
 
-Gradients backward_composite(const at::Tensor& grad_out, const at::Tensor& value, c10::SymIntArrayRef shapes,
-                             const at::Tensor& locations, const at::Tensor& weights, std::array<bool, 3> mask) {
-  check_arguments(value, shapes, locations, weights);
-  check_grad_out(grad_out, value, locations);
-  return composite_backward(grad_out, value, shapes, locations, weights, mask);
-}
-
 // ---------------------------------------------------------------- Autograd
 
+// Outputs that `mask` leaves out do not exist for autograd either: a Function cannot return an undefined tensor.
 struct DeformAttnBackward : torch::autograd::Function<DeformAttnBackward> {
   static variable_list forward(AutogradContext* ctx, const at::Tensor& grad_out, const at::Tensor& value,
                                std::vector<c10::SymInt> shapes, const at::Tensor& locations,
                                const at::Tensor& weights, std::vector<bool> mask) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    auto [gv, gl, gw] = call_backward(grad_out, value, shapes, locations, weights, {mask[0], mask[1], mask[2]});
+    const auto [gv, gl, gw] =
+        call_backward(grad_out, value, shapes, locations, weights, {mask[0], mask[1], mask[2]});
     ctx->save_for_backward({grad_out, value, locations, weights});
     ctx->saved_data["spatial_shapes"] = c10::IValue(shapes);
-    return {gv, gl, gw};
+    ctx->saved_data["mask"] = c10::IValue(c10::List<bool>({mask[0], mask[1], mask[2]}));
+    variable_list needed;
+    for (const auto& grad : {gv, gl, gw})
+      if (grad.defined()) needed.push_back(grad);
+    return needed;
   }
-  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+  static variable_list backward(AutogradContext* ctx, variable_list needed) {
     const auto saved = ctx->get_saved_variables();
     const auto shapes = ctx->saved_data["spatial_shapes"].toSymIntVector();
-    auto second = composite_double_backward(grads, saved[0], saved[1], shapes, saved[2], saved[3]);
+    const auto mask = ctx->saved_data["mask"].toBoolList();
+    variable_list grads(3);
+    for (size_t i = 0, next = 0; i < 3; i++)
+      if (mask.get(i)) grads[i] = needed[next++];
+    const auto second = composite_double_backward(grads, saved[0], saved[1], shapes, saved[2], saved[3]);
     return {second[0], second[1], at::Tensor(), second[2], second[3], at::Tensor()};
   }
 };
@@ -166,13 +169,19 @@ struct DeformAttn : torch::autograd::Function<DeformAttn> {
 
 at::Tensor forward_autograd(const at::Tensor& value, c10::SymIntArrayRef shapes, const at::Tensor& locations,
                             const at::Tensor& weights) {
+  if (!value.device().is_cpu() && !value.device().is_meta())  // no backward kernel there: record torch's operators
+    return forward_composite(value, shapes, locations, weights);
   return DeformAttn::apply(value, shapes.vec(), locations, weights);
 }
 
 Gradients backward_autograd(const at::Tensor& grad_out, const at::Tensor& value, c10::SymIntArrayRef shapes,
                             const at::Tensor& locations, const at::Tensor& weights, std::array<bool, 3> mask) {
-  auto grads = DeformAttnBackward::apply(grad_out, value, shapes.vec(), locations, weights,
-                                         std::vector<bool>(mask.begin(), mask.end()));
+  if (!mask[0] && !mask[1] && !mask[2]) return {};
+  const auto needed = DeformAttnBackward::apply(grad_out, value, shapes.vec(), locations, weights,
+                                                std::vector<bool>(mask.begin(), mask.end()));
+  variable_list grads(3);
+  for (size_t i = 0, next = 0; i < 3; i++)
+    if (mask[i]) grads[i] = needed[next++];
   return {grads[0], grads[1], grads[2]};
 }
 
@@ -211,7 +220,6 @@ TORCH_LIBRARY_IMPL(dsct, CPU, m) {
 }
 TORCH_LIBRARY_IMPL(dsct, CompositeExplicitAutograd, m) {
   m.impl("ms_deform_attn", forward_composite);
-  m.impl("ms_deform_attn_backward", backward_composite);
 }
 TORCH_LIBRARY_IMPL(dsct, Meta, m) {
   m.impl("ms_deform_attn", forward_meta);

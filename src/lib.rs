@@ -4,6 +4,7 @@
 
 pub mod config;
 pub mod error;
+pub mod model;
 pub mod ops;
 pub mod params;
 #[cfg(feature = "python")]
@@ -11,4 +12,5 @@ mod python;
 
 pub use config::DsctConfig;
 pub use error::{Error, Result};
+pub use model::Dsct;
 pub use params::Params;

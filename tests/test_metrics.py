@@ -23,7 +23,10 @@ def prediction(boxes: Any, probabilities: Any) -> dict[str, torch.Tensor]:
 
 
 def truth(boxes: Any, labels: Any, dtype: torch.dtype = torch.int64) -> dict[str, torch.Tensor]:
-    return {"boxes": torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4), "labels": torch.tensor(labels, dtype=dtype)}
+    return {
+        "boxes": torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        "labels": torch.tensor(labels, dtype=dtype),
+    }
 
 
 def evaluate(results: list[Any], truths: list[Any], multi_label: bool = False, **options: Any) -> Evaluation:
@@ -39,7 +42,9 @@ def random_scenes(multi_label: bool, images: int = 60) -> tuple[list[Any], list[
         people, queries = (int(torch.randint(low, 7, (), generator=generator)) for low in (0, 1))
         corner = torch.rand(people, 2, generator=generator) * 200
         boxes = torch.cat([corner, corner + 20 + torch.rand(people, 2, generator=generator) * 100], 1)
-        noisy = boxes[torch.randint(max(people, 1), (queries,), generator=generator)] if people else torch.zeros(queries, 4)
+        noisy = (
+            boxes[torch.randint(max(people, 1), (queries,), generator=generator)] if people else torch.zeros(queries, 4)
+        )
         noisy = noisy + torch.randn(queries, 4, generator=generator) * 12 + torch.tensor([0.0, 0.0, 40.0, 40.0])
         # Few distinct values, so that ties occur.
         probabilities = torch.randint(1, 10, (queries, 3), generator=generator) / 10
@@ -74,7 +79,9 @@ def test_person_protocols_equal_a_plain_loop(protocol: str) -> None:
     results, truths = random_scenes(multi_label=True)
     rows, labels = [], []
     for result, true in zip(results, truths, strict=True):
-        keep = nms(result["boxes"], result["scores"], 0.5) if protocol == "paper" else torch.arange(len(result["boxes"]))
+        keep = (
+            nms(result["boxes"], result["scores"], 0.5) if protocol == "paper" else torch.arange(len(result["boxes"]))
+        )
         wide = torch.tensor([0.0, 0.0, 1.0, 1.0])
         iou = box_iou(true["boxes"] + wide, result["boxes"][keep].clone() + wide)
         for person in range(len(iou)):
@@ -132,7 +139,8 @@ def test_protocols_differ_as_named() -> None:
     # The only prediction is nowhere near: without a floor it still answers.
     lost = evaluate([prediction([FAR], [[0.9, 0.1, 0.1]])], [truth([near], [0])])
     assert [lost[name].value for name in PROTOCOLS] == [1.0, 1.0, 0.0]
-    assert lost["detection"].missed is not None and lost["detection"].missed.tolist() == [1, 0, 0]
+    assert lost["detection"].missed is not None
+    assert lost["detection"].missed.tolist() == [1, 0, 0]
     assert lost.box_recall == 0.0
 
 
@@ -150,12 +158,14 @@ def test_nothing_to_judge_is_not_an_error() -> None:
     nothing = prediction([], [])
     someone = truth([[0, 0, 10, 10]], [1])
     empty = Evaluator(NAMES, multi_label=False).compute()
-    assert empty.num_images == 0 and np.isnan(empty["official"].value)
+    assert empty.num_images == 0
+    assert np.isnan(empty["official"].value)
     unseen = evaluate([nothing], [someone])
     assert [unseen[name].value for name in PROTOCOLS] == [0.0, 0.0, 0.0]
     assert [unseen[name].average_precision[1] for name in PROTOCOLS] == [0.0, 0.0, 0.0]
     deserted = evaluate([prediction([FAR], [[0.5, 0.5, 0.5]])], [truth([], [])])
-    assert np.isnan(deserted["detection"].value) and np.isnan(deserted.box_recall)
+    assert np.isnan(deserted["detection"].value)
+    assert np.isnan(deserted.box_recall)
     assert "0 people in 1 images" in str(deserted)
 
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from dsct.config import DSCTConfig
 from reference import DSCT, HungarianMatcher, MSDeformAttn, SetCriterion, ms_deform_attn, ms_deform_attn_gather
 from reference.dsct import Transformer
+from reference.hugging_face import Features, translated
 from reference.position_encoding import level_mask, sine_position_encoding, valid_ratio
 from reference.relational_aggregation import first_k, relational_aggregation, spatial_distance
 from torch import Tensor, nn
 
-from dsct.config import DSCTConfig
-
 FORMS = (ms_deform_attn, ms_deform_attn_gather)
+Form = Callable[[Tensor, list[tuple[int, int]], Tensor, Tensor], Tensor]
 
 
 def randomise(module: nn.Module, scale: float = 0.2) -> None:
@@ -56,7 +58,7 @@ def test_two_forms_of_the_op_agree(shapes: list[tuple[int, int]]) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_op_gradients_are_those_of_finite_differences(form: Any) -> None:
+def test_op_gradients_are_those_of_finite_differences(form: Form) -> None:
     shapes = [(3, 4), (2, 1)]
     value, locations, weights = op_inputs(shapes)
     assert torch.autograd.gradcheck(lambda v, p, a: form(v, shapes, p, a), (value, locations, weights))
@@ -67,7 +69,7 @@ def test_op_gradients_are_those_of_finite_differences(form: Any) -> None:
     ("point", "expected"),
     [((0.25, 0.5), 3.0), ((0.5, 0.5), 4.0), ((0.0, 0.0), 0.75), ((0.75, 1.0), 2.5), ((1.5, 0.5), 0.0)],
 )
-def test_op_on_two_cells_by_hand(form: Any, point: tuple[float, float], expected: float) -> None:
+def test_op_on_two_cells_by_hand(form: Form, point: tuple[float, float], expected: float) -> None:
     value = torch.tensor([3.0, 5.0], dtype=torch.float64).reshape(1, 2, 1, 1)  # one row: centres at x = 1/4 and 3/4
     locations = torch.tensor(point, dtype=torch.float64).reshape(1, 1, 1, 1, 1, 2)
     out = form(value, [(1, 2)], locations, torch.ones(1, 1, 1, 1, 1, dtype=torch.float64))
@@ -77,73 +79,26 @@ def test_op_on_two_cells_by_hand(form: Any, point: tuple[float, float], expected
 # --- against Hugging Face ---------------------------------------------------------------------------------------------
 
 
-class Features(nn.Module):
-    """Feature maps of a Hugging Face backbone, for use as the backbone of the reference."""
-
-    def __init__(self, backbone: Any) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.num_channels = list(backbone.channels)
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        return list(self.backbone(images).feature_maps)
-
-
-RENAMED = [
-    ("model.query_position_embeddings.", "query_embed_dsct."),
-    ("model.level_embed", "transformer.level_embed"),
-    ("model.reference_points.", "transformer.reference_points."),
-    ("model.input_proj.", "input_proj."),
-    ("model.encoder.", "transformer.encoder."),
-    ("model.decoder.", "transformer.decoder."),
-    (".encoder_attn_layer_norm.", ".norm1."),
-    (".encoder_attn.", ".cross_attn."),
-    (".mlp.fc1.", ".linear1."),
-    (".mlp.fc2.", ".linear2."),
-    ("class_embed.", "class_embed_dsct."),
-    ("bbox_embed.", "bbox_embed_dsct."),
-    (".self_attn.o_proj.", ".self_attn.out_proj."),
-]
-
-
-def checkpoint_name(name: str) -> str:
-    """Hugging Face's name of a parameter to the checkpoint's."""
-    encoder = name.startswith("model.encoder.")
-    for old, new in RENAMED:
-        name = name.replace(old, new)
-    name = name.replace(".self_attn_layer_norm.", ".norm1." if encoder else ".norm2.")
-    return name.replace(".final_layer_norm.", ".norm2." if encoder else ".norm3.")
-
-
-def translated(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Hugging Face's state dict, without the backbone, under the checkpoint's names."""
-    renamed = {checkpoint_name(name): value for name, value in state.items() if ".backbone." not in name}
-    for name in [name for name in renamed if ".self_attn.q_proj." in name]:
-        parts = [renamed.pop(name.replace("q_proj", part)) for part in ("q_proj", "k_proj", "v_proj")]
-        renamed[name.replace("q_proj.", "in_proj_")] = torch.cat(parts)
-    return renamed
-
-
 @pytest.fixture
 def twins() -> tuple[Any, DSCT]:
     """Hugging Face's Deformable DETR of two layers and five levels, and the reference with the same random weights."""
     transformers = pytest.importorskip("transformers")
     cfg = DSCTConfig(
         num_classes=7, multi_label=False, num_subject_queries=6, num_context_queries=0, hidden_dim=32, nheads=4,
-        enc_layers=2, dec_layers=3, dim_feedforward=40, dropout=0.0, num_feature_levels=5, enc_n_points=3, dec_n_points=2,
+        enc_layers=2, dec_layers=3, dim_feedforward=40, dropout=0.0, num_feature_levels=5, enc_n_points=3,
+        dec_n_points=2,
     )  # fmt: skip
     backbone = transformers.ResNetConfig(
         embedding_size=8, hidden_sizes=[8, 12, 16, 20], depths=[1, 1, 1, 1], layer_type="basic",
         out_features=["stage2", "stage3", "stage4"],
     )  # fmt: skip
-    hf = transformers.DeformableDetrForObjectDetection(
-        transformers.DeformableDetrConfig(
-            backbone_config=backbone, num_labels=7, num_queries=6, d_model=32, encoder_attention_heads=4,
-            decoder_attention_heads=4, encoder_layers=2, decoder_layers=3, encoder_ffn_dim=40, decoder_ffn_dim=40,
-            dropout=0.0, num_feature_levels=5, encoder_n_points=3, decoder_n_points=2, auxiliary_loss=True,
-            class_cost=2, disable_custom_kernels=True,
-        )  # fmt: skip
-    )
+    config = transformers.DeformableDetrConfig(
+        backbone_config=backbone, num_labels=7, num_queries=6, d_model=32, encoder_attention_heads=4,
+        decoder_attention_heads=4, encoder_layers=2, decoder_layers=3, encoder_ffn_dim=40, decoder_ffn_dim=40,
+        dropout=0.0, num_feature_levels=5, encoder_n_points=3, decoder_n_points=2, auxiliary_loss=True,
+        class_cost=2, disable_custom_kernels=True,
+    )  # fmt: skip
+    hf = transformers.DeformableDetrForObjectDetection(config)
     randomise(hf)
     model = DSCT(cfg, Features(hf.model.backbone.model))
     report = model.load_state_dict(translated(hf.state_dict()), strict=False)
@@ -158,7 +113,8 @@ def scene() -> tuple[Tensor, Tensor, list[dict[str, Tensor]]]:
     mask = torch.zeros(2, 100, 132, dtype=torch.bool)
     mask[1, 71:], mask[1, :, 93:] = True, True
     targets = [
-        {"labels": torch.randint(0, 7, (n,)), "boxes": torch.rand(n, 4, dtype=torch.float64) * 0.4 + 0.2} for n in (3, 1)
+        {"labels": torch.randint(0, 7, (n,)), "boxes": torch.rand(n, 4, dtype=torch.float64) * 0.4 + 0.2}
+        for n in (3, 1)
     ]
     return images, mask, targets
 
@@ -169,13 +125,12 @@ def test_without_context_equals_hugging_face(twins: tuple[Any, DSCT], dtype: tor
     images, mask, _ = scene()
     theirs = hf(images.to(dtype), pixel_mask=(~mask).long())
     ours = model(images.to(dtype), mask)
-    close = dict(rtol=tolerance, atol=tolerance)
-    torch.testing.assert_close(ours["pred_logits"], theirs.logits, **close)
-    torch.testing.assert_close(ours["pred_boxes"], theirs.pred_boxes, **close)
+    torch.testing.assert_close(ours["pred_logits"], theirs.logits, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(ours["pred_boxes"], theirs.pred_boxes, rtol=tolerance, atol=tolerance)
     assert len(ours["aux_outputs"]) == 2
     for layer, aux in enumerate(ours["aux_outputs"]):
         logits = hf.class_embed[layer](theirs.intermediate_hidden_states[:, layer])
-        torch.testing.assert_close(aux["pred_logits"], logits, **close)
+        torch.testing.assert_close(aux["pred_logits"], logits, rtol=tolerance, atol=tolerance)
     assert theirs.logits.std() > 0.1
 
 
@@ -217,10 +172,11 @@ def by_hand(cfg: DSCTConfig, subject: Tensor, context: Tensor, distance: Tensor,
     for n, row in enumerate(subject):
         relevance = [float(row @ other) for other in context]
         sign = 1 if cfg.semantic_order == "lowest" else -1
-        nearest = sorted(range(len(context)), key=lambda m, n=n: float(distance[n, m]))[: cfg.k_spatial]
-        meaning = sorted(range(len(context)), key=lambda m, r=relevance: sign * r[m])[: cfg.k_semantic]
+        nearest = [m for _, m in sorted((float(d), m) for m, d in enumerate(distance[n]))][: cfg.k_spatial]
+        meaning = [m for _, m in sorted((sign * r, m) for m, r in enumerate(relevance))][: cfg.k_semantic]
         chosen = {"spatial": nearest, "semantic": meaning}
-        sets = [chosen[name] for name in ("spatial", "semantic") if name in cfg.selection] or [list(range(len(context)))]
+        everyone = list(range(len(context)))
+        sets = [chosen[name] for name in ("spatial", "semantic") if name in cfg.selection] or [everyone]
         if cfg.aggregation == "union":
             sets = [list(itertools.chain(*sets))]
         score = {
@@ -270,39 +226,72 @@ def test_aggregation_does_not_depend_on_the_order_of_context() -> None:
 def test_aggregation_gradients_are_those_of_finite_differences(aggregation: str) -> None:
     cfg = dataclasses.replace(SMALL, aggregation=aggregation)
     subject, context, distance = queries()
-    inputs = (subject.requires_grad_(), context.requires_grad_())
-    assert torch.autograd.gradcheck(lambda s, c: relational_aggregation(s, c, distance, cfg)[0], inputs)
+    inputs = (subject[:1].requires_grad_(), context[:1].requires_grad_())
+    assert torch.autograd.gradcheck(lambda s, c: relational_aggregation(s, c, distance[:1], cfg)[0], inputs)
 
 
 def test_sets_are_clipped_and_ties_go_to_the_lower_index() -> None:
     assert first_k(torch.tensor([2.0, 1.0, 1.0, 1.0]), 2).tolist() == [1, 2]
     assert first_k(torch.tensor([1.0, 2.0, 2.0]), 2, descending=True).tolist() == [1, 2]
     subject, context, distance = queries()
-    _, trace = relational_aggregation(subject, context, distance, dataclasses.replace(SMALL, k_spatial=100, k_semantic=0))
-    spatial, semantic = trace["spatial_indices"], trace["semantic_indices"]
-    assert spatial is not None and semantic is not None
-    assert spatial.shape == (2, 4, 9) and semantic.shape == (2, 4, 0)
-    assert spatial.sort(dim=-1).values.tolist() == [[list(range(9))] * 4] * 2
+    cfg = dataclasses.replace(SMALL, k_spatial=100, k_semantic=0)
+    _, trace = relational_aggregation(subject, context, distance, cfg)
+    assert torch.equal(trace["spatial_indices"].sort(dim=-1).values, torch.arange(9).expand(2, 4, 9))
+    assert trace["semantic_indices"].shape == (2, 4, 0)
 
 
 def test_distance_zero_has_a_gradient() -> None:
     points = torch.full((1, 2, 2), 0.5, requires_grad=True)
     spatial_distance(points[:, :1], points[:, 1:]).sum().backward()
-    assert points.grad is not None and points.grad.abs().sum() == 0
+    assert torch.equal(points.grad, torch.zeros(1, 2, 2))
 
 
-@pytest.mark.parametrize("empty", [{"num_context_queries": 0}, {"fusion_layers": ()}, {"k_spatial": 0, "k_semantic": 0}])
+@pytest.mark.parametrize(
+    "empty", [{"num_context_queries": 0}, {"fusion_layers": ()}, {"k_spatial": 0, "k_semantic": 0}]
+)
 @pytest.mark.parametrize("aggregation", ["union", "split"])
 def test_without_context_the_subjects_are_left_alone(empty: dict[str, Any], aggregation: str) -> None:
     model = DSCT(DSCTConfig.tiny(aggregation=aggregation, **empty))
     tgt = torch.randn(2, 11 + model.cfg.num_context_queries, 64)
     distance = torch.rand(2, 11, model.cfg.num_context_queries)
     for layer in model.transformer.decoder.layers:
-        assert isinstance(layer, nn.Module)
-        torch.testing.assert_close(layer.aggregate(tgt, distance)[0], tgt, rtol=0, atol=0)  # type: ignore[operator]
+        assert torch.equal(layer.aggregate(tgt, distance)[0], tgt)
 
 
 # --- masks, positions, whole model ------------------------------------------------------------------------------------
+
+
+def test_aggregation_stands_between_norm1_and_the_feed_forward_network() -> None:
+    model = DSCT(DSCTConfig.tiny(reweighting="attentive", fusion_layers=(1,))).double()
+    randomise(model)
+    seen: dict[str, Tensor] = {}
+    for i, layer in enumerate(model.transformer.decoder.layers):
+        layer.norm1.register_forward_hook(lambda _m, _i, output, i=i: seen.update({f"norm1.{i}": output}))
+        layer.linear1.register_forward_pre_hook(lambda _m, inputs, i=i: seen.update({f"linear1.{i}": inputs[0]}))
+    images, mask, _ = scene()
+    _, traces = model(images, mask, return_trace=True)
+    assert torch.equal(seen["linear1.0"], seen["norm1.0"])
+    context, subject = seen["norm1.1"].split((32, 8), dim=1)
+    points = traces[1]["reference_points"]
+    logits = model.transformer.decoder.layers[1].context_weights(subject)
+    distance = spatial_distance(points[:, 32:], points[:, :32])
+    fused, _ = relational_aggregation(subject, context, distance, model.cfg, logits)
+    torch.testing.assert_close(seen["linear1.1"], torch.cat((context, fused), dim=1), rtol=1e-12, atol=1e-12)
+    assert not torch.allclose(fused, subject)
+
+
+def test_without_fusion_context_queries_are_plain_queries_that_predict_nothing() -> None:
+    cfg = DSCTConfig.tiny(fusion_layers=())
+    model, plain = DSCT(cfg), DSCT(dataclasses.replace(cfg, num_context_queries=0, num_subject_queries=40))
+    randomise(model)
+    state = model.state_dict()
+    state["query_embed_dsct.weight"] = torch.cat((state.pop("query_embed.weight"), state["query_embed_dsct.weight"]))
+    plain.load_state_dict(state)
+    images, mask, _ = scene()
+    ours, theirs = (m.double()(images, mask) for m in (model, plain))
+    for a, b in zip((ours, *ours["aux_outputs"]), (theirs, *theirs["aux_outputs"]), strict=True):
+        torch.testing.assert_close(a["pred_logits"], b["pred_logits"][:, 32:], rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(a["pred_boxes"], b["pred_boxes"][:, 32:], rtol=1e-10, atol=1e-10)
 
 
 def test_level_mask_position_and_valid_ratio_by_hand() -> None:
@@ -354,7 +343,8 @@ def test_any_number_of_levels_and_dtype(levels: int) -> None:
     model = DSCT(DSCTConfig.tiny(num_feature_levels=levels, multi_label=True, num_classes=26, person_class=True))
     images, mask, _ = scene()
     out = model(images.float(), mask)
-    assert out["pred_logits"].shape == (2, 8, 27) and out["pred_boxes"].shape == (2, 8, 4)
+    assert out["pred_logits"].shape == (2, 8, 27)
+    assert out["pred_boxes"].shape == (2, 8, 4)
     wide = model.double()(images, mask)
     torch.testing.assert_close(out["pred_logits"].double(), wide["pred_logits"], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(out["pred_boxes"].double(), wide["pred_boxes"], rtol=1e-4, atol=1e-4)
@@ -379,7 +369,7 @@ def test_empty_batch_and_bad_input() -> None:
     ],
 )  # fmt: skip
 def test_trainable_parameters_of_table_9(backbone: str, millions: int) -> None:
-    """Millions as the paper prints them, except ResNet-18: it prints 22, which does not fit its own 33 for ResNet-34."""
+    """Millions as printed, but for ResNet-18: 22 there does not fit the 33 of ResNet-34, which has 10.03 more."""
     with torch.device("meta"):
         model = DSCT(DSCTConfig.paper_emotic(backbone=backbone))
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) // 10**6 == millions
@@ -402,13 +392,13 @@ def test_checkpoint_names() -> None:
     absent = ("num_batches_tracked", ".fc.", "decoder.layers.0.context_weights")
     assert not [name for name in names if any(part in name for part in absent)]
     heads = {name for name, _ in model.named_parameters() if name.startswith(("class_embed", "bbox_embed"))}
-    assert heads and all(name.split(".")[1] == "0" for name in heads)
+    assert {name.split(".")[1] for name in heads} == {"0"}
     assert not DSCT(DSCTConfig.tiny(num_context_queries=0)).state_dict().keys() & {"query_embed.weight"}
 
 
 def test_initialisation() -> None:
     model = DSCT(DSCTConfig.tiny())
-    assert torch.all(model.query_embed.weight.std() - 1 < 0.1)
+    assert model.query_embed.weight.std().item() == pytest.approx(1, abs=0.1)
     assert torch.allclose(model.class_embed_dsct[0].bias, torch.tensor(-math.log(99.0)))
     out, traces = model(torch.randn(1, 3, 64, 64), return_trace=True)
     # The box head starts at the reference point with logits -2 for the size, and attention starts uniform.
@@ -438,9 +428,7 @@ def subjects(cfg: DSCTConfig, *counts: int) -> list[dict[str, Tensor]]:
         torch.randint(0, 2, (n, cfg.num_classes)) if cfg.multi_label else torch.randint(0, cfg.num_classes, (n,))
         for n in counts
     ]
-    return [
-        {"labels": label, "boxes": torch.rand(n, 4) * 0.4 + 0.1} for n, label in zip(counts, labels, strict=True)
-    ]
+    return [{"labels": label, "boxes": torch.rand(n, 4) * 0.4 + 0.1} for n, label in zip(counts, labels, strict=True)]
 
 
 EMOTIC = DSCTConfig.tiny(multi_label=True, num_classes=26, person_class=True, class_names=None, num_subject_queries=4)
@@ -455,7 +443,8 @@ def test_matching_is_the_cheapest_of_all(cfg: DSCTConfig) -> None:
         cost = matcher.cost(logits, boxes, targets[image])
         best = min(sum(cost[q, n] for n, q in enumerate(p)) for p in itertools.permutations(range(4), cost.shape[1]))
         assert cost[query, subject].sum().item() == pytest.approx(float(best))
-        assert query.tolist() == sorted(query.tolist()) and query.dtype == subject.dtype == torch.int64
+        assert query.tolist() == sorted(query.tolist())
+        assert query.dtype == subject.dtype == torch.int64
 
 
 @pytest.mark.parametrize("cfg", [EMOTIC, CAER_S])
@@ -468,7 +457,8 @@ def test_cost_and_losses_by_hand(cfg: DSCTConfig) -> None:
     def giou(q: Tensor) -> float:
         inter, hull = 1.0, 1.0
         for axis in (0, 1):
-            low, high = zip(*((float(b[axis] - b[axis + 2] / 2), float(b[axis] + b[axis + 2] / 2)) for b in (q, box)))
+            low = [float(b[axis] - b[axis + 2] / 2) for b in (q, box)]
+            high = [float(b[axis] + b[axis + 2] / 2) for b in (q, box)]
             inter *= max(0.0, min(high) - max(low))
             hull *= max(high) - min(low)
         union = float(q[2] * q[3] + box[2] * box[3]) - inter
@@ -513,11 +503,16 @@ def test_no_subject_and_too_many_subjects(cfg: DSCTConfig) -> None:
     outputs["aux_outputs"] = [predictions(cfg)]
     targets = subjects(cfg, 0, 7)
     (empty, _), (query, subject) = criterion.matcher(outputs, targets)
-    assert empty.tolist() == [] and query.tolist() == [0, 1, 2, 3] and len(set(subject.tolist())) == 4
+    assert empty.tolist() == []
+    assert query.tolist() == [0, 1, 2, 3]
+    assert len(set(subject.tolist())) == 4
     assert SetCriterion.num_boxes(outputs["pred_boxes"], targets) == 7  # the unmatched three count, too
 
     losses = criterion(outputs, subjects(cfg, 0, 0))
-    assert set(losses) == set(criterion.weight_dict) == {f"loss_{k}{i}" for k in ("ce", "bbox", "giou") for i in ("", "_0")}
-    assert losses["loss_bbox"] == losses["loss_giou"] == 0 and losses["loss_ce"] > 0
+    names = {name + suffix for name in ("loss_ce", "loss_bbox", "loss_giou") for suffix in ("", "_0")}
+    assert set(losses) == set(criterion.weight_dict) == names
+    assert losses["loss_bbox"] == losses["loss_giou"] == 0
+    assert losses["loss_ce"] > 0
     criterion.total(losses).backward()
-    assert torch.isfinite(outputs["pred_boxes"].grad).all() and outputs["pred_logits"].grad.abs().sum() > 0
+    assert torch.isfinite(outputs["pred_boxes"].grad).all()
+    assert outputs["pred_logits"].grad.abs().sum() > 0

@@ -1,31 +1,79 @@
-"""Model configuration: one field per switch of the paper's tables (spec in the README)."""
+"""Model configuration: one field per switch of the paper's tables.
+
+Defaults, presets and validation live in the native code (`src/config.rs`), so that Rust and Python agree; this is the
+typed view of them. Two families of presets exist: ``official_*`` equals the authors' released code, ``paper_*`` follows
+the paper where the two differ. Every field is independent of the preset.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from dataclasses import dataclass
 from typing import Any
 
-EMOTIC_CLASSES = (
-    "Affection", "Anger", "Annoyance", "Anticipation", "Aversion", "Confidence", "Disapproval",
-    "Disconnection", "Disquietment", "Doubt/Confusion", "Embarrassment", "Engagement", "Esteem",
-    "Excitement", "Fatigue", "Fear", "Happiness", "Pain", "Peace", "Pleasure", "Sadness",
-    "Sensitivity", "Suffering", "Surprise", "Sympathy", "Yearning",
-)  # fmt: skip
-CAER_S_CLASSES = ("Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise")
+from dsct import _dsct
 
-_TINY: dict[str, Any] = dict(
-    backbone="tiny", train_backbone="all", num_classes=7, multi_label=False, class_names=CAER_S_CLASSES,
-    num_subject_queries=8, num_context_queries=32, hidden_dim=64, nheads=4, enc_layers=2, dec_layers=2,
-    dim_feedforward=128, dropout=0.0, k_spatial=12, k_semantic=6,
-)
-_OFFICIAL: dict[str, Any] = dict(person_class=True, aggregation="split", semantic_order="highest", spatial_frame="padded")
-_CAER_S: dict[str, Any] = dict(num_classes=7, multi_label=False, class_names=CAER_S_CLASSES, num_subject_queries=9)
+EMOTIC_CLASSES: tuple[str, ...] = tuple(json.loads(_dsct.Config.preset("paper_emotic"))["class_names"])
+"""The 26 classes of EMOTIC, in the order of its annotations."""
+CAER_S_CLASSES: tuple[str, ...] = tuple(json.loads(_dsct.Config.preset("paper_caer_s"))["class_names"])
+"""The 7 classes of CAER-S, in the order of its label ids."""
 
 
 @dataclass(frozen=True)
 class DSCTConfig:
+    """Everything that defines a DSCT, its matching and its loss.
+
+    ``DSCTConfig()`` is :meth:`paper_emotic`. All fields are keywords; ``dataclasses.replace`` changes some.
+
+    Args:
+        backbone: ``resnet18``, ``resnet34``, ``resnet50``, ``resnet101``, ``resnet152``, ``wide_resnet50_2``,
+            ``wide_resnet101_2``, ``tiny``, or ``custom`` for a module passed to ``DSCT`` (Table 9).
+        train_backbone: ``layers2-4`` freezes stem and first stage; ``all`` or ``none``.
+        num_classes: C, without the extra logit of ``person_class``.
+        multi_label: whether a person has several emotions (EMOTIC) or exactly one (CAER-S).
+        person_class: one more logit, as the released code has it.
+        class_names: C names; None takes EMOTIC's or CAER-S's where they fit, else numbers.
+        num_subject_queries: N, how many people at most are found (Table 5).
+        num_context_queries: M_c; 0 is a plain Deformable DETR (Table 6).
+        hidden_dim: E, divisible by 32 and by ``nheads``.
+        nheads: M.
+        enc_layers: encoder layers.
+        dec_layers: decoder layers.
+        dim_feedforward: width of the feed-forward networks.
+        dropout: probability, in training only.
+        num_feature_levels: L.
+        enc_n_points: P of the encoder.
+        dec_n_points: P of the decoder.
+        selection: which sets of context queries a subject aggregates, of ``spatial`` and ``semantic`` (Table 6);
+            ``()`` is one set of all context.
+        k_spatial: K_sp, size of the spatial set (Fig. 11).
+        k_semantic: K_sm, size of the semantic set.
+        semantic_order: ``lowest`` relevance (the paper's words) or ``highest`` (the released code).
+        spatial_frame: ``valid`` measures distances in the image (Eq. 6), ``padded`` in the padded batch.
+        aggregation: ``union``, one softmax (Eq. 8), or ``split``, the released code's three.
+        reweighting: ``semantic``, ``equal``, ``spatial`` or ``attentive`` weights (Table 7).
+        fusion_layers: 0-based decoder layers that fuse; None is all, ``()`` is none (Table 8).
+        cost_class: matching weight of the class cost (Table 3).
+        cost_bbox: matching weight of the L1 cost.
+        cost_giou: matching weight of the GIoU cost.
+        loss_class: loss weight of the focal loss (Table 3).
+        loss_bbox: loss weight of the L1 loss.
+        loss_giou: loss weight of the GIoU loss.
+        focal_alpha: α of the focal loss, in matcher and loss alike.
+        focal_gamma: γ of the focal loss, in matcher and loss alike.
+        score: a query's score is the mean ``probability`` or the mean ``logit`` of its classes.
+
+    Raises:
+        ValueError: A field is out of range; the message names it.
+
+    Example:
+        >>> import dsct
+        >>> dsct.DSCTConfig.official_emotic(num_subject_queries=9).num_logits
+        27
+    """
+
     backbone: str = "resnet50"
     train_backbone: str = "layers2-4"
     num_classes: int = 26
@@ -64,40 +112,91 @@ class DSCTConfig:
     def __post_init__(self) -> None:
         for name in ("selection", "fusion_layers", "class_names"):
             value = getattr(self, name)
+            if isinstance(value, str):
+                raise ValueError(f"DSCTConfig: {name} must be a tuple, got '{value}'")
             if value is not None:
                 object.__setattr__(self, name, tuple(value))
         if self.class_names is None:
-            known = {(26, True): EMOTIC_CLASSES, (7, False): CAER_S_CLASSES}
-            names = known.get((self.num_classes, self.multi_label)) or tuple(f"class {i}" for i in range(self.num_classes))
-            object.__setattr__(self, "class_names", names)
+            object.__setattr__(self, "class_names", _default_class_names(self.num_classes, self.multi_label))
+        _ = self.native  # validates
+
+    @functools.cached_property
+    def native(self) -> _dsct.Config:
+        """The validated native form that the Rust functions take."""
+        return _dsct.Config(self.to_json())
 
     @property
     def num_logits(self) -> int:
+        """Logits per query: C, or C + 1 with ``person_class``."""
         return self.num_classes + self.person_class
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The C class names."""
+        assert self.class_names is not None
+        return self.class_names
+
+    @classmethod
+    def _preset(cls, name: str, overrides: dict[str, Any]) -> DSCTConfig:
+        fields = json.loads(_dsct.Config.preset(name))
+        if not {"num_classes", "multi_label"}.isdisjoint(overrides):
+            fields["class_names"] = None
+        return cls(**{**fields, **overrides})
 
     @classmethod
     def paper_emotic(cls, **overrides: Any) -> DSCTConfig:
-        return cls(**overrides)
+        """The paper's model for EMOTIC: 4 subject queries, 26 labels."""
+        return cls._preset("paper_emotic", overrides)
 
     @classmethod
     def paper_caer_s(cls, **overrides: Any) -> DSCTConfig:
-        return cls(**{**_CAER_S, **overrides})
+        """The paper's model for CAER-S: 9 subject queries, 7 classes, fusion on."""
+        return cls._preset("paper_caer_s", overrides)
 
     @classmethod
     def official_emotic(cls, **overrides: Any) -> DSCTConfig:
-        return cls(**{**_OFFICIAL, **overrides})
+        """The authors' released code for EMOTIC; its checkpoints load with ``strict=True``."""
+        return cls._preset("official_emotic", overrides)
 
     @classmethod
     def official_caer_s(cls, **overrides: Any) -> DSCTConfig:
-        return cls(**{**_OFFICIAL, **_CAER_S, "loss_class": 9.0, "fusion_layers": (), **overrides})
+        """The authors' released code for CAER-S, which leaves fusion off; ``fusion_layers=None`` turns it on."""
+        return cls._preset("official_caer_s", overrides)
 
     @classmethod
     def tiny(cls, **overrides: Any) -> DSCTConfig:
-        return cls(**{**_TINY, **overrides})
+        """The small model of the demo: learns the synthetic scenes in minutes on a laptop."""
+        return cls._preset("tiny", overrides)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain fields, as in the JSON form."""
+        return dataclasses.asdict(self)
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=2)
+        """The JSON form that checkpoints hold; :meth:`from_json` is its inverse."""
+        return json.dumps(self.to_dict(), indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> DSCTConfig:
-        return cls(**json.loads(text))
+        """Reads :meth:`to_json`.
+
+        Raises:
+            ValueError: Not JSON, an unknown field, or a field out of range.
+        """
+        try:
+            fields = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"DSCTConfig: not JSON: {error}") from error
+        known = {field.name for field in dataclasses.fields(cls)}
+        if not isinstance(fields, dict) or not fields.keys() <= known:
+            unknown = sorted(fields.keys() - known) if isinstance(fields, dict) else type(fields).__name__
+            raise ValueError(f"DSCTConfig: unknown fields {unknown}")
+        return cls(**fields)
+
+
+def _default_class_names(num_classes: int, multi_label: bool) -> tuple[str, ...]:
+    if multi_label and num_classes == len(EMOTIC_CLASSES):
+        return EMOTIC_CLASSES
+    if not multi_label and num_classes == len(CAER_S_CLASSES):
+        return CAER_S_CLASSES
+    return tuple(f"class {index}" for index in range(num_classes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -110,18 +111,25 @@ def predict(
         raise ValueError(f"predict: batch_size must be at least 1, got {batch_size}")
     module, note = _resolve_model(model, device)
     transform = evaluation_transform(*_sides(module, short_side, long_side))
-    find_people = _PeopleFinder(module, threshold, score_threshold, nms_iou, note)
-    images = list(image) if isinstance(image, (list, tuple)) else [image]
-    found: list[People] = []
+    options = {
+        "threshold": _threshold(module) if threshold is None else threshold,
+        "score_threshold": _least_score(module.config) if score_threshold is None else score_threshold,
+        "nms_iou": nms_iou,
+    }
+    images: Sequence[ImageInput] = image if isinstance(image, (list, tuple)) else [image]
+    people: list[People] = []
     with _evaluating(module), torch.no_grad():
         for batch in _batches(images, transform, batch_size):
-            found += find_people(batch)
-    return found if isinstance(image, (list, tuple)) else found[0]
+            results = _run(module, batch, options)
+            people += [
+                _to_people(item, result, module.config, note) for item, result in zip(batch, results, strict=True)
+            ]
+    return people if images is image else people[0]
 
 
 class _Prepared(NamedTuple):
     source: ImageInput
-    size: tuple[int, int]  # width, height of the original
+    size: tuple[int, int]  # width and height of the original
     pixels: torch.Tensor  # (3, H, W), resized and normalised
 
 
@@ -135,53 +143,103 @@ def _batches(images: Sequence[ImageInput], transform: Transform, batch_size: int
 
 def _prepare(source: ImageInput, transform: Transform) -> _Prepared:
     picture = load_image(source)
-    pixels, _ = transform(picture, {"boxes": torch.zeros(0, 4)})
+    try:
+        pixels, _ = transform(picture, {"boxes": torch.zeros(0, 4)})
+    except ValueError as error:
+        width, height = picture.size
+        raise ValueError(f"predict: image of {width} x {height} pixels is too narrow to be resized: {error}") from error
     return _Prepared(source, picture.size, pixels)
 
 
-class _PeopleFinder:
-    """Runs the model on pictures of one size and puts its answer into words and pixels."""
+def _run(model: DSCT, batch: list[_Prepared], options: dict[str, Any]) -> list[dict[str, torch.Tensor]]:
+    """Boxes, scores, labels and probabilities of each picture of the batch."""
+    import dsct
 
-    def __init__(
-        self,
-        model: DSCT,
-        threshold: float | Sequence[float] | None,
-        score_threshold: float | None,
-        nms_iou: float | None,
-        note: str | None,
-    ) -> None:
-        import dsct
+    parameter = next(model.parameters())
+    images = torch.stack([item.pixels for item in batch]).to(parameter.device, parameter.dtype)
+    target_sizes = torch.tensor([item.size[::-1] for item in batch], device=parameter.device)
+    results: list[dict[str, torch.Tensor]] = dsct.PostProcess(model.config, **options)(model(images), target_sizes)
+    return results
 
-        self.model, self.cfg, self.note = model, model.cfg, note
-        self.post_process = dsct.PostProcess(model.cfg)
-        self.options = {
-            "threshold": getattr(model, "thresholds", None) or 0.5 if threshold is None else threshold,
-            "score_threshold": _least_score(model.cfg) if score_threshold is None else score_threshold,
-            "nms_iou": nms_iou,
-        }
 
-    def __call__(self, batch: list[_Prepared]) -> list[People]:
-        parameter = next(self.model.parameters())
-        images = torch.stack([item.pixels for item in batch]).to(parameter.device, parameter.dtype)
-        sizes = torch.tensor([item.size[::-1] for item in batch], device=parameter.device)
-        results = self.post_process(self.model(images), sizes, **self.options)
-        return [self._people(item, result) for item, result in zip(batch, results, strict=True)]
+def _to_people(item: _Prepared, result: dict[str, torch.Tensor], config: DSCTConfig, note: str | None) -> People:
+    order = result["scores"].argsort(descending=True, stable=True)
+    boxes, scores, probabilities = (_as_array(result[key][order]) for key in ("boxes", "scores", "probabilities"))
+    labels = result["labels"][order].cpu()
+    indices = (
+        [row.nonzero().flatten().tolist() for row in labels] if config.multi_label else labels.unsqueeze(1).tolist()
+    )
+    width, height = item.size
+    limits = np.array([width, height, width, height], dtype=np.float32)
+    return People(
+        boxes=boxes.clip(0, limits),
+        scores=scores,
+        labels=[[config.names[index] for index in row] for row in indices],
+        probabilities=probabilities,
+        class_names=config.names,
+        image_size=item.size,
+        source=item.source,
+        note=note,
+    )
 
-    def _people(self, item: _Prepared, result: dict[str, torch.Tensor]) -> People:
-        order = torch.argsort(result["scores"], descending=True, stable=True)
-        values = {name: _as_array(tensor[order]) for name, tensor in result.items()}
-        width, height = item.size
-        names = self.cfg.class_names
-        labels = values["labels"]
-        if self.cfg.multi_label:
-            labels = [[names[index] for index in np.flatnonzero(row)] for row in labels]
-        return People(
-            boxes=values["boxes"].clip(0, [width, height, width, height]).astype(np.float32),
-            scores=values["scores"],
-            labels=labels,
-            probabilities=values["probabilities"],
-            class_names=names,
-            image_size=item.size,
-            source=item.source,
-            note=self.note,
-        )
+
+def _as_array(tensor: torch.Tensor) -> NDArray[np.float32]:
+    return tensor.float().cpu().numpy()
+
+
+def _resolve_model(
+    model: DSCT | str | os.PathLike[str] | None, device: str | torch.device | None
+) -> tuple[DSCT, str | None]:
+    """The model to run and the note its results carry."""
+    import dsct
+
+    if model is None:
+        return _shipped_model().to(device or "cpu"), SHIPPED_NOTE
+    if isinstance(model, (str, os.PathLike)):
+        return load_model(model, device or "cpu"), None
+    if not isinstance(model, dsct.DSCT):
+        raise TypeError(f"predict: model must be a dsct.DSCT, a path or None, got {type(model).__name__}")
+    return (model if device is None else model.to(device)), None
+
+
+@lru_cache(maxsize=1)
+def _shipped_model() -> DSCT:
+    """Loaded, and talked about, once per process."""
+    model = load_model(SHIPPED_WEIGHTS)
+    logger.warning(SHIPPED_NOTE)
+    return model
+
+
+def _sides(model: DSCT, short_side: int | None, long_side: int | None) -> tuple[int | None, int]:
+    """Short and long side of the resized picture: as asked, else as stored with the weights, else the paper's."""
+    for name, value in (("short_side", short_side), ("long_side", long_side)):
+        if value is not None and value < 1:
+            raise ValueError(f"predict: {name} must be at least 1 pixel, got {value}")
+    stored = getattr(model, "preprocess", None) or {"short_side": SHORT_SIDE, "long_side": LONG_SIDE}
+    short = stored["short_side"] if short_side is None else short_side
+    long = stored["long_side"] if long_side is None else long_side
+    if short is not None and long <= short:
+        raise ValueError(f"predict: long_side must be greater than short_side, got {long} and {short}")
+    return short, long
+
+
+def _threshold(model: DSCT) -> float | Sequence[float]:
+    stored: Sequence[float] | None = getattr(model, "thresholds", None)
+    return 0.5 if stored is None else stored
+
+
+def _least_score(config: DSCTConfig) -> float:
+    """Probabilities that add up to ½ have a mean of ½/C. A mean of logits has no such natural limit."""
+    return 0.5 / config.num_classes if config.score == "probability" else -math.inf
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Puts `model` in evaluation mode and every part of it back into its own mode afterwards."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

@@ -10,6 +10,7 @@ import math
 import os
 import textwrap
 from collections.abc import Iterable
+from itertools import product
 from typing import Any, cast
 
 import numpy as np
@@ -216,7 +217,7 @@ def _draw_card(page: Axes, card: Card, left: float, top: float) -> None:
         _draw_chip(page, card.number, card.color, left + 0.05, top)
     for index, line in enumerate(card.lines):
         middle = top + (index + 0.5) * _LINE
-        style: dict[str, Any] = dict(fontsize=_FONT, color=line.color, va="center", parse_math=False)
+        style: dict[str, Any] = {"fontsize": _FONT, "color": line.color, "va": "center", "parse_math": False}
         page.text(text_left, middle, line.text, fontweight="bold" if line.bold else "normal", **style)
         if line.bar is not None:
             corner = (bar_left, middle - 0.05)
@@ -307,18 +308,22 @@ def _draw_tag(ax: Axes, content: str, box: NDArray[np.float32], color: str, take
         ha="left",
         va="bottom",
         parse_math=False,
-        bbox=dict(boxstyle="square,pad=0.2", facecolor=color, linewidth=0),
+        bbox={"boxstyle": "square,pad=0.2", "facecolor": color, "linewidth": 0},
     )
     pad = 0.2 * _FONT * cast(Figure, ax.get_figure(root=True)).dpi / 72
     extent, frame = text.get_window_extent().padded(pad), ax.get_window_extent()
-    (left, top), (_, bottom) = ax.transData.transform([box[:2], box[2:]])  # on the page, y grows upwards
+    if extent.width > frame.width:
+        text.set_text(content.split()[0])
+        extent = text.get_window_extent().padded(pad)
+    (left, top), (right, bottom) = ax.transData.transform([box[:2], box[2:]])  # on the page, y grows upwards
     best, best_cost = frame, math.inf
-    for candidate in (top, top - extent.height, bottom - extent.height, bottom):
-        x = max(min(left, frame.x1 - extent.width), frame.x0)
-        y = max(min(candidate, frame.y1 - extent.height), frame.y0)
+    heights = (top, top - extent.height, bottom - extent.height, bottom)
+    for x_wanted, y_wanted in product((left, right - extent.width), heights):
+        x = max(min(x_wanted, frame.x1 - extent.width), frame.x0)
+        y = max(min(y_wanted, frame.y1 - extent.height), frame.y0)
         place = Bbox.from_bounds(x, y, extent.width, extent.height)
         overlap = sum(_area(Bbox.intersection(place, other)) for other in taken)
-        cost = overlap + extent.width * abs(y - candidate)
+        cost = overlap + extent.width * abs(y - y_wanted)
         if cost < best_cost:
             best, best_cost = place, cost
     taken.append(best)

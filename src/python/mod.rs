@@ -3,6 +3,7 @@
 mod config;
 mod error;
 mod gateway;
+mod model;
 mod tensor;
 
 use pyo3::prelude::*;
@@ -19,5 +20,5 @@ fn _dsct(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("DsctError", module.py().get_type::<error::DsctError>())?;
     module.add_class::<config::PyConfig>()?;
-    Ok(())
+    model::register(module)
 }

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torchvision
+import torchvision  # type: ignore[import-untyped]
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock
-from torchvision.ops import FrozenBatchNorm2d
+from torchvision.models.resnet import BasicBlock  # type: ignore[import-untyped]
+from torchvision.ops import FrozenBatchNorm2d  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
     from dsct.config import DSCTConfig

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
+from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ Indices = list[tuple[Tensor, Tensor]]
 
 def box_corners(boxes: Tensor) -> Tensor:
     """Boxes (..., 4) as centre and size to (x1, y1, x2, y2)."""
-    centre, size = boxes.split(2, dim=-1)
+    centre, size = boxes[..., :2], boxes[..., 2:]
     return torch.cat((centre - size / 2, centre + size / 2), dim=-1)
 
 
@@ -123,7 +123,9 @@ class SetCriterion(nn.Module):
         return count.clamp(min=1)
 
     def class_loss(self, logits: Tensor, targets: list[dict[str, Tensor]], indices: Indices) -> Tensor:
-        """Sigmoid focal loss summed over images, queries and classes (Lin et al. 2017)::
+        """Sigmoid focal loss summed over images, queries and classes (Lin et al. 2017).
+
+        ::
 
             t = 1:  a (1 - p)^g (-log p)            t = 0:  (1 - a) p^g (-log(1 - p))
 
@@ -150,8 +152,9 @@ class SetCriterion(nn.Module):
     @staticmethod
     def box_losses(boxes: Tensor, targets: list[dict[str, Tensor]], indices: Indices) -> tuple[Tensor, Tensor]:
         """Sums over the matched pairs of |box - box'|_1 and of 1 - GIoU, zeros with a graph when nothing matched."""
-        none = boxes.flatten(0, 1)[:0]
+        pairs = list(zip(targets, indices, strict=True))
+        none = boxes.flatten(0, 1)[:0]  # so that there is something to concatenate, even in an empty batch
         predicted = torch.cat([none, *(boxes[image, query] for image, (query, _) in enumerate(indices))])
-        wanted = torch.cat([none.detach(), *(t["boxes"][s].to(boxes.dtype) for t, (_, s) in zip(targets, indices))])
+        wanted = torch.cat([none.detach(), *(t["boxes"][s].to(boxes.dtype) for t, (_, s) in pairs)])
         giou = generalized_iou(box_corners(predicted), box_corners(wanted))
         return (predicted - wanted).abs().sum(), (1 - giou).sum()

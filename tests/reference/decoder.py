@@ -50,7 +50,7 @@ class DecoderLayer(nn.Module):
         spatial_shapes: SpatialShapes,
         padding_mask: Tensor | None,
     ) -> tuple[Tensor, Trace]:
-        """One layer; ``tgt`` and the result are (B, Q, E), ``reference_points`` (B, Q, L, 2), ``distance`` (B, N, M_c)."""
+        """One layer; ``tgt`` and result (B, Q, E), ``reference_points`` (B, Q, L, 2), ``distance`` (B, N, M_c)."""
         positioned = tgt if query_pos is None else tgt + query_pos
         attended, _ = self.self_attn(positioned, positioned, tgt, need_weights=False)
         tgt = self.norm2(tgt + self.dropout(attended))
@@ -69,7 +69,7 @@ class DecoderLayer(nn.Module):
         """Replace the subject rows of ``tgt`` (B, Q, E) by their fusion with the context rows."""
         if not self.fuses:
             return tgt, {"spatial_indices": None, "semantic_indices": None, "context_weights": None}
-        context, subject = tgt.split((self.cfg.num_context_queries, tgt.shape[1] - self.cfg.num_context_queries), dim=1)
+        context, subject = tgt.tensor_split([self.cfg.num_context_queries], dim=1)
         logits = self.context_weights(subject) if self.cfg.reweighting == "attentive" else None
         fused, trace = relational_aggregation(subject, context, distance, self.cfg, logits)
         return torch.cat((context, fused), dim=1), trace

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ class MLP(nn.Module):
     def __init__(self, hidden_dim: int, outputs: int) -> None:
         super().__init__()
         sizes = (hidden_dim, hidden_dim, hidden_dim, outputs)
-        self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in zip(sizes, sizes[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in itertools.pairwise(sizes))
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., hidden_dim) to (..., outputs)."""
@@ -157,13 +158,11 @@ class DSCT(nn.Module):
     def project(self, features: list[Tensor]) -> list[Tensor]:
         """Maps of the backbone to L maps (B, E, H_l, W_l); levels beyond the backbone's shrink the last one by 2."""
         used = features[-self.cfg.num_feature_levels :]
-        maps = []
+        maps: list[Tensor] = []
         for level, projection in enumerate(self.input_proj):
-            if level < len(used):
-                source = used[level]
-            else:  # the first extra level starts at the backbone's own map, later ones at the level before
-                source = used[-1] if level == len(used) else maps[-1]
-            maps.append(projection(source))
+            # The first extra level starts at the backbone's own map, later ones at the level before.
+            sources = [*used, used[-1], *maps[len(used) :]]
+            maps.append(projection(sources[level]))
         return maps
 
     def predict(self, layer: int, hidden: Tensor, reference_points: Tensor) -> dict[str, Tensor]:

@@ -62,7 +62,8 @@ class EncoderLayer(nn.Module):
         attended, _, _ = self.self_attn(query, reference_points, src, spatial_shapes, padding_mask)
         src = self.norm1(src + self.dropout(attended))
         hidden = self.linear2(self.dropout(self.linear1(src).relu()))
-        return self.norm2(src + self.dropout(hidden))
+        output: Tensor = self.norm2(src + self.dropout(hidden))
+        return output
 
 
 class DeformableEncoder(nn.Module):
@@ -93,6 +94,7 @@ class DeformableEncoder(nn.Module):
             (B, S, E).
         """
         reference_points = encoder_reference_points(spatial_shapes, valid_ratios)
+        output = src
         for layer in self.layers:
-            src = layer(src, pos, reference_points, spatial_shapes, padding_mask)
-        return src
+            output = layer(output, pos, reference_points, spatial_shapes, padding_mask)
+        return output

@@ -30,7 +30,8 @@ Trace = dict[str, Tensor | None]
 
 def spatial_distance(subject_points: Tensor, context_points: Tensor) -> Tensor:
     """Euclidean distances (B, N, M_c) of points (B, N, 2) and (B, M_c, 2); the gradient at distance 0 is 0 (Eq. 6)."""
-    return torch.linalg.vector_norm(subject_points[:, :, None] - context_points[:, None], dim=-1)
+    distance: Tensor = torch.linalg.vector_norm(subject_points[:, :, None] - context_points[:, None], dim=-1)
+    return distance
 
 
 def first_k(score: Tensor, k: int, descending: bool = False) -> Tensor:

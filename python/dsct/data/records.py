@@ -56,7 +56,9 @@ class Annotations:
         if boxes.ndim != 2 or boxes.shape[1] != 4:
             raise ValueError(f"boxes must be (n, 4), got {boxes.shape}")
         if labels.ndim not in (1, 2) or len(labels) != len(boxes):
-            raise ValueError(f"labels must be ({len(boxes)},) or ({len(boxes)}, C), one row per box, got {labels.shape}")
+            raise ValueError(
+                f"labels must be ({len(boxes)},) or ({len(boxes)}, C), one row per box, got {labels.shape}"
+            )
         if not np.isfinite(boxes).all() or (boxes[:, 2:] <= boxes[:, :2]).any():
             raise ValueError(f"boxes must be finite x1 y1 x2 y2 with x2 > x1 and y2 > y1, got {boxes.tolist()}")
         if (labels < 0).any() or (labels.ndim == 2 and (labels > 1).any()):
@@ -81,8 +83,8 @@ class Annotations:
             ``image_id``; ``orig_size`` (2,) int64 tensor of height and width.
         """
         width, height = self.size
-        boxes = tv_tensors.BoundingBoxes(  # type: ignore[call-overload]
-            torch.from_numpy(self.boxes.copy()), format="XYXY", canvas_size=(height, width)
+        boxes = tv_tensors.BoundingBoxes(
+            torch.from_numpy(self.boxes.copy()), format=tv_tensors.BoundingBoxFormat.XYXY, canvas_size=(height, width)
         )
         return {
             "boxes": boxes,

@@ -11,7 +11,7 @@ holds head and shoulders. It shows the face before a plain card and nothing of t
 every box and closest to its own person, the far scene is hidden by the card. Cues vary in place, size and colour.
 
 Labels: one of the 7 CAER-S classes, equally frequent, or some of the 26 EMOTIC classes. They follow from the three cues
-alone; the rule and how far a guesser can get with some of the cues are in :mod:`dsct.data.scene_rule`.
+alone; the rule and how far a guesser can get with some of the cues are in :mod:`dsct.data.scenes.rule`.
 
 How it is made: every scene comes from (seed, split, index) alone, so splits never share a scene and a longer data set
 starts with the shorter one. ``difficulty`` from 0 to 1 shrinks the near objects, fades the cues and adds clutter.
@@ -35,8 +35,9 @@ from torchvision import tv_tensors
 
 from dsct.config import CAER_S_CLASSES, EMOTIC_CLASSES
 from dsct.data.records import Annotations, Target
-from dsct.data.scene_drawing import Person, Scene, draw_scene
-from dsct.data.scene_rule import FACES, FAR_SCENES, NEAR_OBJECTS, emotion, emotion_labels, probability
+from dsct.data.scenes.drawing import Scene, draw_scene
+from dsct.data.scenes.figures import Person
+from dsct.data.scenes.rule import FACES, FAR_SCENES, NEAR_OBJECTS, emotion, emotion_labels, probability
 
 SPLITS = ("train", "val", "test")
 
@@ -213,7 +214,12 @@ def _cells(rng: np.random.Generator, count: int, aspect: float) -> list[tuple[fl
 
 
 def _place_person(
-    rng: np.random.Generator, cell: tuple[float, float, float, float], side: int, face: str, near: str, difficulty: float
+    rng: np.random.Generator,
+    cell: tuple[float, float, float, float],
+    side: int,
+    face: str,
+    near: str,
+    difficulty: float,
 ) -> Person:
     """Put a person and, left (-1) or right (1) of it, its near object into a cell.
 

@@ -25,7 +25,7 @@ SHORT_SIDE = 800
 LONG_SIDE = 1333
 
 
-class RandomSizeCrop(v2.Transform):
+class RandomSizeCrop(v2.Transform):  # type: ignore[misc]  # torchvision has no types
     """Crops a window whose height and width are drawn separately, each uniform over [low, high].
 
     The range is clipped to the image, so a small image is never padded.
@@ -101,9 +101,9 @@ def training_transform(
     Returns:
         A callable (image, target) -> (image (3, H, W) float32, target with normalised cxcywh boxes).
     """
-    resize = v2.RandomShortestSize(list(short_sides), max_size=long_side)
-    crop = v2.Compose([v2.RandomShortestSize(list(crop_from)), RandomSizeCrop(*crop_sides), resize])
-    return v2.Compose(
+    resize = _random_resize(short_sides, long_side)
+    crop = v2.Compose([_random_resize(crop_from, None), RandomSizeCrop(*crop_sides), resize])
+    pipeline: Transform = v2.Compose(
         [
             v2.RandomHorizontalFlip(0.5),
             v2.RandomChoice([resize, crop]),
@@ -112,6 +112,7 @@ def training_transform(
             ToModelInput(),
         ]
     )
+    return pipeline
 
 
 def flip_transform() -> Transform:
@@ -120,7 +121,8 @@ def flip_transform() -> Transform:
     Returns:
         A callable as :func:`training_transform` returns.
     """
-    return v2.Compose([v2.RandomHorizontalFlip(0.5), ToModelInput()])
+    pipeline: Transform = v2.Compose([v2.RandomHorizontalFlip(0.5), ToModelInput()])
+    return pipeline
 
 
 def evaluation_transform(short_side: int | None = SHORT_SIDE, long_side: int = LONG_SIDE) -> Transform:
@@ -135,5 +137,10 @@ def evaluation_transform(short_side: int | None = SHORT_SIDE, long_side: int = L
     """
     if short_side is None:
         return ToModelInput()
-    return v2.Compose([v2.Resize([short_side], max_size=long_side), ToModelInput()])
+    pipeline: Transform = v2.Compose([v2.Resize([short_side], max_size=long_side), ToModelInput()])
+    return pipeline
 
+
+def _random_resize(short_sides: Sequence[int], long_side: int | None) -> v2.Transform:
+    """One of several exact short sides; torchvision's RandomShortestSize rounds some of them one pixel down."""
+    return v2.RandomChoice([v2.Resize([side], max_size=long_side) for side in short_sides])

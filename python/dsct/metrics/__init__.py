@@ -2,6 +2,7 @@
 
 from dsct.metrics.average_precision import average_precision
 from dsct.metrics.evaluator import PROTOCOLS, Evaluator
+from dsct.metrics.inference import evaluate
 from dsct.metrics.results import Evaluation, ProtocolResult
 
-__all__ = ["PROTOCOLS", "Evaluation", "Evaluator", "ProtocolResult", "average_precision"]
+__all__ = ["PROTOCOLS", "Evaluation", "Evaluator", "ProtocolResult", "average_precision", "evaluate"]

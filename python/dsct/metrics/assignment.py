@@ -43,8 +43,9 @@ def box_iou(predicted: Floats, true: Floats, pixel: float = 0.0) -> Floats:
     intersection = overlap.clip(min=0).prod(axis=-1)
     areas = [(box[..., 2:] - box[..., :2] + pixel).prod(axis=-1) for box in (first, second)]
     union = areas[0] + areas[1] - intersection
-    iou = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
-    return np.nan_to_num(iou, nan=0.0)
+    iou: Floats = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    iou[np.isnan(iou)] = 0.0
+    return iou
 
 
 def keep_after_nms(boxes: Floats, scores: Floats, iou: float) -> Bools:
@@ -58,12 +59,11 @@ def keep_after_nms(boxes: Floats, scores: Floats, iou: float) -> Bools:
     Returns:
         (I, N) bool, False for suppressed and padded boxes.
     """
-    keep = ~np.isnan(boxes[..., 0])
-    image, query = np.nonzero(keep)
+    image, query = np.nonzero(~np.isnan(boxes[..., 0]))
     kept = batched_nms(
         torch.from_numpy(boxes[image, query]), torch.from_numpy(scores[image, query]), torch.from_numpy(image), iou
     ).numpy()
-    keep[:] = False
+    keep = np.zeros(scores.shape, dtype=bool)
     keep[image[kept], query[kept]] = True
     return keep
 
@@ -81,7 +81,8 @@ def nearest_prediction(iou: Floats, usable: Bools) -> Ints:
     if iou.shape[1] == 0:
         return np.full((iou.shape[0], iou.shape[2]), -1)
     masked = np.where(usable[:, :, None], iou, -1.0)
-    return np.where(usable.any(axis=1)[:, None], masked.argmax(axis=1), -1)
+    answered = usable.sum(axis=1, keepdims=True) > 0
+    return np.where(answered, masked.argmax(axis=1), -1)
 
 
 def match_by_score(scores: Floats, eligible: Bools, iou: Floats) -> Ints:
@@ -104,7 +105,7 @@ def match_by_score(scores: Floats, eligible: Bools, iou: Floats) -> Ints:
     image, cls = np.arange(images)[:, None], np.arange(classes)[None]
     for rank in range(queries):
         query = order[:, rank]  # (I, C)
-        free = eligible[image, query, :, cls] & ~taken.transpose(0, 2, 1)  # (I, C, n)
+        free: Bools = eligible[image, query, :, cls] & ~taken.transpose(0, 2, 1)  # (I, C, n)
         overlap = np.where(free, iou[image, query], -1.0)
         person = overlap.argmax(axis=-1)
         hit = free.any(axis=-1)

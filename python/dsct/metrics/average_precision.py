@@ -51,4 +51,5 @@ def average_precision(
     hits_so_far = np.maximum.accumulate(np.where(is_threshold, hits, 0), axis=0)
     new_hits = np.diff(hits_so_far, axis=0, prepend=0)
     area = (new_hits * precision).sum(axis=0)
-    return np.divide(area, total, out=np.full(len(total), np.nan), where=total > 0)
+    precision_of_class: NDArray[np.float64] = np.divide(area, total, out=np.full(len(total), np.nan), where=total > 0)
+    return precision_of_class

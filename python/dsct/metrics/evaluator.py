@@ -141,7 +141,8 @@ class Evaluator:
             raise ValueError(f"labels must be ({people},) class numbers, got {labels.shape}")
         if people and (labels.min() < 0 or labels.max() >= classes):
             raise ValueError(f"labels must be in 0…{classes - 1}, got {labels.tolist()}")
-        return labels[:, None] == np.arange(classes)
+        one_hot: Bools = labels[:, None] == np.arange(classes)
+        return one_hot
 
 
 @dataclass(frozen=True)

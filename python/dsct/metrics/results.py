@@ -51,7 +51,10 @@ class ProtocolResult:
         if self.confusion is None:
             return self.average_precision
         right = self.confusion.diagonal().astype(np.float64)
-        return np.divide(right, self.support, out=np.full(len(right), np.nan), where=self.support > 0)
+        share: NDArray[np.float64] = np.divide(
+            right, self.support, out=np.full(len(right), np.nan), where=self.support > 0
+        )
+        return share
 
     @property
     def missed(self) -> NDArray[np.int64] | None:

@@ -92,10 +92,10 @@ class TrainConfig:
     @classmethod
     def tiny(cls, **overrides: Any) -> TrainConfig:
         """For the demo: a small model from scratch, all of it at the same rate."""
-        tiny: dict[str, Any] = dict(
-            epochs=20, batch_size=16, lr=1e-3, lr_backbone_mult=1.0, schedule="cosine", warmup_steps=100, workers=0,
-            log_every=20,
-        )  # fmt: skip
+        tiny: dict[str, Any] = {
+            "epochs": 20, "batch_size": 16, "lr": 1e-3, "lr_backbone_mult": 1.0, "schedule": "cosine",
+            "warmup_steps": 100, "workers": 0, "log_every": 20,
+        }  # fmt: skip
         return cls(**{**tiny, **overrides})
 
     def to_json(self) -> str:

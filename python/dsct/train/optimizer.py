@@ -44,7 +44,7 @@ def parameter_groups(model: torch.nn.Module, config: TrainConfig) -> list[dict[s
 
 def build_optimizer(model: torch.nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """AdamW, or Adam, over :func:`parameter_groups`."""
-    kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimizer]
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     return kind(parameter_groups(model, config), lr=config.lr, weight_decay=config.weight_decay)
 
 

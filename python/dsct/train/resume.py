@@ -7,14 +7,16 @@ import json
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from dsct.checkpoint import CONFIG_KEY, read_pickled_tensors, replaced_when_complete
-from dsct.config import DSCTConfig
+from dsct.checkpoint import CONFIG_KEY, metadata_of, read_pickled_tensors, replaced_when_complete
 from dsct.train.config import TrainConfig
+
+if TYPE_CHECKING:
+    from dsct import DSCT
 
 KIND = "dsct training state 1"
 
@@ -49,12 +51,11 @@ class Progress:
 
 def save_state(
     path: Path,
-    model: torch.nn.Module,
+    model: DSCT,
     optimizer: torch.optim.Optimizer,
     scheduler: torch.optim.lr_scheduler.LRScheduler,
     progress: Progress,
     train_config: TrainConfig,
-    model_config: DSCTConfig,
 ) -> None:
     """Writes everything the next step depends on to `path`, replacing an older state only when complete."""
     state = {
@@ -65,7 +66,7 @@ def save_state(
         "random": random_state(),
         "progress": dataclasses.asdict(progress),
         "train_config": train_config.to_json(),
-        CONFIG_KEY: model_config.to_json(),
+        **metadata_of(model),
     }
     with replaced_when_complete(path) as partial:
         torch.save(state, partial)
@@ -73,11 +74,10 @@ def save_state(
 
 def load_state(
     path: Path,
-    model: torch.nn.Module,
+    model: DSCT,
     optimizer: torch.optim.Optimizer,
     scheduler: torch.optim.lr_scheduler.LRScheduler,
     train_config: TrainConfig,
-    model_config: DSCTConfig,
 ) -> Progress:
     """Puts back what :func:`save_state` wrote, random generators included.
 
@@ -93,7 +93,7 @@ def load_state(
     state = read_pickled_tensors(path)
     if state.get("kind") != KIND:
         raise ValueError(f"{path} must be a {KIND!r}, got {state.get('kind')!r}")
-    _require_same("model", json.loads(state[CONFIG_KEY]), json.loads(model_config.to_json()))
+    _require_same("model", json.loads(state[CONFIG_KEY]), json.loads(model.config.to_json()))
     _require_same("training", json.loads(state["train_config"]), json.loads(train_config.to_json()))
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Mapping
@@ -56,8 +57,9 @@ class RunLog:
             with self.csv_path.open(newline="", encoding="utf-8") as file:
                 header, *rows = list(csv.reader(file))
             column = header.index("step")
-            lines = [",".join(header), *(",".join(row) for row in rows if int(row[column]) <= step)]
-            self._rewrite(self.csv_path, "".join(line + "\r\n" for line in lines))
+            text = io.StringIO(newline="")
+            csv.writer(text).writerows([header, *(row for row in rows if int(row[column]) <= step)])
+            self._rewrite(self.csv_path, text.getvalue())
 
     def _append_json(self, record: Mapping[str, Any]) -> None:
         with self.jsonl_path.open("a", encoding="utf-8") as file:

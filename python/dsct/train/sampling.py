@@ -70,7 +70,7 @@ class SeededSamples(TorchDataset[tuple[Any, Target]]):
 def training_loader(data: Dataset, batches: EpochBatches, workers: int) -> DataLoader[Batch]:
     """Loads the batches that `batches` lists; iterate again after setting its ``epoch`` and ``start``."""
     return DataLoader(
-        SeededSamples(data),
+        SeededSamples(data),  # type: ignore[arg-type]  # the collate function turns samples into a Batch
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=collate,

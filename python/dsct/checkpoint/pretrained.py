@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from dsct.checkpoint import StateDict, distinct_tensors, read_checkpoint, shared_names
+from dsct.checkpoint.files import StateDict, read_checkpoint
+from dsct.checkpoint.native import distinct_tensors, shared_names
 
 if TYPE_CHECKING:
     from dsct import DSCT

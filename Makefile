@@ -1,0 +1,58 @@
+# Everything that CI runs is a target here. `make help` lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= python3
+VENV := $(CURDIR)/.venv
+export VIRTUAL_ENV := $(VENV)
+export PATH := $(VENV)/bin:$(PATH)
+unexport PYTHONPATH
+
+TORCH := torch==2.13.0 torchvision==0.28.0
+NATIVE := Cargo.toml Cargo.lock build.rs $(shell find src cuda -type f)
+
+.PHONY: help setup demo weights test test-rust test-python lint format bench clean
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed ## Make .venv, install torch, build the extension (editable).
+
+$(VENV)/.torch:
+	$(PYTHON) -m venv $(VENV)
+	pip install --quiet --upgrade pip
+	pip install --quiet $(TORCH) "maturin>=1.9,<2"
+	ln -sfn "$$(python -c 'import pathlib, torch; print(pathlib.Path(torch.__file__).parent)')" $(VENV)/libtorch
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.torch pyproject.toml $(NATIVE)
+	maturin develop --release --extras dev --quiet
+	touch $@
+
+demo: setup ## Train a small DSCT on the embedded scenes, evaluate it, write a page of pictures.
+	python examples/demo.py
+
+test: test-rust test-python ## All tests: Rust, Python, examples in docstrings.
+
+test-rust: setup
+	cargo test --release --quiet
+
+test-python: setup
+	python -m pytest
+
+lint: setup ## Format check, clippy, ruff, mypy, stubs against the binary.
+	cargo fmt --check
+	cargo clippy --release --quiet --all-targets -- -D warnings
+	cargo clippy --release --quiet --features python -- -D warnings
+	ruff check .
+	ruff format --check .
+	mypy
+	python -m mypy.stubtest dsct._dsct --ignore-missing-stub
+
+format: setup ## Rewrite the sources in the house format.
+	cargo fmt
+	ruff check --fix .
+	ruff format .
+
+clean: ## Remove caches and runs; keeps .venv and target, which take long to make.
+	rm -rf runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,26 @@
+"""The command line: ``dsct train | eval | predict | convert | info``."""
+
+from __future__ import annotations
+
+import typer
+
+from dsct.cli.convert import convert
+from dsct.cli.evaluate import evaluate
+from dsct.cli.info import info
+from dsct.cli.predict import predict
+from dsct.cli.train import train
+
+app = typer.Typer(
+    name="dsct",
+    help="Finds every person in a photo and says what each of them feels, in one pass.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+app.command("train")(train)
+app.command("eval")(evaluate)
+app.command("predict")(predict)
+app.command("convert")(convert)
+app.command("info")(info)
+
+__all__ = ["app"]

@@ -1,0 +1,35 @@
+"""``dsct info``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import dsct
+from dsct.checkpoint import read_checkpoint
+from dsct.cli.errors import told_in_one_sentence
+
+
+@told_in_one_sentence
+def info(
+    weights: Annotated[Path | None, typer.Argument(help="Describe this weights file instead.")] = None,
+) -> None:
+    """Show versions and which kernels would run, or what a weights file holds."""
+    table = Table(show_header=False, box=None)
+    for name, value in (dsct.info() if weights is None else _describe(weights)).items():
+        table.add_row(name, value)
+    Console().print(table, highlight=False)
+
+
+def _describe(weights: Path) -> dict[str, str]:
+    checkpoint = read_checkpoint(weights)
+    numbers = sum(tensor.numel() for tensor in checkpoint.tensors.values())
+    about = {"tensors": f"{len(checkpoint.tensors)} with {numbers:,} numbers"}
+    if checkpoint.config is None:
+        return about | {"configuration": "none: not written by dsct"}
+    extra = {key: text for key, text in checkpoint.metadata.items() if key != "dsct_config"}
+    return about | {name: str(value) for name, value in checkpoint.config.to_dict().items()} | extra

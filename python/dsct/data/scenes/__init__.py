@@ -1,0 +1,1 @@
+"""The synthetic scenes: the label rule and the drawing."""

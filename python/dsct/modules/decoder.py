@@ -1,0 +1,150 @@
+"""The DSCT decoder (paper, section 3.2): decoupled context and subject queries, fused by relational aggregation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from dsct import _dsct
+from dsct.config import DSCTConfig
+from dsct.modules.block import Block
+from dsct.modules.ms_deform_attn import MSDeformAttn, initialize_transformer
+from dsct.ops import Shapes, check_level_start_index, level_shapes
+
+Trace = dict[str, Tensor | None]
+
+
+class DSCTDecoderLayer(Block):
+    """Self-attention, deformable cross-attention, aggregation of context into subjects, feed-forward network.
+
+    Args:
+        config: configuration.
+        index: number of this layer; ``config.fusion_layers`` decides by it whether the layer fuses.
+    """
+
+    def __init__(self, config: DSCTConfig, index: int) -> None:
+        super().__init__()
+        self.config, self.index = config, index
+        width = config.hidden_dim
+        self.cross_attn = MSDeformAttn(width, config.num_feature_levels, config.nheads, config.dec_n_points)
+        self.norm1 = nn.LayerNorm(width)
+        self.self_attn = nn.MultiheadAttention(width, config.nheads, dropout=config.dropout, batch_first=True)
+        self.norm2 = nn.LayerNorm(width)
+        self.linear1 = nn.Linear(width, config.dim_feedforward)
+        self.linear2 = nn.Linear(config.dim_feedforward, width)
+        self.norm3 = nn.LayerNorm(width)
+        if config.reweighting == "attentive" and self.fuses:
+            self.context_weights = nn.Linear(width, config.num_context_queries)
+        initialize_transformer(self)
+
+    @property
+    def fuses(self) -> bool:
+        """Whether context flows into subjects in this layer."""
+        layers = self.config.fusion_layers
+        return self.config.num_context_queries > 0 and (layers is None or self.index in layers)
+
+    def forward(
+        self,
+        tgt: Tensor,
+        query_pos: Tensor | None,
+        reference_points: Tensor,
+        src: Tensor,
+        spatial_shapes: Shapes,
+        padding_mask: Tensor | None,
+        spatial: tuple[Tensor, Tensor | None],
+    ) -> tuple[Tensor, Trace]:
+        """One layer.
+
+        Args:
+            tgt: (B, Q, E), context rows first.
+            query_pos: (B, Q, E).
+            reference_points: (B, Q, L, 2), multiplied by the valid ratios.
+            src: (B, S, E).
+            spatial_shapes: L pairs (height, width).
+            padding_mask: (B, S) bool, True = padding.
+            spatial: distances (B, N, M_c) and spatial set (B, N, K_sp) of the reference points.
+
+        Returns:
+            (B, Q, E), and what was sampled and chosen.
+        """
+        return _dsct.decoder_layer(
+            self.config.native, self.index, self.tensors(), self.training, tgt, query_pos, reference_points, src,
+            spatial_shapes, padding_mask, spatial,
+        )  # fmt: skip
+
+
+class DSCTDecoder(nn.Module):
+    """``dec_layers`` DSCT layers; takes the call of Deformable DETR's ``DeformableTransformerDecoder``.
+
+    The first ``config.num_context_queries`` rows of every query tensor are context, the others are subjects.
+    """
+
+    def __init__(self, config: DSCTConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.layers = nn.ModuleList(DSCTDecoderLayer(config, index) for index in range(config.dec_layers))
+
+    def forward(
+        self,
+        tgt: Tensor,
+        reference_points: Tensor,
+        src: Tensor,
+        src_spatial_shapes: Tensor | Sequence[Sequence[int]],
+        src_level_start_index: Tensor | Sequence[int] | None,
+        src_valid_ratios: Tensor,
+        query_pos: Tensor | None = None,
+        src_padding_mask: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Decodes the queries.
+
+        Args:
+            tgt: (B, Q, E), content half of the queries.
+            reference_points: (B, Q, 2) in [0, 1] of the unpadded image.
+            src: (B, S, E), the encoder's output.
+            src_spatial_shapes: (L, 2) as (height, width).
+            src_level_start_index: (L,), checked against ``src_spatial_shapes``.
+            src_valid_ratios: (B or 1, L, 2) as (width, height).
+            query_pos: (B, Q, E), position half of the queries.
+            src_padding_mask: (B, S) bool, True = padding.
+
+        Returns:
+            The queries after each layer (dec_layers, B, Q, E), and their reference points (dec_layers, B, Q, 2).
+
+        Raises:
+            ValueError: Shapes that do not fit, by name.
+        """
+        hidden, _ = self.decode(
+            tgt, reference_points, src, src_spatial_shapes, src_level_start_index, src_valid_ratios, query_pos,
+            src_padding_mask,
+        )  # fmt: skip
+        return hidden, reference_points.expand(len(self.layers), *reference_points.shape)
+
+    def decode(
+        self,
+        tgt: Tensor,
+        reference_points: Tensor,
+        src: Tensor,
+        src_spatial_shapes: Tensor | Sequence[Sequence[int]],
+        src_level_start_index: Tensor | Sequence[int] | None,
+        src_valid_ratios: Tensor,
+        query_pos: Tensor | None = None,
+        src_padding_mask: Tensor | None = None,
+    ) -> tuple[Tensor, list[Trace]]:
+        """Like :meth:`forward`, but returns the queries (dec_layers, B, Q, E) and one trace per layer."""
+        shapes = level_shapes(src_spatial_shapes, "DSCTDecoder")
+        check_level_start_index(src_level_start_index, shapes, "DSCTDecoder")
+        if tgt.dim() != 3 or tgt.shape[1] < self.config.num_context_queries:
+            raise ValueError(
+                f"DSCTDecoder: tgt must be (B, Q, E) with at least {self.config.num_context_queries} context rows, "
+                f"got {tuple(tgt.shape)}"
+            )
+        spatial = _dsct.spatial_relation(self.config.native, reference_points, src_valid_ratios)
+        scaled = reference_points[:, :, None] * src_valid_ratios[:, None]
+        hidden, traces = [], []
+        for layer in self.layers:
+            tgt, trace = layer(tgt, query_pos, scaled, src, shapes, src_padding_mask, spatial)
+            hidden.append(tgt)
+            traces.append({"reference_points": reference_points, **trace})
+        return torch.stack(hidden), traces

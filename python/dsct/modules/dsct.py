@@ -1,0 +1,158 @@
+"""The whole model (paper, Fig. 3)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, overload
+
+import torch
+from torch import Tensor, nn
+
+from dsct import _dsct
+from dsct.config import DSCTConfig
+from dsct.modules.backbone import Backbone
+from dsct.modules.block import Block
+from dsct.modules.decoder import DSCTDecoder, Trace
+from dsct.modules.encoder import DeformableEncoder
+from dsct.modules.heads import BoxEmbed, Heads, class_embed
+from dsct.modules.input_projection import InputProjection
+
+Output = dict[str, Any]
+
+
+class ReferencePoints(Block):
+    """Reference points of the queries: sigmoid(Linear(position half)), the same for every image and layer."""
+
+    def __init__(self, hidden_dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(2, hidden_dim))
+        self.bias = nn.Parameter(torch.zeros(2))
+        nn.init.xavier_uniform_(self.weight)
+
+    def forward(self, query_pos: Tensor) -> Tensor:
+        """(B, Q, E) -> (B, Q, 2) in [0, 1]."""
+        return _dsct.reference_points(self.tensors(), query_pos)
+
+
+class Transformer(nn.Module):
+    """Encoder, decoder, level embedding and reference points, under the checkpoint's names."""
+
+    def __init__(self, config: DSCTConfig) -> None:
+        super().__init__()
+        self.encoder = DeformableEncoder(config)
+        self.decoder = DSCTDecoder(config)
+        self.level_embed = nn.Parameter(torch.randn(config.num_feature_levels, config.hidden_dim))
+        self.reference_points = ReferencePoints(config.hidden_dim)
+
+
+class DSCT(nn.Module):
+    """Decoupled Subject-Context Transformer: finds every person in an image and says what each of them feels.
+
+    Building a model downloads nothing. State-dict names are those of the released code.
+
+    Args:
+        config: configuration; None is :meth:`DSCTConfig.paper_emotic`.
+        backbone: a module that maps images (B, 3, H, W) to three feature maps, finest first, and tells their channels
+            in ``num_channels``; None builds the one that ``config.backbone`` names.
+
+    Example:
+        >>> import torch, dsct
+        >>> model = dsct.DSCT(dsct.DSCTConfig.tiny()).eval()
+        >>> out = model(torch.randn(1, 3, 96, 128))
+        >>> out["pred_boxes"].shape[-1]
+        4
+    """
+
+    def __init__(self, config: DSCTConfig | None = None, backbone: nn.Module | None = None) -> None:
+        super().__init__()
+        self.config = config = config or DSCTConfig()
+        if backbone is None and config.backbone == "custom":
+            raise ValueError("DSCT: backbone must be a module when config.backbone is 'custom', got None")
+        body: Any = backbone if backbone is not None else Backbone(config.backbone, config.train_backbone)
+        self.backbone = nn.ModuleList([body])
+        self.input_proj = InputProjection(tuple(body.num_channels), config)
+        self.transformer = Transformer(config)
+        width = 2 * config.hidden_dim
+        if config.num_context_queries > 0:
+            self.query_embed = _embedding(config.num_context_queries, width)
+        self.query_embed_dsct = _embedding(config.num_subject_queries, width)
+        # One head of each kind, listed once per decoder layer because the checkpoints do.
+        self.class_embed_dsct = nn.ModuleList([class_embed(config)] * config.dec_layers)
+        self.bbox_embed_dsct = nn.ModuleList([BoxEmbed(config.hidden_dim)] * config.dec_layers)
+
+    @overload
+    def forward(self, images: Tensor, mask: Tensor | None = None, return_trace: Literal[False] = False) -> Output: ...
+    @overload
+    def forward(
+        self, images: Tensor, mask: Tensor | None = None, *, return_trace: Literal[True]
+    ) -> tuple[Output, list[Trace]]: ...
+    def forward(
+        self, images: Tensor, mask: Tensor | None = None, return_trace: bool = False
+    ) -> Output | tuple[Output, list[Trace]]:
+        """Predicts N subjects per image.
+
+        Args:
+            images: (B, 3, H, W), ImageNet-normalised, in the parameters' dtype (or float32 under autocast).
+            mask: (B, H, W) bool, True = padding; None = no padding.
+            return_trace: also return one dict per decoder layer: ``reference_points`` (B, Q, 2),
+                ``sampling_locations`` (B, Q, M, L, P, 2), ``attention_weights`` (B, Q, M, L, P), and where the layer
+                fuses ``spatial_indices`` (B, N, K_sp), ``semantic_indices`` (B, N, K_sm), ``context_weights``
+                (B, N, K), else None.
+
+        Returns:
+            ``pred_logits`` (B, N, C or C + 1), ``pred_boxes`` (B, N, 4) as cx cy w h in [0, 1] of the unpadded image,
+            ``aux_outputs``: the same two of each earlier decoder layer.
+
+        Raises:
+            ValueError: ``images`` or ``mask`` has the wrong shape.
+            TypeError: ``images`` is no floating tensor, or ``mask`` is not bool.
+        """
+        _check_images(images, mask)
+        maps = self.input_proj(list(self.backbone[0](images)))
+        transformer = self.transformer
+        src, pos, padding, shapes, valid_ratios = _dsct.flatten_levels(maps, mask, transformer.level_embed)
+        memory = transformer.encoder(src, shapes, None, valid_ratios, pos, padding)
+
+        query_pos, tgt = self._queries().expand(images.shape[0], -1, -1).chunk(2, dim=-1)
+        reference_points = transformer.reference_points(query_pos)
+        hidden, trace = transformer.decoder.decode(
+            tgt, reference_points, memory, shapes, None, valid_ratios, query_pos, padding
+        )
+        context = self.config.num_context_queries
+        logits, boxes = self._predict(hidden[:, :, context:], reference_points[:, context:])
+        layers = [{"pred_logits": logit, "pred_boxes": box} for logit, box in zip(logits, boxes, strict=True)]
+        output: Output = {**layers[-1], "aux_outputs": layers[:-1]}
+        return (output, trace) if return_trace else output
+
+    def _queries(self) -> Tensor:
+        """(1, Q, 2E): context rows, then subject rows."""
+        subject = self.query_embed_dsct.weight
+        if self.config.num_context_queries > 0:
+            subject = torch.cat((self.query_embed.weight, subject))
+        return subject[None]
+
+    def _predict(self, subject: Tensor, reference_points: Tensor) -> tuple[Tensor, Tensor]:
+        """Heads on (dec_layers, B, N, E); one call where all layers share their heads."""
+        pairs = list(zip(self.class_embed_dsct, self.bbox_embed_dsct, strict=True))
+        if all(pair[0] is pairs[0][0] and pair[1] is pairs[0][1] for pair in pairs):
+            return Heads(*pairs[0])(subject, reference_points)  # type: ignore[no-any-return]
+        layers = [Heads(*pair)(hidden, reference_points) for pair, hidden in zip(pairs, subject, strict=True)]
+        logits, boxes = zip(*layers, strict=True)
+        return torch.stack(logits), torch.stack(boxes)
+
+
+def _embedding(rows: int, width: int) -> nn.Embedding:
+    """N(0, 1) rows; also for no rows, which ``nn.Embedding`` would warn about."""
+    return nn.Embedding(rows, width, _weight=torch.randn(rows, width))
+
+
+def _check_images(images: Tensor, mask: Tensor | None) -> None:
+    if not isinstance(images, Tensor) or not images.is_floating_point():
+        got = images.dtype if isinstance(images, Tensor) else type(images).__name__
+        raise TypeError(f"DSCT: images must be a floating-point tensor, got {got}")
+    if images.dim() != 4 or images.shape[1] != 3:
+        raise ValueError(f"DSCT: images must be (B, 3, H, W), got {tuple(images.shape)}")
+    expected = (images.shape[0], images.shape[2], images.shape[3])
+    if mask is not None and mask.dtype != torch.bool:
+        raise TypeError(f"DSCT: mask must be bool, got {mask.dtype}")
+    if mask is not None and tuple(mask.shape) != expected:
+        raise ValueError(f"DSCT: mask must be (B, H, W) = {expected}, got {tuple(mask.shape)}")

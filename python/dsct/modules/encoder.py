@@ -1,0 +1,81 @@
+"""The deformable encoder (Deformable DETR, section 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from dsct import _dsct
+from dsct.config import DSCTConfig
+from dsct.modules.block import Block
+from dsct.modules.ms_deform_attn import MSDeformAttn, initialize_transformer
+from dsct.ops import Shapes, check_level_start_index, level_shapes
+
+
+class DeformableEncoderLayer(Block):
+    """Deformable self-attention over all cells of all levels, then a feed-forward network; post-norm."""
+
+    def __init__(self, config: DSCTConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.hidden_dim
+        self.self_attn = MSDeformAttn(width, config.num_feature_levels, config.nheads, config.enc_n_points)
+        self.norm1 = nn.LayerNorm(width)
+        self.linear1 = nn.Linear(width, config.dim_feedforward)
+        self.linear2 = nn.Linear(config.dim_feedforward, width)
+        self.norm2 = nn.LayerNorm(width)
+        initialize_transformer(self)
+
+    def forward(
+        self,
+        src: Tensor,
+        pos: Tensor | None,
+        reference_points: Tensor,
+        spatial_shapes: Shapes,
+        padding_mask: Tensor | None = None,
+    ) -> Tensor:
+        """(B, S, E) -> (B, S, E); ``pos`` (B or 1, S, E), ``reference_points`` (B or 1, S, L, 2)."""
+        return _dsct.encoder_layer(
+            self.config.native, self.tensors(), self.training, src, pos, reference_points, spatial_shapes, padding_mask
+        )
+
+
+class DeformableEncoder(nn.Module):
+    """``enc_layers`` layers of :class:`DeformableEncoderLayer`."""
+
+    def __init__(self, config: DSCTConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(DeformableEncoderLayer(config) for _ in range(config.enc_layers))
+
+    def forward(
+        self,
+        src: Tensor,
+        spatial_shapes: Tensor | Sequence[Sequence[int]],
+        level_start_index: Tensor | Sequence[int] | None,
+        valid_ratios: Tensor,
+        pos: Tensor | None = None,
+        padding_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Encodes the flattened levels.
+
+        Args:
+            src: (B, S, E).
+            spatial_shapes: (L, 2) as (height, width).
+            level_start_index: (L,), checked against ``spatial_shapes``.
+            valid_ratios: (B or 1, L, 2) as (width, height), the unpadded part of each level.
+            pos: (B or 1, S, E), added to queries and keys.
+            padding_mask: (B, S) bool, True = padding.
+
+        Returns:
+            (B, S, E).
+
+        Raises:
+            ValueError: Shapes that do not fit, by name.
+        """
+        shapes = level_shapes(spatial_shapes, "DeformableEncoder")
+        check_level_start_index(level_start_index, shapes, "DeformableEncoder")
+        reference_points = _dsct.encoder_reference_points(shapes, valid_ratios)
+        for layer in self.layers:
+            src = layer(src, pos, reference_points, shapes, padding_mask)
+        return src

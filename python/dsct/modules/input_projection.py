@@ -1,0 +1,38 @@
+"""Input projection: backbone channels to E, one convolution and group norm per level."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from dsct import _dsct
+from dsct.config import DSCTConfig
+from dsct.modules.block import Block
+
+
+class InputProjection(Block):
+    """1×1 convolution and group norm per backbone map, 3×3 stride-2 convolutions for the levels beyond.
+
+    Args:
+        num_channels: channels of the backbone's maps, finest first. Fewer levels than maps use the coarsest maps.
+        config: configuration.
+    """
+
+    def __init__(self, num_channels: tuple[int, ...], config: DSCTConfig) -> None:
+        super().__init__()
+        used = num_channels[-config.num_feature_levels :]
+        for level in range(config.num_feature_levels):
+            if level < len(used):
+                convolution = nn.Conv2d(used[level], config.hidden_dim, kernel_size=1)
+            else:
+                inputs = used[-1] if level == len(used) else config.hidden_dim
+                convolution = nn.Conv2d(inputs, config.hidden_dim, kernel_size=3, stride=2, padding=1)
+            nn.init.xavier_uniform_(convolution.weight)
+            assert convolution.bias is not None
+            nn.init.zeros_(convolution.bias)
+            # Numbered like a list: `input_proj.0.0.weight` is the checkpoints' name.
+            self.add_module(str(level), nn.Sequential(convolution, nn.GroupNorm(32, config.hidden_dim)))
+        self.num_levels = config.num_feature_levels
+
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        """Maps (B, C_i, H_i, W_i), finest first -> L maps (B, E, H_l, W_l)."""
+        return _dsct.input_projection(self.num_levels, self.tensors(), features)

@@ -1,0 +1,127 @@
+//! The deformable attention module (Deformable DETR, Eq. 3): projections around [`crate::ops::ms_deform_attn`].
+
+use tch::Tensor;
+
+use super::layers::Linear;
+use super::{check_shape, coordinate_kind};
+use crate::{ops, Error, Params, Result};
+
+/// `{sampling_offsets, attention_weights, value_proj, output_proj}`.
+pub struct MsDeformAttn {
+    sampling_offsets: Linear,
+    attention_weights: Linear,
+    value_proj: Linear,
+    output_proj: Linear,
+    heads: i64,
+    points: i64,
+}
+
+/// Result of [`MsDeformAttn::forward`].
+pub struct Attended {
+    /// (B, Q, E).
+    pub output: Tensor,
+    /// (B, Q, M, L, P, 2) as (x, y) in [0, 1] of the padded maps.
+    pub sampling_locations: Tensor,
+    /// (B, Q, M, L, P), each (query, head) sums to 1.
+    pub attention_weights: Tensor,
+}
+
+impl MsDeformAttn {
+    /// Binds the four projections.
+    ///
+    /// # Errors
+    /// A parameter is missing.
+    pub fn new(params: &Params, heads: i64, points: i64) -> Result<Self> {
+        Ok(Self {
+            sampling_offsets: Linear::new(&(params / "sampling_offsets"))?,
+            attention_weights: Linear::new(&(params / "attention_weights"))?,
+            value_proj: Linear::new(&(params / "value_proj"))?,
+            output_proj: Linear::new(&(params / "output_proj"))?,
+            heads,
+            points,
+        })
+    }
+
+    /// Every query samples `points` cells per level and head around its reference point.
+    ///
+    /// * `query` (B, Q, E); `src` (B, S, E); `padding_mask` (B, S) bool, whose values are zeroed.
+    /// * `reference_points` (B or 1, Q, L, 2) as (x, y), or (B or 1, Q, L, 4) as (cx, cy, w, h); both in [0, 1] of
+    ///   the padded maps.
+    ///
+    /// # Errors
+    /// Shapes that do not fit, by name.
+    pub fn forward(
+        &self,
+        query: &Tensor,
+        reference_points: &Tensor,
+        src: &Tensor,
+        spatial_shapes: &[(i64, i64)],
+        padding_mask: Option<&Tensor>,
+    ) -> Result<Attended> {
+        const OP: &str = "MSDeformAttn";
+        check_shape(OP, "query", query, "(B, Q, E)", &[-1, -1, -1])?;
+        let (b, q, e) = query.size3()?;
+        check_shape(OP, "src", src, "(B, S, E)", &[b, -1, e])?;
+        let (s, levels) = (src.size()[1], spatial_shapes.len() as i64);
+        check_shape(OP, "reference_points", reference_points, "(B, Q, L, 2 or 4)", &[-1, q, levels, -1])?;
+
+        let mut value = self.value_proj.forward(src)?;
+        if let Some(mask) = padding_mask {
+            check_shape(OP, "padding_mask", mask, "(B, S)", &[b, s])?;
+            value = value.f_masked_fill(&mask.f_unsqueeze(-1)?, 0.0)?;
+        }
+        let value = value.f_view([b, s, self.heads, e / self.heads])?;
+
+        let kind = coordinate_kind(query.kind());
+        let sizes = [b, q, self.heads, levels, self.points];
+        let offsets = self.sampling_offsets.forward(query)?.f_to_kind(kind)?;
+        let offsets = offsets.f_view([b, q, self.heads, levels, self.points, 2])?;
+        let weights = self.attention_weights.forward(query)?.f_view([b, q, self.heads, levels * self.points])?;
+        let weights = weights.f_softmax(-1, kind)?.f_view(sizes)?;
+        let locations = self.sampling_locations(&offsets, &reference_points.f_to_kind(kind)?, spatial_shapes)?;
+        let sampled = ops::ms_deform_attn(&value, spatial_shapes, &locations, &weights)?;
+        let output = self.output_proj.forward(&sampled)?;
+        Ok(Attended { output, sampling_locations: locations, attention_weights: weights })
+    }
+
+    /// Reference plus offset / (W_l, H_l), or plus offset / P · (w, h) / 2 for boxes.
+    fn sampling_locations(&self, offsets: &Tensor, reference: &Tensor, shapes: &[(i64, i64)]) -> Result<Tensor> {
+        let reference = reference.f_unsqueeze(2)?.f_unsqueeze(4)?;
+        match reference.size()[5] {
+            2 => Ok(reference.f_add(&offsets.f_div(&level_sizes(shapes, offsets)?)?)?),
+            4 => {
+                let (centre, size) = (reference.f_narrow(5, 0, 2)?, reference.f_narrow(5, 2, 2)?);
+                let step = size.f_mul_scalar(0.5 / self.points as f64)?;
+                Ok(centre.f_add(&offsets.f_mul(&step)?)?)
+            }
+            n => Err(Error::argument("MSDeformAttn", "reference_points", "(B, Q, L, 2 or 4)", [n])),
+        }
+    }
+}
+
+/// (L, 1, 2) as (width, height), on the device and in the dtype of `like`.
+fn level_sizes(shapes: &[(i64, i64)], like: &Tensor) -> Result<Tensor> {
+    let sizes: Vec<f64> = shapes.iter().flat_map(|&(h, w)| [w as f64, h as f64]).collect();
+    let sizes = Tensor::f_from_slice(&sizes)?.f_view([-1, 1, 2])?;
+    Ok(sizes.f_to_kind(like.kind())?.f_to_device(like.device())?)
+}
+
+/// Centre of every cell as a fraction of the unpadded image, seen in every level (spec of the encoder):
+/// ((x + ½)/(r_w·W_l), (y + ½)/(r_h·H_l)) · r_k. `valid_ratios` (B', L, 2) -> (B', S, L, 2).
+///
+/// # Errors
+/// `valid_ratios` that do not fit the levels.
+pub fn encoder_reference_points(spatial_shapes: &[(i64, i64)], valid_ratios: &Tensor) -> Result<Tensor> {
+    let levels = spatial_shapes.len() as i64;
+    check_shape("encoder", "valid_ratios", valid_ratios, "(B, L, 2)", &[-1, levels, 2])?;
+    let options = (valid_ratios.kind(), valid_ratios.device());
+    let mut points = vec![];
+    for (level, &(h, w)) in spatial_shapes.iter().enumerate() {
+        let centres = |n: i64| -> Result<Tensor> { Ok(Tensor::f_arange(n, options)?.f_add_scalar(0.5)?) };
+        let x = centres(w)?.f_div_scalar(w)?.f_unsqueeze(0)?.f_expand([h, w], false)?;
+        let y = centres(h)?.f_div_scalar(h)?.f_unsqueeze(1)?.f_expand([h, w], false)?;
+        let cells = Tensor::f_stack(&[x, y], -1)?.f_reshape([1, h * w, 2])?;
+        points.push(cells.f_div(&valid_ratios.f_narrow(1, level as i64, 1)?)?);
+    }
+    Ok(Tensor::f_cat(&points, 1)?.f_unsqueeze(2)?.f_mul(&valid_ratios.f_unsqueeze(1)?)?)
+}

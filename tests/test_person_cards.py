@@ -1,0 +1,129 @@
+"""What cards say about people, and which of it is marked wrong."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dsct.people import People
+from dsct.person_cards import PERSON_COLORS, RIGHT, WRONG, WRONG_COLOR, Card, compare, person_cards, person_color
+
+NAMES = ("Anger", "Happiness", "Peace", "Sadness", "Trust")
+
+
+def people_at(*boxes: list[float], labels: list[list[str]]) -> People:
+    """People whose reported classes have probabilities 0.9, 0.8, ... in the order given, and others 0.1."""
+    probabilities = np.full((len(boxes), len(NAMES)), 0.1, dtype=np.float32)
+    for row, names in zip(probabilities, labels, strict=True):
+        row[[NAMES.index(name) for name in names]] = 0.9 - 0.1 * np.arange(len(names))
+    stacked = np.array(boxes, dtype=np.float32).reshape(-1, 4)
+    blank = np.zeros((100, 100, 3), np.uint8)
+    return People(stacked, probabilities.mean(1), labels, probabilities, NAMES, (100, 100), blank)
+
+
+def truth(boxes: Any, labels: Any) -> Any:
+    return SimpleNamespace(boxes=boxes, labels=np.array(labels))
+
+
+def texts(card: Card) -> list[str]:
+    return [line.text for line in card.lines]
+
+
+A, B, FAR = [0.0, 0, 20, 20], [50.0, 50, 80, 80], [90.0, 90, 99, 99]
+
+
+def test_pairs_each_person_with_the_true_box_it_overlaps_most() -> None:
+    people = people_at([1, 0, 20, 20], A, B, [85, 85, 99, 99], labels=[["Anger"]] * 4)
+    comparison = compare(people, truth([B, A, FAR], [0, 0, 0]))
+    assert comparison is not None
+    assert comparison.truth_of == [1, None, 0, None]  # a true box is taken once; IoU with FAR is below a half
+    assert comparison.missed() == [2]
+
+
+@pytest.mark.parametrize(
+    "labels", [[1, 3], [[0, 1, 0, 0, 0], [0, 0, 0, 1, 0]]], ids=["class indices", "one column per class"]
+)
+def test_right_and_wrong_labels(labels: Any) -> None:
+    comparison = compare(people_at(A, B, FAR, labels=[["Happiness"]] * 3), truth([A, B], labels))
+    assert comparison is not None
+    assert comparison.names == [["Happiness"], ["Sadness"]]
+    assert [comparison.is_wrong(person, "Happiness") for person in range(3)] == [False, True, True]
+
+
+def test_card_lists_reported_emotions_first_then_the_next_most_probable() -> None:
+    people = people_at(A, labels=[["Trust", "Anger"]])
+    people.probabilities[0, NAMES.index("Peace")] = 0.85  # below its own threshold, though more probable than Anger
+    (card,) = person_cards(people, None, max_labels=3)
+    assert texts(card)[1:] == ["Trust", "Anger", "Peace"]
+    assert [line.bold for line in card.lines[1:]] == [True, True, False]
+    assert [line.bar for line in card.lines[1:]] == pytest.approx([0.9, 0.8, 0.85])
+
+
+def test_card_with_truth_marks_wrong_in_red_and_with_a_sign() -> None:
+    people = people_at(A, labels=[["Trust", "Anger"]])
+    comparison = compare(people, truth([A], [[1, 0, 1, 0, 0]]))
+    (card,) = person_cards(people, comparison, max_labels=2)
+    assert texts(card)[1:] == [f"{WRONG} Trust", f"{RIGHT} Anger", "true: Anger, Peace"]
+    assert [line.color == WRONG_COLOR for line in card.lines] == [False, True, False, False]
+
+
+def test_long_lists_are_counted_with_their_wrong_ones() -> None:
+    people = people_at(A, labels=[list(NAMES)])
+    assert texts(person_cards(people, None, max_labels=2)[0])[-1] == "and 3 more"
+    comparison = compare(people, truth([A], [[1, 1, 1, 0, 1]]))
+    assert texts(person_cards(people, comparison, max_labels=2)[0])[-2] == "and 3 more, 1 wrong"
+
+
+def test_long_truths_are_wrapped_and_cut() -> None:
+    names = tuple(f"Emotion number {index}" for index in range(12))
+    probabilities = np.full((1, 12), 0.9, dtype=np.float32)
+    boxes, scores = np.array([A], dtype=np.float32), probabilities.mean(1)
+    people = People(boxes, scores, [[]], probabilities, names, (100, 100), np.zeros((100, 100, 3), np.uint8))
+    (card,) = person_cards(people, compare(people, truth([A], np.ones((1, 12), int))), max_labels=1)
+    lines = texts(card)[2:]
+    assert len(lines) == 3
+    assert max(map(len, lines)) <= 36
+    assert lines[-1].endswith("…")
+
+
+def test_people_who_are_not_there_and_people_missed() -> None:
+    people = people_at(A, labels=[["Anger"]])
+    invented, missed = person_cards(people, compare(people, truth([B], [3])), max_labels=1)
+    assert texts(invented)[-2:] == [f"{WRONG} Anger", f"{WRONG} no person here"]
+    assert texts(missed) == [f"{WRONG} missed person", "true: Sadness"]
+    assert missed.color == WRONG_COLOR
+
+
+def test_nobody_found() -> None:
+    nobody = people_at(labels=[])
+    assert [texts(card) for card in person_cards(nobody, None, 4)] == [["nobody found"]]
+    empty = compare(nobody, truth(np.zeros((0, 4)), []))
+    assert [texts(card) for card in person_cards(nobody, empty, 4)] == [["nobody found"]]
+    assert len(person_cards(nobody, compare(nobody, truth([A, B], [0, 1])), 4)) == 2
+
+
+def test_neighbours_differ_in_colour_and_none_is_the_red_of_wrong() -> None:
+    assert len({person_color(index) for index in range(6)}) == 6
+    assert WRONG_COLOR not in PERSON_COLORS
+
+
+@pytest.mark.parametrize(
+    ("boxes", "labels", "message"),
+    [
+        ([A], [[1, 0]], r"labels must be \(n, 5\) 0/1 or \(n,\) indices below 5, got shape \(1, 2\)"),
+        ([A], [5], "indices below 5"),
+        ([A], [-1], "indices below 5"),
+        ([A, B], [1], "as many labels as boxes, got 1 and 2"),
+    ],
+)
+def test_rejects_targets_that_do_not_fit(boxes: Any, labels: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        compare(people_at(A, labels=[["Anger"]]), truth(boxes, labels))
+
+
+def test_rejects_cards_without_emotions() -> None:
+    with pytest.raises(ValueError, match="max_labels must be at least 1, got 0"):
+        person_cards(people_at(A, labels=[["Anger"]]), None, 0)

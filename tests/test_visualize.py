@@ -1,0 +1,202 @@
+"""Figures: what is drawn where, nothing cut off, nothing left behind."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib._pylab_helpers import Gcf
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.transforms import BboxBase
+from PIL import Image
+
+from dsct.config import CAER_S_CLASSES, EMOTIC_CLASSES
+from dsct.people import People
+from dsct.person_cards import WRONG, WRONG_COLOR, person_color
+from dsct.visualize import contact_sheet, draw_people
+
+
+def scene(width: int, height: int, boxes: Any, multi_label: bool = False, note: str | None = None) -> People:
+    """People with random probabilities on a grey image."""
+    names = EMOTIC_CLASSES if multi_label else CAER_S_CLASSES
+    stacked = np.array(boxes, dtype=np.float32).reshape(-1, 4)
+    probabilities = np.random.default_rng(0).random((len(stacked), len(names)), dtype=np.float32)
+    labels = [[names[i] for i in (np.flatnonzero(p > 0.4) if multi_label else [p.argmax()])] for p in probabilities]
+    grey = np.full((height, width, 3), 128, np.uint8)
+    return People(stacked, probabilities.mean(1), labels, probabilities, names, (width, height), grey, note)
+
+
+def texts(container: Figure | Axes) -> list[str]:
+    axes = container.get_axes() if isinstance(container, Figure) else [container]
+    return [text.get_text() for one in axes for text in one.texts]
+
+
+def outlines(ax: Axes) -> list[Rectangle]:
+    return [patch for patch in ax.patches if isinstance(patch, Rectangle) and not patch.get_fill()]
+
+
+def contains(outer: BboxBase, inner: BboxBase) -> bool:
+    return bool((outer.min <= inner.min).all() and (inner.max <= outer.max).all())
+
+
+CORNERS = [[0, 0, 60, 60], [740, 0, 800, 50], [0, 380, 70, 450], [720, 400, 800, 450], [300, 100, 500, 400]]
+CROWD = [[300 + i, 100 + i, 420 + i, 260 + i] for i in range(9)]
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+@pytest.mark.parametrize(
+    ("width", "height", "boxes"),
+    [
+        (800, 450, CORNERS),
+        (800, 450, CROWD),
+        (800, 450, []),
+        (450, 800, [[0, 0, 40, 40], [410, 700, 450, 800]]),
+        (512, 512, [[0, 0, 512, 512]]),
+        (40, 30, [[10, 5, 30, 25]]),
+        (200, 1000, [[0, 0, 200, 100]] * 7),
+    ],
+)
+def test_all_text_stays_on_the_figure_and_tags_on_the_image(
+    width: int, height: int, boxes: Any, multi_label: bool
+) -> None:
+    people = scene(width, height, boxes, multi_label, note="A remark about the weights. " * 12)
+    target = SimpleNamespace(boxes=people.boxes[1:], labels=np.ones((max(len(people) - 1, 0), len(people.class_names))))
+    figure = draw_people(people.source, people, target)
+    figure.canvas.draw()
+    for ax in figure.get_axes():
+        for text in ax.texts:
+            assert contains(figure.bbox, text.get_window_extent()), text
+    image = figure.get_axes()[0]
+    for tag in image.texts:
+        patch = tag.get_bbox_patch()
+        assert patch is not None
+        assert contains(image.get_window_extent().padded(1), patch.get_window_extent()), tag
+
+
+def test_text_on_cards_does_not_overlap() -> None:
+    people = scene(800, 450, CORNERS, multi_label=True, note="A remark.")
+    figure = draw_people(people.source, people, SimpleNamespace(boxes=people.boxes, labels=np.ones((5, 26))))
+    figure.canvas.draw()
+    extents = [text.get_window_extent().padded(-2) for text in figure.get_axes()[1].texts]
+    assert not any(one.overlaps(other) for one, other in combinations(extents, 2))
+
+
+def test_tags_of_two_people_in_one_place_do_not_overlap() -> None:
+    people = scene(800, 450, [[300, 100, 420, 260], [302, 101, 420, 260]])
+    figure = draw_people(people.source, people)
+    figure.canvas.draw()
+    first, second = (tag.get_window_extent() for tag in figure.get_axes()[0].texts)
+    assert not first.overlaps(second)
+
+
+def test_boxes_are_drawn_in_pixels_of_the_image_even_when_it_is_shown_smaller() -> None:
+    people = scene(4000, 3000, [[1000, 500, 2000, 2500]])
+    figure = draw_people(people.source, people)
+    image = figure.get_axes()[0]
+    (outline,) = outlines(image)
+    assert outline.get_bbox().extents.tolist() == [1000, 500, 2000, 2500]
+    assert matplotlib.colors.same_color(outline.get_edgecolor(), person_color(0))
+    assert image.get_xlim() == (0, 4000)
+    assert image.get_ylim() == (3000, 0)
+
+
+def test_the_image_itself_is_shown() -> None:
+    people = scene(60, 60, [])
+    halves = np.zeros((60, 60, 3), np.uint8)
+    halves[:, 30:] = (0, 0, 255)
+    figure = draw_people(halves, people)
+    figure.canvas.draw()
+    pixels = np.asarray(figure.canvas.buffer_rgba())  # type: ignore[attr-defined]
+    frame = figure.get_axes()[0].get_window_extent()
+    row = int(figure.bbox.height - (frame.y0 + frame.y1) / 2)
+    left, right = (int(frame.x0 + frame.width * share) for share in (0.25, 0.75))
+    assert pixels[row, left].tolist() == [0, 0, 0, 255]
+    assert pixels[row, right].tolist() == [0, 0, 255, 255]
+
+
+def test_target_shows_true_boxes_and_marks_missed_people() -> None:
+    people = scene(400, 300, [[10, 10, 100, 100]])
+    right = CAER_S_CLASSES.index(people.labels[0][0])
+    missed = [200.0, 100, 300, 250]
+    target = SimpleNamespace(boxes=[[10, 10, 100, 100], missed], labels=np.array([right, 0]))
+    figure = draw_people(people.source, people, target)
+    image, cards = figure.get_axes()
+    red = [box for box in outlines(image) if matplotlib.colors.same_color(box.get_edgecolor(), WRONG_COLOR)]
+    assert [box.get_bbox().extents.tolist() for box in red] == [missed]
+    assert len(outlines(image)) == 3
+    assert texts(image) == [f"1 {people.labels[0][0]}", f"{WRONG} missed"]
+    assert f"{WRONG} missed person" in texts(cards)
+
+
+def test_wrong_emotion_is_crossed_on_the_image() -> None:
+    people = scene(400, 300, [[10, 10, 100, 100]])
+    wrong = (CAER_S_CLASSES.index(people.labels[0][0]) + 1) % 7
+    figure = draw_people(people.source, people, SimpleNamespace(boxes=people.boxes, labels=np.array([wrong])))
+    assert texts(figure.get_axes()[0]) == [f"1 {WRONG} {people.labels[0][0]}"]
+
+
+def test_draws_into_given_axes_only() -> None:
+    figure = Figure()
+    left, right = figure.subplots(1, 2)
+    people = scene(400, 300, [[10, 10, 100, 100]])
+    assert people.plot(ax=left) is figure
+    assert figure.get_axes() == [left, right]
+    assert len(outlines(left)) == 1
+    assert not right.patches
+    assert not right.images
+
+
+def test_class_names_are_not_read_as_formulas() -> None:
+    people = scene(400, 300, [[10, 10, 100, 100]])
+    renamed = People(
+        people.boxes, people.scores, [["$x"]], people.probabilities, ("$x", "a$", *"bcdef"), (400, 300), people.source
+    )
+    figure = draw_people(people.source, renamed)
+    figure.canvas.draw()
+    assert "1 $x" in texts(figure)
+
+
+def test_leaves_pyplot_alone_and_shows_itself_in_notebooks() -> None:
+    before = Gcf.get_all_fig_managers()
+    people = scene(40, 30, [[10, 5, 30, 25]])
+    picture = people.plot()._repr_png_()  # type: ignore[attr-defined]
+    assert picture.startswith(b"\x89PNG")
+    assert Gcf.get_all_fig_managers() == before
+
+
+def test_contact_sheet_writes_one_page_with_every_picture(tmp_path: Path) -> None:
+    colors = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 0, 255)]
+    items = []
+    for color in colors:
+        people = scene(400, 300, [])
+        items.append((np.full((300, 400, 3), color, np.uint8), people, None))
+    path = tmp_path / "sheet.png"
+    contact_sheet(items, path, columns=3)
+    page = np.asarray(Image.open(path).convert("RGB"))
+    centers = [np.argwhere((page == color).all(-1)).mean(0) for color in colors]
+    rows, columns = np.array(centers).T
+    assert rows[0] == pytest.approx(rows[1]) == pytest.approx(rows[2])
+    assert rows[3] > rows[0] + 100
+    assert columns[0] == pytest.approx(columns[3])
+    assert columns[0] < columns[1] < columns[2]
+
+
+def test_rejects(tmp_path: Path) -> None:
+    people = scene(40, 30, [[10, 5, 30, 25]])
+    path = tmp_path / "sheet.png"
+    with pytest.raises(ValueError, match="max_labels must be at least 1"):
+        draw_people(people.source, people, max_labels=0)
+    with pytest.raises(ValueError, match="items must hold at least one picture"):
+        contact_sheet([], path)
+    with pytest.raises(ValueError, match="columns must be at least 1, got 0"):
+        contact_sheet([(people.source, people, None)], path, columns=0)
+    with pytest.raises(ValueError, match="300 pictures are too many for one page"):
+        contact_sheet([(people.source, people, None)] * 300, path, columns=1)
+    assert not path.exists()
