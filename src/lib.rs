@@ -1,12 +1,16 @@
-//! DSCT (work in progress).
-
+#![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
+pub mod boxes;
+pub mod checkpoint;
 pub mod config;
+pub mod criterion;
 pub mod error;
 pub mod model;
 pub mod ops;
 pub mod params;
+pub mod photo;
+pub mod post_process;
 #[cfg(feature = "python")]
 mod python;
 

@@ -24,7 +24,9 @@ def a_model(seed: int = 1, **overrides: Any) -> Any:
 
 
 def released(path: Path, state: dict[str, torch.Tensor]) -> Path:
-    torch.save({"model": state, "optimizer": {}, "lr_scheduler": {}, "epoch": 49, "args": argparse.Namespace(lr=1)}, path)
+    torch.save(
+        {"model": state, "optimizer": {}, "lr_scheduler": {}, "epoch": 49, "args": argparse.Namespace(lr=1)}, path
+    )
     return path
 
 
@@ -120,7 +122,7 @@ def test_what_does_not_fit_at_all_is_an_error_and_changes_nothing(tmp_path: Path
     with pytest.raises(ValueError, match=r"must hold a DSCT, .* got encoder\.weight"):
         load_pretrained(model, tmp_path / "other.pth")
     torch.save({"conv1.weight": torch.ones(1), "layer1.0.conv1.weight": torch.ones(1)}, tmp_path / "resnet.pth")
-    with pytest.raises(ValueError, match="nothing in .* fits the model"):
+    with pytest.raises(ValueError, match=r"nothing in .* fits the model"):
         load_pretrained(model, tmp_path / "resnet.pth")
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
 from dsct.config import CAER_S_CLASSES, EMOTIC_CLASSES
 from dsct.data.scenes import rule
 from dsct.data.scenes.drawing import draw_scene
@@ -109,12 +108,16 @@ class TestScenes:
                 assert all(gap(person.box, other.box) > 0 for other in others)
                 assert all(gap(person.near_box, other.near_box) > 0 for other in others)
                 for x0, y0, x1, y1 in (person.box, person.near_box):
-                    assert x0 >= 0 and y0 >= 0 and x1 <= aspect and y1 <= 1
+                    assert x0 >= 0
+                    assert y0 >= 0
+                    assert x1 <= aspect
+                    assert y1 <= 1
 
     def test_cues_vary_in_place_and_size(self):
         persons = [person for scene in scenes(200, 0.3) for person in scene.persons]
         offset = np.array([np.subtract(p.near_centre, p.centre) / p.radius for p in persons])
-        assert (offset[:, 0] > 0).any() and (offset[:, 0] < 0).any()
+        assert (offset[:, 0] > 0).any()
+        assert (offset[:, 0] < 0).any()
         assert np.ptp(offset[:, 1]) > 1
         radius = np.array([person.near_radius for person in persons])
         assert radius.max() > 2 * radius.min()
@@ -160,9 +163,13 @@ class TestDataset:
         data = SyntheticDataset(size=3, image_size=(64, 48))
         image, target = data[1]
         annotations = data.annotations(1)
-        assert len(data) == 3 and annotations.image_path is None and annotations.size == (64, 48)
-        assert image.shape == (3, 48, 64) and image.dtype == torch.uint8
-        assert target["boxes"].format.name == "XYXY" and target["boxes"].canvas_size == (48, 64)
+        assert len(data) == 3
+        assert annotations.image_path is None
+        assert annotations.size == (64, 48)
+        assert image.shape == (3, 48, 64)
+        assert image.dtype == torch.uint8
+        assert target["boxes"].format.name == "XYXY"
+        assert target["boxes"].canvas_size == (48, 64)
         assert torch.equal(target["boxes"].data, torch.from_numpy(annotations.boxes))
         assert torch.equal(target["labels"], torch.from_numpy(annotations.labels))
 
@@ -172,7 +179,8 @@ class TestDataset:
             scene = single.scene(index)
             assert multi.scene(index) == scene
             classes, rows = single.annotations(index).labels, multi.annotations(index).labels
-            assert classes.shape == (len(scene.persons),) and rows.shape == (len(scene.persons), 26)
+            assert classes.shape == (len(scene.persons),)
+            assert rows.shape == (len(scene.persons), 26)
             for person, number, row in zip(scene.persons, classes, rows, strict=True):
                 cues = person.face, person.near, scene.far
                 assert CAER_S_CLASSES[number] == rule.emotion(*cues)
@@ -196,7 +204,10 @@ class TestDataset:
     def test_known_scene(self):
         """The same scene on every machine; raise ``VERSION`` when this has to change."""
         scene = SyntheticDataset("test", size=1).scene(0)
-        assert (scene.far, [(p.face, p.near) for p in scene.persons]) == ("night", [("mild", "gift"), ("gasp", "rubbish")])
+        assert (scene.far, [(p.face, p.near) for p in scene.persons]) == (
+            "night",
+            [("mild", "gift"), ("gasp", "rubbish")],
+        )
         np.testing.assert_allclose(scene.persons[0].centre, (0.3425460269996941, 0.5300282004139323))
 
     def test_transforms_are_applied(self):

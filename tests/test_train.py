@@ -212,6 +212,16 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_images(loss: float, tmp_p
     assert trainer(tmp_path).fit(resume=True).best_epoch is not None
 
 
+def test_a_gradient_that_is_not_finite_stops_before_the_step(tmp_path: Path) -> None:
+    criterion = Interrupting(at=0)
+    criterion.total = lambda losses: losses["loss_ce"] + (losses["loss_ce"] * 0).sqrt()  # type: ignore[method-assign]
+    run = trainer(tmp_path, criterion=criterion)
+    before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+    with pytest.raises(FloatingPointError, match=r"gradient norm is nan in epoch 1, step 1"):
+        run.fit()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in run.model.state_dict().items())
+
+
 def test_refuses_to_choose_on_test_data(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="test split"):
         trainer(tmp_path, val_data=scenes("test", 1))

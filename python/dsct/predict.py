@@ -12,9 +12,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from dsct.checkpoint import load_model
@@ -103,16 +101,18 @@ def predict(
         OSError: a picture or the weights cannot be read.
 
     Example:
-        >>> import numpy as np
-        >>> people = dsct.predict(np.zeros((96, 128, 3), dtype=np.uint8))  # doctest: +SKIP
-        >>> people.to_dataframe()  # doctest: +SKIP
+        >>> import dsct, numpy as np
+        >>> model = dsct.DSCT(dsct.DSCTConfig.tiny())
+        >>> people = dsct.predict(np.zeros((96, 128, 3), dtype=np.uint8), model, short_side=96)
+        >>> people.image_size
+        (128, 96)
     """
     if batch_size < 1:
         raise ValueError(f"predict: batch_size must be at least 1, got {batch_size}")
     module, note = _resolve_model(model, device)
     transform = evaluation_transform(*_sides(module, short_side, long_side))
     options = {
-        "threshold": _threshold(module) if threshold is None else threshold,
+        "threshold": getattr(module, "thresholds", None) if threshold is None else threshold,
         "score_threshold": _least_score(module.config) if score_threshold is None else score_threshold,
         "nms_iou": nms_iou,
     }
@@ -163,28 +163,20 @@ def _run(model: DSCT, batch: list[_Prepared], options: dict[str, Any]) -> list[d
 
 
 def _to_people(item: _Prepared, result: dict[str, torch.Tensor], config: DSCTConfig, note: str | None) -> People:
-    order = result["scores"].argsort(descending=True, stable=True)
-    boxes, scores, probabilities = (_as_array(result[key][order]) for key in ("boxes", "scores", "probabilities"))
-    labels = result["labels"][order].cpu()
+    labels = result["labels"].cpu()
     indices = (
         [row.nonzero().flatten().tolist() for row in labels] if config.multi_label else labels.unsqueeze(1).tolist()
     )
-    width, height = item.size
-    limits = np.array([width, height, width, height], dtype=np.float32)
     return People(
-        boxes=boxes.clip(0, limits),
-        scores=scores,
+        boxes=result["boxes"].cpu().numpy(),
+        scores=result["scores"].cpu().numpy(),
         labels=[[config.names[index] for index in row] for row in indices],
-        probabilities=probabilities,
+        probabilities=result["probabilities"].cpu().numpy(),
         class_names=config.names,
         image_size=item.size,
         source=item.source,
         note=note,
     )
-
-
-def _as_array(tensor: torch.Tensor) -> NDArray[np.float32]:
-    return tensor.float().cpu().numpy()
 
 
 def _resolve_model(
@@ -221,11 +213,6 @@ def _sides(model: DSCT, short_side: int | None, long_side: int | None) -> tuple[
     if short is not None and long <= short:
         raise ValueError(f"predict: long_side must be greater than short_side, got {long} and {short}")
     return short, long
-
-
-def _threshold(model: DSCT) -> float | Sequence[float]:
-    stored: Sequence[float] | None = getattr(model, "thresholds", None)
-    return 0.5 if stored is None else stored
 
 
 def _least_score(config: DSCTConfig) -> float:

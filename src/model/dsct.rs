@@ -33,6 +33,11 @@ pub struct Dsct {
     reference_points: Tensor,
 }
 
+/// Heads number `i`, or the first: a file may hold the heads that all layers share once, under the first of their names.
+fn own<'a>(parent: &Params<'a>, i: usize) -> Params<'a> {
+    parent / if parent.has_child(&i.to_string()) { i } else { 0 }
+}
+
 /// Predictions for the N subject queries.
 pub struct Output {
     /// (B, N, C or C+1).
@@ -54,7 +59,8 @@ impl Dsct {
         let body = params / "backbone" / 0 / "body";
         let encoder = &transformer / "encoder" / "layers";
         let decoder = &transformer / "decoder" / "layers";
-        let heads = |i: usize| Heads::new(&(params / "class_embed_dsct" / i), &(params / "bbox_embed_dsct" / i));
+        let (class_embed, bbox_embed) = (params / "class_embed_dsct", params / "bbox_embed_dsct");
+        let heads = |i: usize| Heads::new(&own(&class_embed, i), &own(&bbox_embed, i));
         let mut queries = (params / "query_embed_dsct").get("weight")?;
         if config.num_context_queries > 0 {
             queries = Tensor::f_cat(&[(params / "query_embed").get("weight")?, queries], 0)?;

@@ -1,6 +1,7 @@
 //! The extension module `dsct._dsct`. The only folder that names pyo3: parse, release the GIL, call, map the error.
 
 mod config;
+mod criterion;
 mod error;
 mod gateway;
 mod model;
@@ -20,5 +21,6 @@ fn _dsct(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("DsctError", module.py().get_type::<error::DsctError>())?;
     module.add_class::<config::PyConfig>()?;
+    criterion::register(module)?;
     model::register(module)
 }

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 from rich.table import Table
 
 import dsct
@@ -50,12 +50,17 @@ def evaluate(
     labels = f"{dataset.value} {split.value}, {image_size}, difficulty {difficulty}"
     evaluator = Evaluator(model.config.names, model.config.multi_label, nms_iou=nms_iou, labels=labels)
     console = Console()
-    ticks = iter(track(range(math.ceil(size / batch_size)), "evaluating", console=console, transient=True))
-    evaluation = run_evaluation(
-        model, data, dsct.PostProcess(model.config), evaluator, batch_size=batch_size, device=chosen,
-        on_batch=lambda outputs, batch: next(ticks),
-    )  # fmt: skip
-    next(ticks, None)
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("evaluating", total=size)
+        evaluation = run_evaluation(
+            model,
+            data,
+            dsct.PostProcess(model.config),
+            evaluator,
+            batch_size=batch_size,
+            device=chosen,
+            on_batch=lambda outputs, batch: progress.advance(task, len(batch.images)),
+        )
     show(evaluation, console)
     if json_path is not None:
         json_path.write_text(json.dumps(_as_json(evaluation), indent=2) + "\n", encoding="utf-8")
@@ -66,14 +71,15 @@ def show(evaluation: Evaluation, console: Console) -> None:
     console.print(f"{evaluation.num_people} people in {evaluation.num_images} images, labels: {evaluation.labels}")
     results = list(evaluation.protocols.values())
     buckets = list(results[0].by_subjects)
-    by_people = Table(
-        "protocol", "metric", "all", *(f"{bucket} people" for bucket in buckets), title="by people in the image"
-    )
+    by_people = Table(title="by people in the image")
+    by_people.add_column("", no_wrap=True)
+    for heading in ("all", *buckets):
+        by_people.add_column(heading, justify="right")
     for result in results:
         values = (result.value, *result.by_subjects.values())
-        by_people.add_row(result.protocol, result.metric, *(_percent(value) for value in values))
+        by_people.add_row(f"{result.protocol} {result.metric}", *(_percent(value) for value in values))
     recalls = (evaluation.box_recall, *evaluation.box_recall_by_subjects.values())
-    by_people.add_row("boxes", "recall at IoU 0.5", *(_percent(value) for value in recalls))
+    by_people.add_row("box recall, IoU 0.5", *(_percent(value) for value in recalls))
     console.print(by_people)
 
     by_class = Table(

@@ -34,5 +34,6 @@ def predict(
         typer.echo("\n".join(str(people) for people in found))
     if plot_dir is not None:
         plot_dir.mkdir(parents=True, exist_ok=True)
-        for image, people in zip(images, found, strict=True):
-            people.plot().savefig(plot_dir / f"{image.stem}.png")
+        # Numbered, because files of two folders may have one name.
+        for number, (image, people) in enumerate(zip(images, found, strict=True), start=1):
+            people.plot().savefig(plot_dir / f"{number:03d}_{image.stem}.png")

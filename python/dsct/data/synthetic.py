@@ -37,7 +37,32 @@ from dsct.config import CAER_S_CLASSES, EMOTIC_CLASSES
 from dsct.data.records import Annotations, Target
 from dsct.data.scenes.drawing import Scene, draw_scene
 from dsct.data.scenes.figures import Person
-from dsct.data.scenes.rule import FACES, FAR_SCENES, NEAR_OBJECTS, emotion, emotion_labels, probability
+from dsct.data.scenes.rule import (
+    FACES,
+    FAR_ONLY_CLASSES,
+    FAR_ONLY_LABELS,
+    FAR_SCENES,
+    NEAR_OBJECTS,
+    NEAR_ONLY_CLASSES,
+    NEAR_ONLY_LABELS,
+    best_guess,
+    emotion,
+    emotion_labels,
+    probability,
+)
+
+__all__ = [
+    "FAR_ONLY_CLASSES",
+    "FAR_ONLY_LABELS",
+    "NEAR_ONLY_CLASSES",
+    "NEAR_ONLY_LABELS",
+    "SPLITS",
+    "VERSION",
+    "SyntheticDataset",
+    "best_guess",
+    "emotion",
+    "emotion_labels",
+]
 
 SPLITS = ("train", "val", "test")
 
@@ -87,19 +112,7 @@ class SyntheticDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
         transforms: Callable[[Any, Target], tuple[Any, Target]] | None = None,
         cache_dir: str | Path | None = None,
     ) -> None:
-        if split not in SPLITS:
-            raise ValueError(f"SyntheticDataset: split must be one of {', '.join(SPLITS)}, got {split!r}")
-        if size < 1:
-            raise ValueError(f"SyntheticDataset: size must be at least 1, got {size}")
-        if min(image_size) < 32 or not 1 <= image_size[0] / image_size[1] <= 3:
-            raise ValueError(
-                "SyntheticDataset: image_size must be (width, height), at least 32 pixels and 1 to 3 times as wide as "
-                f"high, got {image_size}"
-            )
-        if not 0 <= difficulty <= 1:
-            raise ValueError(f"SyntheticDataset: difficulty must be between 0 and 1, got {difficulty}")
-        if seed < 0:
-            raise ValueError(f"SyntheticDataset: seed must not be negative, got {seed}")
+        _check_arguments(split, size, image_size, difficulty, seed)
         self.split = split
         self.size = size
         self.multi_label = multi_label
@@ -198,6 +211,22 @@ class SyntheticDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
             pictures.flush()
             os.replace(partial, path)
         return path
+
+
+def _check_arguments(split: str, size: int, image_size: tuple[int, int], difficulty: float, seed: int) -> None:
+    if split not in SPLITS:
+        raise ValueError(f"SyntheticDataset: split must be one of {', '.join(SPLITS)}, got {split!r}")
+    if size < 1:
+        raise ValueError(f"SyntheticDataset: size must be at least 1, got {size}")
+    if min(image_size) < 32 or not 1 <= image_size[0] / image_size[1] <= 3:
+        raise ValueError(
+            "SyntheticDataset: image_size must be (width, height), at least 32 pixels and 1 to 3 times as wide as "
+            f"high, got {image_size}"
+        )
+    if not 0 <= difficulty <= 1:
+        raise ValueError(f"SyntheticDataset: difficulty must be between 0 and 1, got {difficulty}")
+    if seed < 0:
+        raise ValueError(f"SyntheticDataset: seed must not be negative, got {seed}")
 
 
 def _cells(rng: np.random.Generator, count: int, aspect: float) -> list[tuple[float, float, float, float]]:

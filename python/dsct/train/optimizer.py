@@ -1,4 +1,4 @@
-"""Parameter groups, optimizer and learning-rate schedule (paper, §4.1 and App. C; spec of the released code)."""
+"""Parameter groups, optimizer and learning-rate schedule (paper, §4.1, App. C; the factors are the released code's)."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from dsct.checkpoint import CONFIG_KEY, metadata_of, read_pickled_tensors, replaced_when_complete
+from dsct.checkpoint import metadata_of, read_pickled_tensors, replaced_when_complete
+from dsct.checkpoint.files import CONFIG_KEY
 from dsct.train.config import TrainConfig
 
 if TYPE_CHECKING:

@@ -1,0 +1,179 @@
+"""Matching of predictions with ground truth, and the training losses (paper, section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dsct import _dsct
+from dsct.config import DSCTConfig
+
+Outputs = Mapping[str, Any]
+Targets = Sequence[Mapping[str, Any]]
+
+
+class HungarianMatcher(nn.Module):
+    """One-to-one assignment of least cost between the N queries and the subjects of each image.
+
+    The cost of a pair is ``cost_class`` times the class cost of the focal loss, plus ``cost_bbox`` times the L1 distance
+    of the boxes as centre and size, minus ``cost_giou`` times their generalised IoU. `focal_alpha` and `focal_gamma`
+    are those of the loss. The assignment is exact and deterministic.
+
+    Args:
+        cfg: the model's configuration.
+
+    Example:
+        >>> import dsct
+        >>> cfg = dsct.DSCTConfig.tiny()
+        >>> outputs = {"pred_logits": torch.zeros(1, 2, 7), "pred_boxes": torch.tensor([[[0.2] * 4, [0.6] * 4]])}
+        >>> targets = [{"labels": torch.tensor([3]), "boxes": torch.tensor([[0.6, 0.6, 0.5, 0.5]])}]
+        >>> dsct.HungarianMatcher(cfg)(outputs, targets)
+        [(tensor([1]), tensor([0]))]
+    """
+
+    def __init__(self, cfg: DSCTConfig) -> None:
+        super().__init__()
+        self.cfg = cfg
+        self._native = _dsct.Config(cfg.to_json())
+
+    @torch.no_grad()
+    def forward(self, outputs: Outputs, targets: Targets) -> list[tuple[Tensor, Tensor]]:
+        """Matches the last decoder layer.
+
+        Args:
+            outputs: ``pred_logits`` (B, N, C') and ``pred_boxes`` (B, N, 4) cxcywh in [0, 1].
+            targets: as for `SetCriterion`.
+
+        Returns:
+            Per image (query indices, target indices), int64 on the device of the outputs, sorted by query;
+            min(N, n) pairs.
+
+        Raises:
+            TypeError, ValueError: as for `SetCriterion`.
+        """
+        logits, boxes = _output(outputs, "outputs")
+        pairs: list[tuple[Tensor, Tensor]] = _dsct.hungarian_matcher(self._native, [logits], [boxes], _pairs(targets))
+        return pairs
+
+
+class SetCriterion(nn.Module):
+    """The three losses of every decoder layer, each layer with its own matching.
+
+    ``loss_ce`` is the sigmoid focal loss summed over all queries and classes, ``loss_bbox`` the L1 distance and
+    ``loss_giou`` 1 − GIoU of matched boxes; all are divided by the number of ground-truth boxes, matched or not, averaged
+    over processes and at least 1. Half-precision outputs are widened to float32.
+
+    Attributes:
+        matcher: the `HungarianMatcher` of the same configuration.
+        weight_dict: the weight of every loss in `total`.
+
+    Args:
+        cfg: the model's configuration.
+
+    Example:
+        >>> import dsct
+        >>> criterion = dsct.SetCriterion(dsct.DSCTConfig.tiny())
+        >>> outputs = {"pred_logits": torch.zeros(1, 2, 7), "pred_boxes": torch.full((1, 2, 4), 0.5)}
+        >>> targets = [{"labels": torch.tensor([3]), "boxes": torch.tensor([[0.5, 0.5, 0.5, 0.5]])}]
+        >>> losses = criterion(outputs, targets)
+        >>> sorted(losses), float(losses["loss_giou"])
+        (['loss_bbox', 'loss_ce', 'loss_giou'], 0.0)
+        >>> bool(criterion.total(losses) == 5 * losses["loss_ce"])
+        True
+    """
+
+    def __init__(self, cfg: DSCTConfig) -> None:
+        super().__init__()
+        self.cfg = cfg
+        self.matcher = HungarianMatcher(cfg)
+        self._native = _dsct.Config(cfg.to_json())
+        weights = {"loss_ce": cfg.loss_class, "loss_bbox": cfg.loss_bbox, "loss_giou": cfg.loss_giou}
+        suffixes = ["", *(f"_{layer}" for layer in range(cfg.dec_layers - 1))]
+        self.weight_dict = {name + suffix: weight for suffix in suffixes for name, weight in weights.items()}
+
+    def forward(self, outputs: Outputs, targets: Targets) -> dict[str, Tensor]:
+        """All losses, unweighted.
+
+        Args:
+            outputs: ``pred_logits`` (B, N, C'), ``pred_boxes`` (B, N, 4) cxcywh in [0, 1], and ``aux_outputs``, the
+                same of every earlier decoder layer, or without it for the last layer only.
+            targets: per image ``labels``, (n,) int64 class numbers or, for a multi-label model, (n, C) of 0 and 1, and
+                ``boxes`` (n, 4) cxcywh in [0, 1]. n may be 0 and may exceed N. Further keys are ignored.
+
+        Returns:
+            0-dim tensors ``loss_ce``, ``loss_bbox``, ``loss_giou`` of the last layer, and with suffix ``_0``, ``_1``, …
+            of the earlier ones.
+
+        Raises:
+            TypeError: a dtype does not fit, or something is not a tensor.
+            ValueError: a shape, device or label does not fit, or a value is not finite; the message names it.
+        """
+        aux = outputs.get("aux_outputs", ())
+        names = [*(f"aux_outputs[{i}]" for i in range(len(aux))), "outputs"]
+        layers = [_output(layer, name) for layer, name in zip([*aux, outputs], names, strict=True)]
+        logits, boxes = ([layer[i] for layer in layers] for i in (0, 1))
+        pairs = _pairs(targets)
+        losses = _dsct.set_criterion(self._native, logits, boxes, pairs, _num_boxes(pairs, logits[-1].device))
+        suffixes = [*(f"_{layer}" for layer in range(len(aux))), ""]
+        return {
+            name + suffix: loss
+            for name, of_layers in zip(("loss_ce", "loss_bbox", "loss_giou"), losses, strict=True)
+            for suffix, loss in zip(suffixes, of_layers.unbind(), strict=True)
+        }
+
+    def total(self, losses: Mapping[str, Tensor]) -> Tensor:
+        """The training loss: the sum of ``weight_dict[name] * losses[name]``.
+
+        Args:
+            losses: what `forward` returned, or part of it.
+
+        Returns:
+            A 0-dim tensor.
+
+        Raises:
+            ValueError: there is no weight for a loss, or no loss.
+        """
+        unknown = sorted(losses.keys() - self.weight_dict.keys())
+        if unknown or not losses:
+            raise ValueError(f"SetCriterion.total: losses must be among {sorted(self.weight_dict)}, got {unknown}")
+        stacked = torch.stack(list(losses.values()))
+        weights = torch.tensor([self.weight_dict[name] for name in losses], dtype=stacked.dtype, device=stacked.device)
+        return (stacked * weights).sum()
+
+
+def _output(outputs: Outputs, name: str) -> tuple[Tensor, Tensor]:
+    """Class logits and boxes of one decoder layer."""
+    missing = [key for key in ("pred_logits", "pred_boxes") if key not in outputs]
+    if missing:
+        raise ValueError(f"criterion: {name} must have pred_logits and pred_boxes, lacks {' and '.join(missing)}")
+    for key in ("pred_logits", "pred_boxes"):
+        _require_tensor(outputs[key], f'{name}["{key}"]')
+    return outputs["pred_logits"], outputs["pred_boxes"]
+
+
+def _pairs(targets: Targets) -> list[tuple[Tensor, Tensor]]:
+    """Labels and boxes of every image."""
+    for i, target in enumerate(targets):
+        for key in ("labels", "boxes"):
+            if key not in target:
+                raise ValueError(f'criterion: targets[{i}] must have "labels" and "boxes", got {sorted(target)}')
+            _require_tensor(target[key], f'targets[{i}]["{key}"]')
+    return [(target["labels"], target["boxes"]) for target in targets]
+
+
+def _require_tensor(value: object, name: str) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"criterion: {name} must be a torch.Tensor, got {type(value).__name__}")
+
+
+def _num_boxes(pairs: list[tuple[Tensor, Tensor]], device: torch.device) -> float:
+    """Ground-truth boxes, matched or not, averaged over processes, so that the losses of processes weigh equally."""
+    count = sum(len(boxes) for _, boxes in pairs)
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return float(count)
+    total = torch.tensor(count, device=device)
+    torch.distributed.all_reduce(total)
+    return total.item() / torch.distributed.get_world_size()

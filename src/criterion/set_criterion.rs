@@ -1,0 +1,79 @@
+//! The three losses of every decoder layer, each with its own matching.
+
+use tch::{Kind, Tensor};
+
+use super::box_loss::box_losses;
+use super::focal_loss::sigmoid_focal_loss;
+use super::hungarian_matcher::hungarian_matcher;
+use super::predictions::Predictions;
+use super::targets::Targets;
+use crate::{DsctConfig, Result};
+
+/// Unweighted losses, each (L,), the last decoder layer last.
+pub struct Losses {
+    /// Focal loss over all queries and classes.
+    pub class: Tensor,
+    /// L1 distance of matched boxes.
+    pub bbox: Tensor,
+    /// 1 − GIoU of matched boxes.
+    pub giou: Tensor,
+}
+
+/// Matches and computes the losses; differentiable in the predictions.
+///
+/// `num_boxes`, by which every loss is divided, is the number of ground-truth boxes, matched or not (over several
+/// processes their mean); less than 1 counts as 1.
+///
+/// # Errors
+/// Those of [`hungarian_matcher`].
+pub fn set_criterion(
+    config: &DsctConfig,
+    predictions: &Predictions,
+    targets: &Targets,
+    num_boxes: f64,
+) -> Result<Losses> {
+    let matching = hungarian_matcher(config, predictions, targets)?;
+    let (batch, queries) = (predictions.batch(), predictions.queries());
+    let indices =
+        matching.indices(predictions.logits.device(), |item| item * queries, |item| targets.starts[item % batch])?;
+    let (query, subject) = (indices.f_select(0, 0)?, indices.f_select(0, 1)?);
+
+    let (logits, wanted) = class_targets(config, &predictions.logits, targets, &query, &subject)?;
+    let class = sigmoid_focal_loss(&logits, &wanted, config.focal_alpha, config.focal_gamma)?;
+    let class = class.f_sum_dim_intlist([1, 2, 3].as_slice(), false, None::<Kind>)?;
+
+    // Every layer matches equally many pairs.
+    let layers = [predictions.layers() as i64, query.size()[0] / predictions.layers() as i64, 4];
+    let matched = predictions.boxes.f_flatten(0, 2)?.f_index_select(0, &query)?.f_view(layers)?;
+    let (bbox, giou) = box_losses(&matched, &targets.boxes.f_index_select(0, &subject)?.f_view(layers)?)?;
+
+    let scale = 1.0 / num_boxes.max(1.0);
+    Ok(Losses { class: class.f_mul_scalar(scale)?, bbox: bbox.f_mul_scalar(scale)?, giou: giou.f_mul_scalar(scale)? })
+}
+
+/// The logits that enter the focal loss, and their targets: those of its subject for a matched query, else 0.
+///
+/// An extra logit beyond the C classes says "is a person" in a multi-label configuration, 1 for matched queries; in a
+/// multi-class configuration it takes no part.
+fn class_targets(
+    config: &DsctConfig,
+    logits: &Tensor,
+    targets: &Targets,
+    query: &Tensor,
+    subject: &Tensor,
+) -> Result<(Tensor, Tensor)> {
+    let classes = if config.multi_label { config.num_logits() } else { config.num_classes };
+    let logits = logits.f_narrow(-1, 0, classes)?;
+    let (options, pairs) = ((logits.kind(), logits.device()), query.size()[0]);
+    let rows = logits.size()[..3].iter().product::<i64>();
+    let mut wanted = Tensor::f_zeros([rows, classes], options)?;
+    let labels = targets.labels.f_index_select(0, subject)?;
+    let _ = if config.multi_label {
+        let person = Tensor::f_ones([pairs, classes - config.num_classes], options)?;
+        wanted.f_index_copy_(0, query, &Tensor::f_cat(&[labels.f_to_kind(logits.kind())?, person], 1)?)?
+    } else {
+        wanted.f_view([-1])?.f_index_fill_(0, &query.f_mul_scalar(classes)?.f_add(&labels)?, 1.0)?
+    };
+    let wanted = wanted.f_view(logits.size().as_slice())?;
+    Ok((logits, wanted))
+}

@@ -1,0 +1,72 @@
+//! Image files for Rust programs: read, resize as in evaluation, normalise. Python reads images with Pillow instead,
+//! which also knows EXIF orientation and CMYK.
+
+use std::path::Path;
+
+use tch::{vision, Kind, Tensor};
+
+use crate::checkpoint::Preprocess;
+use crate::{Error, Result};
+
+const IMAGENET_MEAN: [f64; 3] = [0.485, 0.456, 0.406];
+const IMAGENET_STD: [f64; 3] = [0.229, 0.224, 0.225];
+
+/// Reads a JPEG or PNG as RGB: (3, H, W) uint8. Grey becomes three equal channels, alpha is dropped.
+///
+/// # Errors
+/// The file is missing or no image.
+pub fn read(path: impl AsRef<Path>) -> Result<Tensor> {
+    let path = path.as_ref();
+    std::fs::metadata(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+    let image = vision::image::load(path).map_err(|e| Error::Value(format!("{}: {e}", path.display())))?;
+    match image.size()[..] {
+        [1 | 2, h, w] => Ok(image.f_narrow(0, 0, 1)?.f_expand([3, h, w], false)?),
+        [3 | 4, ..] => Ok(image.f_narrow(0, 0, 3)?),
+        _ => Err(Error::argument("photo", "image", "(1 to 4, H, W)", image.size())),
+    }
+}
+
+/// Resizes (3, H, W) uint8 as in evaluation, scales to [0, 1], normalises and adds the batch dimension:
+/// (1, 3, H', W') float32.
+///
+/// # Errors
+/// Torch's.
+pub fn prepare(image: &Tensor, preprocess: Preprocess) -> Result<Tensor> {
+    let (_, h, w) = image.size3()?;
+    let mut batch = image.f_unsqueeze(0)?.f_to_kind(Kind::Float)?;
+    let size = resized(h, w, preprocess);
+    if size != [h, w] {
+        batch = batch.f_internal_upsample_bilinear2d_aa(size, false, None, None)?;
+    }
+    let row = |values: [f64; 3]| -> Result<Tensor> {
+        Ok(Tensor::f_from_slice(&values)?.f_to_kind(Kind::Float)?.f_view([1, 3, 1, 1])?)
+    };
+    // Rounded like the 8-bit image that Pillow would give.
+    let pixels = batch.f_round()?.f_clamp(0.0, 255.0)?.f_div_scalar(255.0)?;
+    Ok(pixels.f_sub(&row(IMAGENET_MEAN)?)?.f_div(&row(IMAGENET_STD)?)?)
+}
+
+/// [height, width] after the evaluation resize, with torchvision's rounding.
+fn resized(h: i64, w: i64, Preprocess { short_side, long_side }: Preprocess) -> [i64; 2] {
+    let Some(short_side) = short_side else { return [h, w] };
+    let (short, long) = (h.min(w), h.max(w));
+    let (mut new_short, mut new_long) = (short_side, short_side * long / short);
+    if new_long > long_side {
+        (new_short, new_long) = (long_side * new_short / new_long, long_side);
+    }
+    if h < w { [new_short, new_long] } else { [new_long, new_short] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resize_follows_the_short_side_until_the_long_side_is_full() {
+        let rule = Preprocess::default();
+        assert_eq!(resized(480, 640, rule), [800, 1066]);
+        assert_eq!(resized(640, 480, rule), [1066, 800]);
+        assert_eq!(resized(400, 1000, rule), [533, 1333]);
+        assert_eq!(resized(240, 320, Preprocess { short_side: None, long_side: 1333 }), [240, 320]);
+    }
+}

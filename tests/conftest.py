@@ -1,0 +1,12 @@
+"""What every test starts from."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """The same random numbers in every run, whatever the order of the tests."""
+    torch.manual_seed(0)
