@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,12 +113,15 @@ class DSCTConfig:
     def __post_init__(self) -> None:
         for name in ("selection", "fusion_layers", "class_names"):
             value = getattr(self, name)
-            if isinstance(value, str):
-                raise ValueError(f"DSCTConfig: {name} must be a tuple, got '{value}'")
-            if value is not None:
+            if isinstance(value, (list, tuple)):
                 object.__setattr__(self, name, tuple(value))
-        if self.class_names is None:
+            elif value is not None:
+                raise ValueError(f"DSCTConfig: {name} must be a tuple, got {value!r}")
+        if self.class_names is None and isinstance(self.num_classes, int):
             object.__setattr__(self, "class_names", _default_class_names(self.num_classes, self.multi_label))
+        for name, value in self.to_dict().items():
+            if isinstance(value, float) and not math.isfinite(value):  # JSON has no word for it
+                raise ValueError(f"DSCTConfig: {name} must be finite, got {value}")
         _ = self.native  # validates
 
     @functools.cached_property

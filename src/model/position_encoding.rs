@@ -81,7 +81,7 @@ fn nearest(pixels: i64, cells: i64, device: Device) -> Result<Tensor> {
 /// 2π(y − ½)/(Y + 1e-6) divided by 10000^(4i/E); sine and cosine interleave. (B, H, W) -> (B, H, W, E).
 fn sine_position_encoding(mask: &Tensor, channels: i64, kind: Kind) -> Result<Tensor> {
     let half = channels / 2;
-    let frequency: Vec<f64> = (0..half / 2).map(|i| 10000f64.powf(-2.0 * (2 * i) as f64 / half as f64)).collect();
+    let frequency: Vec<f64> = (0..half / 2).map(|i| 10000f64.powf(-2.0 * i as f64 / half as f64)).collect();
     let frequency = Tensor::f_from_slice(&frequency)?.f_to_kind(kind)?.f_to_device(mask.device())?;
     let valid = mask.f_logical_not()?;
     let mut codes = vec![];

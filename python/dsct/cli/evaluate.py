@@ -28,7 +28,7 @@ def evaluate(
     weights: Annotated[Path, typer.Option(help="Weights; by default those that come with dsct.")] = SHIPPED_WEIGHTS,
     split: Annotated[Split, typer.Option(help="Part of the data set.")] = Split.test,
     size: Annotated[int, typer.Option(help="Images.")] = 500,
-    image_size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the images in pixels.")] = "320x240",
+    image_size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the images in pixels.")] = "128x96",
     difficulty: Annotated[float, typer.Option(help="0 (clear cues) to 1 (small and pale cues).")] = 0.3,
     nms_iou: Annotated[float, typer.Option(help="Overlap from which the paper protocol drops a duplicate.")] = 0.5,
     batch_size: Annotated[int, typer.Option(help="Images at once.")] = 8,
