@@ -10,6 +10,7 @@ without. Both are compared on scenes that neither has seen. Nothing is downloade
 from __future__ import annotations
 
 import argparse
+import shutil
 import time
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def scenes(split: str, size: int, transforms: object, multi_label: bool = False)
 
 def train(config: dsct.DSCTConfig, recipe: TrainConfig, sizes: tuple[int, int], run_dir: Path) -> dsct.DSCT:
     """Trains from random weights and returns the epoch that was best on validation scenes."""
+    shutil.rmtree(run_dir, ignore_errors=True)  # of an earlier demonstration
     seed_everything(recipe.seed)
     model = dsct.DSCT(config)
     model.preprocess = {"short_side": IMAGE_SIZE[1], "long_side": LONG_SIDE}

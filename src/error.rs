@@ -87,7 +87,10 @@ impl From<tch::TchError> for Error {
     fn from(error: tch::TchError) -> Self {
         let text = error.to_string();
         let first = text.lines().next().unwrap_or_default().trim_start_matches("Internal torch error: ");
-        if first.contains("out of memory") {
+        if first.is_empty() {
+            // A Python exception keeps its text to itself; torch's hooks and modes can raise one anywhere.
+            Self::Torch("a Python exception was raised by a hook or mode inside a native call".to_owned())
+        } else if first.contains("out of memory") {
             Self::OutOfMemory(first.to_owned())
         } else {
             Self::Torch(first.to_owned())

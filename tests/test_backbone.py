@@ -56,7 +56,7 @@ def assert_near(got: list[Tensor], expected: list[Tensor], relative: float) -> N
     assert len(got) == len(expected)
     for a, b in zip(got, expected, strict=True):
         assert a.dtype == b.dtype
-        torch.testing.assert_close(a, b, rtol=0, atol=relative * float(b.abs().max()))
+        torch.testing.assert_close(a, b, rtol=0, atol=relative * float(b.detach().abs().max()))
 
 
 def images(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -431,8 +431,8 @@ def subjects(cfg: DSCTConfig, *counts: int) -> list[dict[str, Tensor]]:
     return [{"labels": label, "boxes": torch.rand(n, 4) * 0.4 + 0.1} for n, label in zip(counts, labels, strict=True)]
 
 
-EMOTIC = DSCTConfig.tiny(multi_label=True, num_classes=26, person_class=True, class_names=None, num_subject_queries=4)
-CAER_S = DSCTConfig.tiny(person_class=True, num_subject_queries=4)
+EMOTIC = DSCTConfig.tiny(multi_label=True, num_classes=26, person_class=True, class_names=None, num_subject_queries=4, focal_alpha=0.25, focal_gamma=2.0)
+CAER_S = DSCTConfig.tiny(person_class=True, num_subject_queries=4, focal_alpha=0.25, focal_gamma=2.0)
 
 
 @pytest.mark.parametrize("cfg", [EMOTIC, CAER_S])

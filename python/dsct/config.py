@@ -117,8 +117,9 @@ class DSCTConfig:
                 object.__setattr__(self, name, tuple(value))
             elif value is not None:
                 raise ValueError(f"DSCTConfig: {name} must be a tuple, got {value!r}")
-        if self.class_names is None and isinstance(self.num_classes, int):
-            object.__setattr__(self, "class_names", _default_class_names(self.num_classes, self.multi_label))
+        if self.class_names is None:
+            number = self.num_classes if isinstance(self.num_classes, int) else 0  # refused below
+            object.__setattr__(self, "class_names", _default_class_names(number, self.multi_label))
         for name, value in self.to_dict().items():
             if isinstance(value, float) and not math.isfinite(value):  # JSON has no word for it
                 raise ValueError(f"DSCTConfig: {name} must be finite, got {value}")

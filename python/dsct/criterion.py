@@ -37,7 +37,7 @@ class HungarianMatcher(nn.Module):
     def __init__(self, cfg: DSCTConfig) -> None:
         super().__init__()
         self.cfg = cfg
-        self._native = _dsct.Config(cfg.to_json())
+        self._native = cfg.native
 
     @torch.no_grad()
     def forward(self, outputs: Outputs, targets: Targets) -> list[tuple[Tensor, Tensor]]:
@@ -89,7 +89,7 @@ class SetCriterion(nn.Module):
         super().__init__()
         self.cfg = cfg
         self.matcher = HungarianMatcher(cfg)
-        self._native = _dsct.Config(cfg.to_json())
+        self._native = cfg.native
         weights = {"loss_ce": cfg.loss_class, "loss_bbox": cfg.loss_bbox, "loss_giou": cfg.loss_giou}
         suffixes = ["", *(f"_{layer}" for layer in range(cfg.dec_layers - 1))]
         self.weight_dict = {name + suffix: weight for suffix in suffixes for name, weight in weights.items()}

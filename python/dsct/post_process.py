@@ -56,7 +56,7 @@ class PostProcess(nn.Module):
             raise ValueError(f"PostProcess: threshold must be in [0, 1], got {self.threshold}")
         if nms_iou is not None and not 0 <= nms_iou <= 1:
             raise ValueError(f"PostProcess: nms_iou must be in [0, 1], got {nms_iou}")
-        self._native = _dsct.Config(cfg.to_json())
+        self._native = cfg.native
 
     @torch.no_grad()
     def forward(self, outputs: Mapping[str, Any], target_sizes: Tensor) -> list[dict[str, Tensor]]:

@@ -145,7 +145,7 @@ class SetCriterion(nn.Module):
                 t[image, query, labels] = 1
         p = logits.sigmoid()
         cross_entropy = F.binary_cross_entropy_with_logits(logits, t, reduction="none")
-        alpha = torch.where(t == 1, cfg.focal_alpha, 1 - cfg.focal_alpha)
+        alpha = t * cfg.focal_alpha + (1 - t) * (1 - cfg.focal_alpha)
         miss = torch.where(t == 1, 1 - p, p)
         return (alpha * miss**cfg.focal_gamma * cross_entropy).sum()
 

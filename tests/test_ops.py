@@ -1,0 +1,46 @@
+"""The Python face of the operator: how level sizes are accepted, and bad input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import dsct
+
+SHAPES = [(4, 3), (2, 3)]
+
+
+def call(shapes: Any = SHAPES, starts: Any = (0, 12), **changes: Any) -> torch.Tensor:
+    torch.manual_seed(0)
+    arguments = {
+        "value": torch.randn(1, 18, 2, 4),
+        "sampling_locations": torch.rand(1, 5, 2, 2, 3, 2),
+        "attention_weights": torch.rand(1, 5, 2, 2, 3),
+    }
+    value, locations, weights = {**arguments, **changes}.values()
+    return dsct.ops.ms_deform_attn(value, shapes, starts, locations, weights)
+
+
+@pytest.mark.parametrize("shapes", [SHAPES, tuple(SHAPES), torch.tensor(SHAPES), torch.tensor(SHAPES, dtype=torch.int32)])
+@pytest.mark.parametrize("starts", [None, [0, 12], torch.tensor([0, 12])])
+def test_level_sizes_in_any_form(shapes: Any, starts: Any) -> None:
+    assert torch.equal(call(shapes, starts), call())
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"starts": [0, 11]}, ValueError, r"level_start_index must be \[0, 12\], got \[0, 11\]"),
+        ({"shapes": [4, 3, 2, 3]}, ValueError, "L pairs"),
+        ({"shapes": torch.tensor([4, 3, 2, 3])}, ValueError, "L pairs"),
+        ({"shapes": torch.tensor(SHAPES).float()}, TypeError, "integers"),
+        ({"shapes": [(4, 3), (2, 4)], "starts": None}, ValueError, "more than|cover"),
+        ({"value": [1.0]}, TypeError, "value must be a torch.Tensor, got list"),
+        ({"attention_weights": None}, TypeError, "attention_weights must be a torch.Tensor"),
+    ],
+)
+def test_bad_input_is_named(changes: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call(**changes)
