@@ -8,9 +8,32 @@ use crate::{Error, Result};
 
 /// The 26 classes of EMOTIC, in the order of its annotations.
 pub const EMOTIC_CLASSES: [&str; 26] = [
-    "Affection", "Anger", "Annoyance", "Anticipation", "Aversion", "Confidence", "Disapproval", "Disconnection",
-    "Disquietment", "Doubt/Confusion", "Embarrassment", "Engagement", "Esteem", "Excitement", "Fatigue", "Fear",
-    "Happiness", "Pain", "Peace", "Pleasure", "Sadness", "Sensitivity", "Suffering", "Surprise", "Sympathy", "Yearning",
+    "Affection",
+    "Anger",
+    "Annoyance",
+    "Anticipation",
+    "Aversion",
+    "Confidence",
+    "Disapproval",
+    "Disconnection",
+    "Disquietment",
+    "Doubt/Confusion",
+    "Embarrassment",
+    "Engagement",
+    "Esteem",
+    "Excitement",
+    "Fatigue",
+    "Fear",
+    "Happiness",
+    "Pain",
+    "Peace",
+    "Pleasure",
+    "Sadness",
+    "Sensitivity",
+    "Suffering",
+    "Surprise",
+    "Sympathy",
+    "Yearning",
 ];
 /// The 7 classes of CAER-S, in the order of its label ids.
 pub const CAER_S_CLASSES: [&str; 7] = ["Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise"];
@@ -254,7 +277,8 @@ impl DsctConfig {
     /// # Errors
     /// [`Error::Config`] or [`Error::Value`] that names the field.
     pub fn from_json(text: &str) -> Result<Self> {
-        let value: Value = serde_json::from_str(text).map_err(|e| Error::Value(format!("DSCTConfig: not JSON: {e}")))?;
+        let value: Value =
+            serde_json::from_str(text).map_err(|e| Error::Value(format!("DSCTConfig: not JSON: {e}")))?;
         let Value::Object(fields) = value else {
             return Err(Error::Value(format!("DSCTConfig: expected a JSON object, got {value}")));
         };
@@ -346,7 +370,9 @@ impl DsctConfig {
             ("focal_gamma", self.focal_gamma),
         ];
         for (field, value) in weights {
-            require(value >= 0.0 && value.is_finite(), field, || ("finite and not negative".into(), value.to_string()))?;
+            require(value >= 0.0 && value.is_finite(), field, || {
+                ("finite and not negative".into(), value.to_string())
+            })?;
         }
         let alpha = self.focal_alpha;
         require((0.0..=1.0).contains(&alpha), "focal_alpha", || ("in [0, 1]".into(), alpha.to_string()))?;

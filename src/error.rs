@@ -67,7 +67,9 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Argument { op, argument, expected, got } => write!(f, "{op}: {argument} must be {expected}, got {got}"),
+            Self::Argument { op, argument, expected, got } => {
+                write!(f, "{op}: {argument} must be {expected}, got {got}")
+            }
             Self::Config { field, expected, got } => write!(f, "DSCTConfig: {field} must be {expected}, got {got}"),
             Self::MissingParameter(path) => write!(f, "parameter '{path}' is missing"),
             Self::Io { path, source } => write!(f, "{}: {source}", path.display()),

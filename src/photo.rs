@@ -54,7 +54,11 @@ fn resized(h: i64, w: i64, Preprocess { short_side, long_side }: Preprocess) -> 
     if new_long > long_side {
         (new_short, new_long) = (long_side * new_short / new_long, long_side);
     }
-    if h < w { [new_short, new_long] } else { [new_long, new_short] }
+    if h < w {
+        [new_short, new_long]
+    } else {
+        [new_long, new_short]
+    }
 }
 
 #[cfg(test)]

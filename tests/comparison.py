@@ -72,7 +72,9 @@ def tensors_of(output: Any) -> Iterable[Tensor]:
 def backward(output: Any, seed: int = 1) -> None:
     """Back-propagate the same random weighting of all elements of all tensors."""
     generator = torch.Generator().manual_seed(seed)
-    total = [(t * torch.randn(t.shape, dtype=torch.float64, generator=generator).to(t)).sum() for t in tensors_of(output)]
+    total = [
+        (t * torch.randn(t.shape, dtype=torch.float64, generator=generator).to(t)).sum() for t in tensors_of(output)
+    ]
     torch.stack(total).sum().backward()
 
 

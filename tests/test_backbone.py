@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import torch
 import torchvision  # type: ignore[import-untyped]
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
 from dsct import _dsct
 from dsct.config import DSCTConfig
 from dsct.modules.backbone import RESNETS, Backbone
 from reference.backbone import Backbone as Reference
-from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 #: Parameters as published with torchvision's weights, classifier of 1000 classes and batch norm included.
 PUBLISHED = {
@@ -44,7 +45,7 @@ def randomised(name: str, train: str = "all", dtype: torch.dtype = torch.float32
 
 
 def judge(backbone: Backbone, train: str = "all") -> Reference:
-    """torchvision's forward on the same tensors."""
+    """Torchvision's forward on the same tensors."""
     with torch.device("meta"):
         reference = Reference(DSCTConfig(backbone=backbone.name, train_backbone=train))
     reference.load_state_dict(backbone.state_dict(), strict=True, assign=True)

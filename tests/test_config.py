@@ -55,7 +55,7 @@ def test_official_and_paper_differ_as_documented() -> None:
 
 
 def test_unknown_preset() -> None:
-    with pytest.raises(ValueError, match="preset must be one of paper_emotic.*got 'paper'"):
+    with pytest.raises(ValueError, match=r"preset must be one of paper_emotic.*got 'paper'"):
         _dsct.Config.preset("paper")
 
 

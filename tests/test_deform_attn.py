@@ -9,12 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference.deform_attn import ms_deform_attn as by_grid_sample
-from reference.deform_attn import ms_deform_attn_gather as by_gather
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 from dsct import _dsct  # noqa: F401  (registers the operator)
+from reference.deform_attn import ms_deform_attn as by_grid_sample
+from reference.deform_attn import ms_deform_attn_gather as by_gather
 
 Shapes = list[tuple[int, int]]
 LEVELS: Shapes = [(4, 3), (2, 3), (1, 1)]
@@ -135,7 +135,9 @@ def test_fake_tensors_have_the_right_shape() -> None:
     assert out.dtype == torch.float32
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float16, 2e-3), (torch.bfloat16, 1.5e-2), (torch.float32, 1e-5)])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float16, 2e-3), (torch.bfloat16, 1.5e-2), (torch.float32, 1e-5)]
+)
 @pytest.mark.parametrize("mixed", [False, True], ids=["same dtype", "float32 coordinates"])
 def test_lower_precision(dtype: torch.dtype, tolerance: float, mixed: bool) -> None:
     exact = inputs(d=32, q=17)
@@ -231,7 +233,11 @@ def test_after_fork(threads: int | None) -> None:
 HUGE = 2**62
 BAD = {
     "value rank": (lambda v, s, loc, w: (v[0], s, loc, w), ValueError, r"value must be \(B, S, M, D\)"),
-    "locations rank": (lambda v, s, loc, w: (v, s, loc[0], w), ValueError, r"sampling_locations must be \(B, Q, M, L, P, 2\)"),
+    "locations rank": (
+        lambda v, s, loc, w: (v, s, loc[0], w),
+        ValueError,
+        r"sampling_locations must be \(B, Q, M, L, P, 2\)",
+    ),
     "locations last": (lambda v, s, loc, w: (v, s, loc[..., :1], w), ValueError, "sampling_locations"),
     "locations batch": (lambda v, s, loc, w: (v, s, loc[:1], w[:1]), ValueError, "sampling_locations must have B = 2"),
     "weights shape": (lambda v, s, loc, w: (v, s, loc, w[:, :2]), ValueError, "attention_weights"),
@@ -269,9 +275,7 @@ def test_backward_refuses_a_gradient_of_another_shape() -> None:
     b=st.integers(0, 3), m=st.integers(1, 3), d=st.integers(1, 33), q=st.integers(0, 20), p=st.integers(1, 4),
     shapes=st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=4), seed=st.integers(0, 99),
 )  # fmt: skip
-def test_equals_the_reference_for_any_sizes(
-    b: int, m: int, d: int, q: int, p: int, shapes: Shapes, seed: int
-) -> None:
+def test_equals_the_reference_for_any_sizes(b: int, m: int, d: int, q: int, p: int, shapes: Shapes, seed: int) -> None:
     value, locations, weights = inputs(b, m, d, q, p, shapes, seed=seed)
     expected = by_gather(value, shapes, locations, weights)
     torch.testing.assert_close(op(value, shapes, locations, weights), expected, rtol=1e-11, atol=1e-11)

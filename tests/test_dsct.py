@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-from comparison import assert_same, backward, gradients, picture, randomise, small
-from reference.dsct import DSCT as ReferenceDSCT
 from torch.nn.utils import parametrizations
 
 import dsct
+from comparison import assert_same, backward, gradients, picture, randomise, small
 from dsct.config import DSCTConfig
+from reference.dsct import DSCT as ReferenceDSCT
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "paper": {},

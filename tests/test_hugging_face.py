@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from comparison import randomise
-from reference.hugging_face import Features, translated
 
 import dsct
+from comparison import randomise
 from dsct.config import DSCTConfig
+from reference.hugging_face import Features, translated
 
 
 @pytest.fixture
@@ -27,10 +27,21 @@ def twins() -> tuple[Any, dsct.DSCT]:
     )  # fmt: skip
     hf = transformers.DeformableDetrForObjectDetection(
         transformers.DeformableDetrConfig(
-            backbone_config=backbone, num_labels=7, num_queries=6, d_model=64, encoder_attention_heads=4,
-            decoder_attention_heads=4, encoder_layers=2, decoder_layers=2, encoder_ffn_dim=40, decoder_ffn_dim=40,
-            dropout=0.0, auxiliary_loss=True, class_cost=2, disable_custom_kernels=True,
-        )  # fmt: skip
+            backbone_config=backbone,
+            num_labels=7,
+            num_queries=6,
+            d_model=64,
+            encoder_attention_heads=4,
+            decoder_attention_heads=4,
+            encoder_layers=2,
+            decoder_layers=2,
+            encoder_ffn_dim=40,
+            decoder_ffn_dim=40,
+            dropout=0.0,
+            auxiliary_loss=True,
+            class_cost=2,
+            disable_custom_kernels=True,
+        )
     ).eval()
     randomise(hf, 0.1)
     model = dsct.DSCT(config, backbone=Features(hf.model.backbone.model)).eval()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from comparison import small
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference.criterion import HungarianMatcher as ReferenceMatcher
 from scipy.optimize import linear_sum_assignment
 
 import dsct
+from comparison import small
+from reference.criterion import HungarianMatcher as ReferenceMatcher
 
 
 def case(queries: int, subjects: int, seed: int, grid: int) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:

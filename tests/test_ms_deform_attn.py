@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from comparison import assert_same, randomise
-from reference.deform_attn import MSDeformAttn as ReferenceAttention
 from torch import Tensor
 
 import dsct
+from comparison import assert_same, randomise
+from reference.deform_attn import MSDeformAttn as ReferenceAttention
 
 SHAPES = [(4, 6), (2, 3)]
 

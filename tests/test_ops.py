@@ -23,7 +23,9 @@ def call(shapes: Any = SHAPES, starts: Any = (0, 12), **changes: Any) -> torch.T
     return dsct.ops.ms_deform_attn(value, shapes, starts, locations, weights)
 
 
-@pytest.mark.parametrize("shapes", [SHAPES, tuple(SHAPES), torch.tensor(SHAPES), torch.tensor(SHAPES, dtype=torch.int32)])
+@pytest.mark.parametrize(
+    "shapes", [SHAPES, tuple(SHAPES), torch.tensor(SHAPES), torch.tensor(SHAPES, dtype=torch.int32)]
+)
 @pytest.mark.parametrize("starts", [None, [0, 12], torch.tensor([0, 12])])
 def test_level_sizes_in_any_form(shapes: Any, starts: Any) -> None:
     assert torch.equal(call(shapes, starts), call())

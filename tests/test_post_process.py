@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from comparison import small
 
 import dsct
+from comparison import small
 
 SIZES = torch.tensor([[100, 200], [50, 40]])
 
@@ -24,7 +24,9 @@ def test_boxes_scores_and_labels_by_hand() -> None:
         torch.testing.assert_close(people["scores"], probabilities.mean(-1))
         assert people["labels"].tolist() == probabilities.argmax(-1).tolist()
         cx, cy, w, h = out["pred_boxes"][image].unbind(-1)
-        corners = torch.stack([(cx - w / 2) * width, (cy - h / 2) * height, (cx + w / 2) * width, (cy + h / 2) * height])
+        corners = torch.stack(
+            [(cx - w / 2) * width, (cy - h / 2) * height, (cx + w / 2) * width, (cy + h / 2) * height]
+        )
         limit = torch.tensor([width, height, width, height])
         torch.testing.assert_close(people["boxes"], corners.T.clamp(min=0).minimum(limit))
 
@@ -33,7 +35,11 @@ def test_multi_label_thresholds() -> None:
     config = small(multi_label=True)
     out = outputs()
     probabilities = out["pred_logits"].sigmoid()
-    for threshold, wanted in ((None, 0.5), (0.2, 0.2), ([0.1, 0.3, 0.5, 0.7, 0.9], torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9]))):
+    for threshold, wanted in (
+        (None, 0.5),
+        (0.2, 0.2),
+        ([0.1, 0.3, 0.5, 0.7, 0.9], torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9])),
+    ):
         found = dsct.PostProcess(config, threshold=threshold)(out, SIZES)
         assert torch.equal(torch.stack([people["labels"] for people in found]), probabilities > wanted)
 

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from dsct.config import DSCTConfig
 from reference import DSCT, HungarianMatcher, MSDeformAttn, SetCriterion, ms_deform_attn, ms_deform_attn_gather
 from reference.dsct import Transformer
 from reference.hugging_face import Features, translated
 from reference.position_encoding import level_mask, sine_position_encoding, valid_ratio
 from reference.relational_aggregation import first_k, relational_aggregation, spatial_distance
-from torch import Tensor, nn
 
 FORMS = (ms_deform_attn, ms_deform_attn_gather)
 Form = Callable[[Tensor, list[tuple[int, int]], Tensor, Tensor], Tensor]
@@ -431,7 +432,15 @@ def subjects(cfg: DSCTConfig, *counts: int) -> list[dict[str, Tensor]]:
     return [{"labels": label, "boxes": torch.rand(n, 4) * 0.4 + 0.1} for n, label in zip(counts, labels, strict=True)]
 
 
-EMOTIC = DSCTConfig.tiny(multi_label=True, num_classes=26, person_class=True, class_names=None, num_subject_queries=4, focal_alpha=0.25, focal_gamma=2.0)
+EMOTIC = DSCTConfig.tiny(
+    multi_label=True,
+    num_classes=26,
+    person_class=True,
+    class_names=None,
+    num_subject_queries=4,
+    focal_alpha=0.25,
+    focal_gamma=2.0,
+)
 CAER_S = DSCTConfig.tiny(person_class=True, num_subject_queries=4, focal_alpha=0.25, focal_gamma=2.0)
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from comparison import assert_same, randomise, small
 from torch import Tensor
 
 import dsct
+from comparison import assert_same, randomise, small
 from dsct import _dsct
 
 SHAPES = [(3, 4), (2, 2), (1, 1), (1, 1)]

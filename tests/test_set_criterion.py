@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from comparison import small
-from reference.criterion import SetCriterion as ReferenceCriterion
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 import dsct
+from comparison import small
 from dsct.config import DSCTConfig
+from reference.criterion import SetCriterion as ReferenceCriterion
 
 CONFIGS: dict[str, DSCTConfig] = {
     "multi-class": small(num_subject_queries=6),

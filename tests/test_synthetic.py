@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from dsct.config import CAER_S_CLASSES, EMOTIC_CLASSES
 from dsct.data.scenes import rule
 from dsct.data.scenes.drawing import draw_scene

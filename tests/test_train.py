@@ -212,6 +212,18 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_images(loss: float, tmp_p
     assert trainer(tmp_path).fit(resume=True).best_epoch is not None
 
 
+def test_predictions_that_are_not_finite_stop_and_name_the_images(tmp_path: Path) -> None:
+    class Overexposed(SyntheticDataset):
+        def __getitem__(self, index: int) -> tuple[Any, Any]:
+            image, target = super().__getitem__(index)
+            return image * math.inf, target
+
+    data = Overexposed("train", 2, image_size=(64, 48), transforms=flip_transform())
+    with pytest.raises(FloatingPointError, match=r"predictions are not finite in epoch 1, step 1, .*\[[01], [01]\]"):
+        trainer(tmp_path, train_data=data).fit()
+    assert not (tmp_path / "last.pt").exists()
+
+
 def test_a_gradient_that_is_not_finite_stops_before_the_step(tmp_path: Path) -> None:
     criterion = Interrupting(at=0)
     criterion.total = lambda losses: losses["loss_ce"] + (losses["loss_ce"] * 0).sqrt()  # type: ignore[method-assign]

@@ -8,16 +8,16 @@ from dsct._torch_guard import check_torch_version
 
 check_torch_version()
 
-from dsct import data, ops  # noqa: E402
-from dsct._dsct import DsctError, __version__  # noqa: E402
-from dsct.checkpoint import load_model, load_pretrained, save_model  # noqa: E402
-from dsct.config import DSCTConfig  # noqa: E402
-from dsct.criterion import HungarianMatcher, SetCriterion  # noqa: E402
-from dsct.info import info  # noqa: E402
-from dsct.modules import DSCT, DeformableEncoder, DSCTDecoder, MSDeformAttn  # noqa: E402
-from dsct.people import People  # noqa: E402
-from dsct.post_process import PostProcess  # noqa: E402
-from dsct.predict import predict  # noqa: E402
+from dsct import data, ops
+from dsct._dsct import DsctError, __version__
+from dsct.checkpoint import load_model, load_pretrained, save_model
+from dsct.config import DSCTConfig
+from dsct.criterion import HungarianMatcher, SetCriterion
+from dsct.info import info
+from dsct.modules import DSCT, DeformableEncoder, DSCTDecoder, MSDeformAttn
+from dsct.people import People
+from dsct.post_process import PostProcess
+from dsct.predict import predict
 
 __all__ = [
     "DSCT",

@@ -18,9 +18,9 @@ Targets = Sequence[Mapping[str, Any]]
 class HungarianMatcher(nn.Module):
     """One-to-one assignment of least cost between the N queries and the subjects of each image.
 
-    The cost of a pair is ``cost_class`` times the class cost of the focal loss, plus ``cost_bbox`` times the L1 distance
-    of the boxes as centre and size, minus ``cost_giou`` times their generalised IoU. `focal_alpha` and `focal_gamma`
-    are those of the loss. The assignment is exact and deterministic.
+    The cost of a pair is ``cost_class`` times the class cost of the focal loss, plus ``cost_bbox`` times the L1
+    distance of the boxes as centre and size, minus ``cost_giou`` times their generalised IoU. `focal_alpha` and
+    `focal_gamma` are those of the loss. The assignment is exact and deterministic.
 
     Args:
         cfg: the model's configuration.
@@ -63,8 +63,8 @@ class SetCriterion(nn.Module):
     """The three losses of every decoder layer, each layer with its own matching.
 
     ``loss_ce`` is the sigmoid focal loss summed over all queries and classes, ``loss_bbox`` the L1 distance and
-    ``loss_giou`` 1 − GIoU of matched boxes; all are divided by the number of ground-truth boxes, matched or not, averaged
-    over processes and at least 1. Half-precision outputs are widened to float32.
+    ``loss_giou`` 1 − GIoU of matched boxes; all are divided by the number of ground-truth boxes, matched or not,
+    averaged over processes and at least 1. Half-precision outputs are widened to float32.
 
     Attributes:
         matcher: the `HungarianMatcher` of the same configuration.

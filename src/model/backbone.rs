@@ -3,8 +3,7 @@
 //! Must agree with torchvision's ResNets under their parameter names, without `fc`; bottlenecks stride in the 3×3
 //! convolution. `tiny` has one basic block of 16, 32, 64 and 128 channels per stage. Differs in that a frozen batch
 //! norm never runs on its own: its scale goes into the weights of the convolution before it, its shift into the bias,
-//! at every call. That saves a pass over each activation, memory in training, and the promotion to float32 under
-//! autocast.
+//! at every call. That saves a pass over each activation and, under autocast, its promotion to float32.
 
 use tch::Tensor;
 

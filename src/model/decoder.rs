@@ -73,6 +73,7 @@ impl DecoderLayer {
     ///
     /// # Errors
     /// Shapes that do not fit, by name.
+    #[allow(clippy::too_many_arguments)] // the layer's inputs, each a different thing
     pub fn forward(
         &self,
         config: &DsctConfig,
@@ -147,9 +148,8 @@ impl MultiheadAttention {
             let weight = self.in_proj_weight.f_narrow(0, start, rows)?;
             Ok(x.f_linear(&weight, Some(&self.in_proj_bias.f_narrow(0, start, rows)?))?)
         };
-        let heads = |x: &Tensor| -> Result<Tensor> {
-            Ok(x.f_view([b, q, self.heads, e / self.heads])?.f_transpose(1, 2)?)
-        };
+        let heads =
+            |x: &Tensor| -> Result<Tensor> { Ok(x.f_view([b, q, self.heads, e / self.heads])?.f_transpose(1, 2)?) };
         let both = project(query, 0, 2 * e)?;
         let (query, key) = (heads(&both.f_narrow(2, 0, e)?)?, heads(&both.f_narrow(2, e, e)?)?);
         let value = heads(&project(value, 2 * e, e)?)?;

@@ -6,6 +6,7 @@
 use tch::{Kind, Tensor};
 
 use super::backbone::Backbone;
+use super::check_shape;
 use super::decoder::{reference_points, DecoderLayer, Memory};
 use super::encoder::EncoderLayer;
 use super::heads::Heads;
@@ -14,7 +15,6 @@ use super::layers::Dropout;
 use super::ms_deform_attn::encoder_reference_points;
 use super::position_encoding::Levels;
 use super::relational_aggregation::{split, SpatialRelation};
-use super::check_shape;
 use crate::{DsctConfig, Params, Result};
 
 /// Maps that every backbone of this crate returns.

@@ -21,7 +21,13 @@ use tch::{Kind, Tensor};
 use crate::{Error, Result};
 
 /// Refuses a tensor whose sizes differ from `expected`, where `-1` fits anything.
-pub(crate) fn check_shape(op: &'static str, argument: &str, tensor: &Tensor, letters: &str, expected: &[i64]) -> Result<()> {
+pub(crate) fn check_shape(
+    op: &'static str,
+    argument: &str,
+    tensor: &Tensor,
+    letters: &str,
+    expected: &[i64],
+) -> Result<()> {
     let size = tensor.size();
     let fits = size.len() == expected.len() && size.iter().zip(expected).all(|(&got, &want)| want == -1 || got == want);
     if fits {

@@ -29,7 +29,8 @@ impl Levels {
     /// # Errors
     /// [`Error::Argument`] for a mask or embedding that does not fit.
     pub fn new(maps: &[Tensor], mask: Option<&Tensor>, level_embed: &Tensor) -> Result<Self> {
-        let (batch, channels, ..) = maps.first().ok_or_else(|| Error::Value("levels: maps is empty".into()))?.size4()?;
+        let (batch, channels, ..) =
+            maps.first().ok_or_else(|| Error::Value("levels: maps is empty".into()))?.size4()?;
         check_shape("levels", "level_embed", level_embed, "(L, E)", &[maps.len() as i64, channels])?;
         if let Some(mask) = mask {
             check_shape("levels", "mask", mask, "(B, H, W)", &[batch, -1, -1])?;

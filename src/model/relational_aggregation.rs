@@ -88,8 +88,7 @@ pub fn aggregate(
     } else {
         None
     };
-    let mut sets: Vec<Tensor> =
-        spatial.indices.iter().chain(&semantic_indices).map(Tensor::shallow_clone).collect();
+    let mut sets: Vec<Tensor> = spatial.indices.iter().chain(&semantic_indices).map(Tensor::shallow_clone).collect();
     if config.selection.is_empty() {
         let all = Tensor::f_arange(context.size()[1], (Kind::Int64, context.device()))?;
         sets.push(all.f_expand(relevance.size(), false)?);

@@ -282,10 +282,10 @@ fn backward_head<E: Element, const DIM: usize>(
             let at = corners(locations[2 * index], locations[2 * index + 1], level);
             let mut dots = [E::Real::ZERO; 4];
             if let Some(c) = &at {
-                for k in 0..4 {
+                for (k, dot_product) in dots.iter_mut().enumerate() {
                     if let Some(cell) = c.cells[k] {
                         let start = ((image * sizes.s + cell) * sizes.m + head) * d;
-                        dots[k] = dot::<E, DIM>(&value[start..start + d], &out_row);
+                        *dot_product = dot::<E, DIM>(&value[start..start + d], &out_row);
                         if !grads.value.is_null() {
                             // SAFETY: `start..start + d` lies in grad_value and belongs to this pair.
                             let row = unsafe { std::slice::from_raw_parts_mut(grads.value.add(start), d) };
@@ -406,7 +406,11 @@ macro_rules! dispatch {
 
 unsafe fn slice<'a, T>(pointer: *const c_void, len: usize) -> &'a [T] {
     // An empty tensor may have a null data pointer, which no slice may have.
-    if len == 0 { &[] } else { std::slice::from_raw_parts(pointer.cast(), len) }
+    if len == 0 {
+        &[]
+    } else {
+        std::slice::from_raw_parts(pointer.cast(), len)
+    }
 }
 
 unsafe fn forward_raw<E: Element, const DIM: usize>(

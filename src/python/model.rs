@@ -39,9 +39,8 @@ fn input_projection(
     features: Vec<PyTensor>,
 ) -> PyResult<Vec<PyTensor>> {
     let (params, features) = (tensor_map(params), unwrap(features));
-    let maps = run(py, move || {
-        InputProjection::new(&Params::new(&params), levels, features.len())?.forward(&features)
-    })?;
+    let maps =
+        run(py, move || InputProjection::new(&Params::new(&params), levels, features.len())?.forward(&features))?;
     Ok(wrap(maps))
 }
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision import models  # type: ignore[import-untyped]
-from torchvision.models.resnet import BasicBlock  # type: ignore[import-untyped]
-from torchvision.ops import FrozenBatchNorm2d  # type: ignore[import-untyped]
+from torchvision import models
+from torchvision.models.resnet import BasicBlock
+from torchvision.ops import FrozenBatchNorm2d
 
 from dsct import _dsct
 from dsct.modules.block import Block
@@ -50,7 +51,7 @@ class Backbone(Block):
         self.name = name
         self.body = _body(name)
         # The first block of these stages has a shortcut convolution, whose outputs are the stage's.
-        stages = (self.body.layer2, self.body.layer3, self.body.layer4)
+        stages: tuple[Any, ...] = (self.body.layer2, self.body.layer3, self.body.layer4)
         self.num_channels: tuple[int, ...] = tuple(stage[0].downsample[0].out_channels for stage in stages)
         for parameter_name, parameter in self.body.named_parameters():
             parameter.requires_grad_(parameter_name.startswith(TRAINED[train]))

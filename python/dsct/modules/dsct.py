@@ -62,6 +62,11 @@ class DSCT(nn.Module):
         4
     """
 
+    preprocess: dict[str, Any] | None = None
+    """How ``predict`` resizes: ``short_side`` and ``long_side`` in pixels; None is the paper's 800 and 1333."""
+    thresholds: list[float] | None = None
+    """Fitted per-class thresholds of a multi-label model; None is 0.5. Both are stored with the weights."""
+
     def __init__(self, config: DSCTConfig | None = None, backbone: nn.Module | None = None) -> None:
         super().__init__()
         self.config = config = config or DSCTConfig()

@@ -128,8 +128,8 @@ class Trainer:
             FileExistsError: the folder already holds a run and `resume` is off.
             FileNotFoundError: there is nothing to resume.
             ValueError: the run to resume had another configuration.
-            FloatingPointError: a loss or gradient is not finite; the message names the images, and ``last.pt`` is
-                still the one before.
+            FloatingPointError: a prediction, loss or gradient is not finite; the message names the images, and
+                ``last.pt`` is still the one before.
             KeyboardInterrupt: after the state was saved.
         """
         self._begin(resume)
@@ -182,6 +182,9 @@ class Trainer:
     def _step(self, batch: Batch) -> dict[str, float]:
         """One optimizer step; returns the losses as numbers."""
         outputs = self.model(batch.images, batch.mask)
+        # Here, not in the criterion, because only here the images have names.
+        if not all(bool(outputs[name].isfinite().all()) for name in ("pred_logits", "pred_boxes")):
+            self._fail("the model's predictions are not finite", batch)
         terms = self.criterion(outputs, batch.targets)
         total = self.criterion.total(terms)
         losses = {name: term.item() for name, term in {"loss": total, **terms}.items()}

@@ -1,0 +1,84 @@
+from typing import final
+
+from torch import Tensor
+
+_Shapes = list[tuple[int, int]]
+_Tensors = dict[str, Tensor]
+_Targets = list[tuple[Tensor, Tensor]]
+
+__version__: str
+
+class DsctError(RuntimeError): ...
+
+@final
+class Config:
+    def __new__(cls, json: str) -> Config: ...
+    @staticmethod
+    def preset(name: str) -> str: ...
+    def to_json(self) -> str: ...
+    def __eq__(self, other: object) -> bool: ...
+
+def backbone(name: str, params: _Tensors, images: Tensor) -> list[Tensor]: ...
+def input_projection(levels: int, params: _Tensors, features: list[Tensor]) -> list[Tensor]: ...
+def flatten_levels(
+    maps: list[Tensor], mask: Tensor | None, level_embed: Tensor
+) -> tuple[Tensor, Tensor, Tensor | None, _Shapes, Tensor]: ...
+def encoder_reference_points(spatial_shapes: _Shapes, valid_ratios: Tensor) -> Tensor: ...
+def ms_deform_attn_module(
+    heads: int,
+    points: int,
+    params: _Tensors,
+    query: Tensor,
+    reference_points: Tensor,
+    src: Tensor,
+    spatial_shapes: _Shapes,
+    padding_mask: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]: ...
+def encoder_layer(
+    config: Config,
+    params: _Tensors,
+    train: bool,
+    src: Tensor,
+    pos: Tensor | None,
+    reference_points: Tensor,
+    spatial_shapes: _Shapes,
+    padding_mask: Tensor | None,
+) -> Tensor: ...
+def reference_points(params: _Tensors, query_pos: Tensor) -> Tensor: ...
+def spatial_relation(
+    config: Config, reference_points: Tensor, valid_ratios: Tensor
+) -> tuple[Tensor, Tensor | None]: ...
+def decoder_layer(
+    config: Config,
+    layer: int,
+    params: _Tensors,
+    train: bool,
+    tgt: Tensor,
+    query_pos: Tensor | None,
+    reference_points: Tensor,
+    src: Tensor,
+    spatial_shapes: _Shapes,
+    padding_mask: Tensor | None,
+    spatial: tuple[Tensor, Tensor | None],
+) -> tuple[Tensor, dict[str, Tensor | None]]: ...
+def heads(params: _Tensors, subject: Tensor, reference_points: Tensor) -> tuple[Tensor, Tensor]: ...
+def box_corners(boxes: Tensor) -> Tensor: ...
+def generalized_iou(a: Tensor, b: Tensor) -> Tensor: ...
+def sigmoid_focal_loss(logits: Tensor, targets: Tensor, alpha: float, gamma: float) -> Tensor: ...
+def box_losses(predicted: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]: ...
+def linear_assignment(cost: list[float], rows: int, columns: int) -> list[tuple[int, int]]: ...
+def hungarian_matcher(
+    config: Config, logits: list[Tensor], boxes: list[Tensor], targets: _Targets
+) -> list[tuple[Tensor, Tensor]]: ...
+def set_criterion(
+    config: Config, logits: list[Tensor], boxes: list[Tensor], targets: _Targets, num_boxes: float
+) -> tuple[Tensor, Tensor, Tensor]: ...
+def post_process(
+    config: Config,
+    logits: Tensor,
+    boxes: Tensor,
+    target_sizes: Tensor,
+    threshold: list[float],
+    nms_iou: float | None,
+    score_threshold: float | None,
+) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]: ...
