@@ -81,7 +81,7 @@ class SetCriterion(nn.Module):
         >>> losses = criterion(outputs, targets)
         >>> sorted(losses), float(losses["loss_giou"])
         (['loss_bbox', 'loss_ce', 'loss_giou'], 0.0)
-        >>> bool(criterion.total(losses) == 5 * losses["loss_ce"])
+        >>> bool(criterion.total(losses) == 8 * losses["loss_ce"])
         True
     """
 

@@ -33,7 +33,7 @@ class PostProcess(nn.Module):
         >>> post_process = dsct.PostProcess(dsct.DSCTConfig.tiny())
         >>> outputs = {"pred_logits": torch.eye(7)[None, :1], "pred_boxes": torch.tensor([[[0.5, 0.5, 0.2, 0.4]]])}
         >>> person = post_process(outputs, torch.tensor([[100, 200]]))[0]
-        >>> person["boxes"].tolist(), person["labels"].tolist()
+        >>> person["boxes"].round().tolist(), person["labels"].tolist()
         ([[80.0, 30.0, 120.0, 70.0]], [0])
     """
 
