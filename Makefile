@@ -11,7 +11,7 @@ unexport PYTHONPATH
 TORCH := torch==2.13.0 torchvision==0.28.0
 NATIVE := Cargo.toml Cargo.lock build.rs $(shell find src cuda -type f)
 
-.PHONY: help setup demo weights test test-rust test-python lint format bench clean
+.PHONY: help setup demo test test-rust test-python lint format clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="also write the weights of the model with fusion here")
     parser.add_argument("--train-size", type=int, default=3000, help="training scenes")
     parser.add_argument("--test-size", type=int, default=500, help="test scenes")
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=7)
     options = parser.parse_args()
 
     begin, console = time.monotonic(), Console()

@@ -93,7 +93,7 @@ class TrainConfig:
     def tiny(cls, **overrides: Any) -> TrainConfig:
         """For the demo: a small model from scratch, all of it at the same rate."""
         tiny: dict[str, Any] = {
-            "epochs": 5, "batch_size": 8, "lr": 1e-3, "lr_backbone_mult": 1.0, "lr_linear_proj_mult": 1.0,
+            "epochs": 7, "batch_size": 8, "lr": 1e-3, "lr_backbone_mult": 1.0, "lr_linear_proj_mult": 1.0,
             "schedule": "cosine", "warmup_steps": 100, "workers": 0, "log_every": 20, "seed": 0,
         }  # fmt: skip
         return cls(**{**tiny, **overrides})
