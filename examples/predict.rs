@@ -17,7 +17,8 @@ fn run(image_path: &str, weights_path: &str) -> dsct::Result<()> {
     let input = photo::prepare(&image, checkpoint.preprocess.unwrap_or_default())?;
     let output = no_grad(|| model.forward(&input, None))?;
 
-    let rule = PostProcess { nms_iou: Some(0.5), ..PostProcess::default() };
+    let least = 0.5 / model.config().num_classes as f64;
+    let rule = PostProcess { nms_iou: Some(0.5), score_threshold: Some(least), ..PostProcess::default() };
     let sizes = Tensor::from_slice(&[height, width]).view([1, 2]);
     let found = rule.run(model.config(), &output.pred_logits, &output.pred_boxes, &sizes)?;
     for person in found[0].people()? {

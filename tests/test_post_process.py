@@ -1,71 +1,155 @@
-"""Scores, labels, boxes in pixels, thresholds and NMS."""
+"""From outputs to people: pixels, scores, labels, suppression of duplicates."""
 
 from __future__ import annotations
 
+import copy
+import pickle
+from typing import Any
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torchvision.ops import box_convert, clip_boxes_to_image, nms
 
-import dsct
-from comparison import small
+from dsct.config import DSCTConfig
+from dsct.post_process import PostProcess
 
-SIZES = torch.tensor([[100, 200], [50, 40]])
-
-
-def outputs(logits: int = 5) -> dict[str, torch.Tensor]:
-    return {"pred_logits": torch.randn(2, 3, logits), "pred_boxes": torch.rand(2, 3, 4) * 0.4 + 0.3}
-
-
-def test_boxes_scores_and_labels_by_hand() -> None:
-    out = outputs(6)
-    found = dsct.PostProcess(small(person_class=True))(out, SIZES)
-    for image, (people, (height, width)) in enumerate(zip(found, SIZES.tolist(), strict=True)):
-        probabilities = out["pred_logits"][image, :, :5].sigmoid()
-        torch.testing.assert_close(people["probabilities"], probabilities)
-        torch.testing.assert_close(people["scores"], probabilities.mean(-1))
-        assert people["labels"].tolist() == probabilities.argmax(-1).tolist()
-        cx, cy, w, h = out["pred_boxes"][image].unbind(-1)
-        corners = torch.stack(
-            [(cx - w / 2) * width, (cy - h / 2) * height, (cx + w / 2) * width, (cy + h / 2) * height]
-        )
-        limit = torch.tensor([width, height, width, height])
-        torch.testing.assert_close(people["boxes"], corners.T.clamp(min=0).minimum(limit))
+SIZES = torch.tensor([[480, 640], [300, 200], [100, 100]])
 
 
-def test_multi_label_thresholds() -> None:
-    config = small(multi_label=True)
-    out = outputs()
-    probabilities = out["pred_logits"].sigmoid()
-    for threshold, wanted in (
-        (None, 0.5),
-        (0.2, 0.2),
-        ([0.1, 0.3, 0.5, 0.7, 0.9], torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9])),
+def outputs(cfg: DSCTConfig, queries: int = 6, images: int = 3, seed: int = 0) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        "pred_logits": 2 * torch.randn(images, queries, cfg.num_logits, generator=generator),
+        "pred_boxes": torch.rand(images, queries, 4, generator=generator),
+    }
+
+
+@pytest.mark.parametrize("preset", ["paper_emotic", "paper_caer_s", "official_emotic", "official_caer_s"])
+@pytest.mark.parametrize("score", ["probability", "logit"])
+def test_all_queries_in_order_without_options(preset: str, score: str) -> None:
+    cfg = getattr(DSCTConfig, preset)(score=score)
+    out = outputs(cfg)
+    people = PostProcess(cfg)(out, SIZES)
+    assert len(people) == 3
+    for i, one in enumerate(people):
+        height, width = SIZES[i].tolist()
+        logits = out["pred_logits"][i, :, : cfg.num_classes]
+        boxes = box_convert(out["pred_boxes"][i], "cxcywh", "xyxy") * torch.tensor([width, height, width, height])
+        torch.testing.assert_close(one["boxes"], clip_boxes_to_image(boxes, (height, width)))
+        torch.testing.assert_close(one["probabilities"], logits.sigmoid())
+        torch.testing.assert_close(one["scores"], (logits if score == "logit" else logits.sigmoid()).mean(dim=1))
+        expected = logits.sigmoid() > 0.5 if cfg.multi_label else logits.argmax(dim=1)
+        assert one["labels"].dtype == (torch.bool if cfg.multi_label else torch.int64)
+        assert one["labels"].equal(expected)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**31), st.integers(0, 12), st.floats(0, 1))
+def test_suppression_is_that_of_torchvision(seed: int, queries: int, iou: float) -> None:
+    cfg = DSCTConfig.paper_caer_s()
+    out = outputs(cfg, queries, seed=seed)
+    everyone = PostProcess(cfg)(out, SIZES)
+    for one, all_of_them in zip(PostProcess(cfg, nms_iou=iou)(out, SIZES), everyone, strict=True):
+        kept = nms(all_of_them["boxes"].double(), all_of_them["scores"].double(), iou)
+        for key, value in one.items():
+            assert value.equal(all_of_them[key][kept])
+
+
+def test_people_of_low_score_are_left_out_and_the_rest_sorted() -> None:
+    cfg = DSCTConfig.paper_emotic()
+    out = outputs(cfg, queries=20)
+    for one, everyone in zip(
+        PostProcess(cfg, score_threshold=0.5)(out, SIZES), PostProcess(cfg)(out, SIZES), strict=True
     ):
-        found = dsct.PostProcess(config, threshold=threshold)(out, SIZES)
-        assert torch.equal(torch.stack([people["labels"] for people in found]), probabilities > wanted)
+        scores = everyone["scores"]
+        assert 0 < len(one["scores"]) < 20
+        assert one["scores"].equal(scores[scores >= 0.5].sort(descending=True).values)
 
 
-def test_logit_score() -> None:
-    out = outputs()
-    found = dsct.PostProcess(small(score="logit"))(out, SIZES)
-    torch.testing.assert_close(found[0]["scores"], out["pred_logits"][0].mean(-1))
+def test_equal_scores_keep_the_order_of_the_queries() -> None:
+    cfg = DSCTConfig.paper_caer_s()
+    out = outputs(cfg, images=1)
+    out["pred_logits"][:] = 0
+    kept = PostProcess(cfg, score_threshold=0.0)(out, SIZES[:1])[0]
+    assert kept["boxes"].equal(PostProcess(cfg)(out, SIZES[:1])[0]["boxes"])
 
 
-def test_nms_keeps_the_better_and_sorts() -> None:
-    logits = torch.tensor([[[0.0] * 5, [2.0] * 5, [1.0] * 5]])
-    boxes = torch.tensor([[[0.3, 0.3, 0.2, 0.2], [0.31, 0.3, 0.2, 0.2], [0.8, 0.8, 0.2, 0.2]]])
-    found = dsct.PostProcess(small(), nms_iou=0.5)({"pred_logits": logits, "pred_boxes": boxes}, SIZES[:1])[0]
-    assert found["scores"].tolist() == sorted(found["scores"].tolist(), reverse=True)
-    assert len(found["boxes"]) == 2
-    torch.testing.assert_close(found["scores"], torch.tensor([2.0, 1.0]).sigmoid())
-    none = dsct.PostProcess(small(), score_threshold=0.99)({"pred_logits": logits, "pred_boxes": boxes}, SIZES[:1])[0]
-    assert len(none["scores"]) == len(none["labels"]) == 0
+def test_thresholds_hold_for_all_classes_or_for_each() -> None:
+    cfg = DSCTConfig.paper_emotic()
+    out = outputs(cfg)
+    each = torch.linspace(0.1, 0.9, 26)
+    for threshold in (each, each.tolist()):
+        for one in PostProcess(cfg, threshold=threshold)(out, SIZES):
+            assert one["labels"].equal(one["probabilities"] > each)
+    for one in PostProcess(cfg, threshold=0.3)(out, SIZES):
+        assert one["labels"].equal(one["probabilities"] > 0.3)
 
 
-def test_bad_input_is_named() -> None:
-    post_process = dsct.PostProcess(small())
-    with pytest.raises(ValueError, match="target_sizes"):
-        post_process(outputs(), SIZES[:1])
-    with pytest.raises(ValueError, match="pred_logits"):
-        post_process(outputs(3), SIZES)
-    with pytest.raises(ValueError, match="threshold"):
-        dsct.PostProcess(small(multi_label=True), threshold=[0.1, 0.2])
+@pytest.mark.parametrize(("images", "queries"), [(0, 4), (3, 0), (0, 0)])
+@pytest.mark.parametrize("options", [{}, {"nms_iou": 0.5, "score_threshold": 0.1}])
+def test_empty_batches_and_no_queries(images: int, queries: int, options: dict[str, Any]) -> None:
+    cfg = DSCTConfig.paper_emotic()
+    people = PostProcess(cfg, **options)(outputs(cfg, queries, images), SIZES[:images])
+    assert len(people) == images
+    for one in people:
+        shapes = {key: tuple(value.shape) for key, value in one.items()}
+        assert shapes == {"boxes": (0, 4), "scores": (0,), "probabilities": (0, 26), "labels": (0, 26)}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_results_are_float32(dtype: torch.dtype) -> None:
+    cfg = DSCTConfig.paper_caer_s()
+    out = {key: value.to(dtype) for key, value in outputs(cfg).items()}
+    wide = {key: value.float() for key, value in out.items()}
+    for one, expected in zip(PostProcess(cfg)(out, SIZES.float()), PostProcess(cfg)(wide, SIZES), strict=True):
+        for key, value in one.items():
+            assert value.dtype == expected[key].dtype
+            assert value.equal(expected[key])
+
+
+def test_outputs_with_a_graph_give_people_without() -> None:
+    cfg = DSCTConfig.paper_caer_s()
+    out = {key: value.requires_grad_() for key, value in outputs(cfg).items()}
+    assert not any(value.requires_grad for one in PostProcess(cfg, nms_iou=0.5)(out, SIZES) for value in one.values())
+
+
+def test_copies_and_pickles_keep_the_options() -> None:
+    cfg = DSCTConfig.paper_emotic()
+    post_process = PostProcess(cfg, threshold=[0.2] * 26, nms_iou=0.3, score_threshold=0.4)
+    out = outputs(cfg)
+    for other in (copy.deepcopy(post_process), pickle.loads(pickle.dumps(post_process))):
+        for one, expected in zip(other(out, SIZES), post_process(out, SIZES), strict=True):
+            assert all(one[key].equal(expected[key]) for key in expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threshold": [0.5, 0.5]}, "threshold must be one number or one per class, 26, got 2"),
+        ({"threshold": 1.5}, r"threshold must be in \[0, 1\], got \[1.5\]"),
+        ({"threshold": float("nan")}, r"threshold must be in \[0, 1\]"),
+        ({"nms_iou": -0.1}, r"nms_iou must be in \[0, 1\], got -0.1"),
+    ],
+)
+def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PostProcess(DSCTConfig.paper_emotic(), **options)
+
+
+@pytest.mark.parametrize(
+    ("change", "sizes", "message"),
+    [
+        ({"pred_logits": torch.zeros(3, 6, 7)}, SIZES, r"pred_logits must be \(B, N, 26\), got \(3, 6, 7\)"),
+        ({"pred_boxes": torch.zeros(3, 5, 4)}, SIZES, r"pred_boxes must be \(3, 6, 4\), got \(3, 5, 4\)"),
+        ({}, SIZES[:2], r"target_sizes must be \(3, 2\), height and width per image, got \(2, 2\)"),
+        ({"pred_boxes": torch.full((3, 6, 4), float("nan"))}, SIZES, "pred_boxes must be finite, .* in image 0"),
+        ({"pred_logits": torch.full((3, 6, 26), float("inf"))}, SIZES, "pred_logits must be finite, .* in image 0"),
+    ],
+)
+def test_bad_input_is_named(change: dict[str, Tensor], sizes: Tensor, message: str) -> None:
+    cfg = DSCTConfig.paper_emotic()
+    with pytest.raises(ValueError, match=message):
+        PostProcess(cfg)({**outputs(cfg), **change}, sizes)

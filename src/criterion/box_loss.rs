@@ -2,6 +2,7 @@
 
 use tch::{Kind, Tensor};
 
+use super::predictions::shape;
 use crate::boxes::{box_corners, generalized_iou, require_boxes};
 use crate::{Error, Result};
 
@@ -14,7 +15,7 @@ use crate::{Error, Result};
 pub fn box_losses(predicted: &Tensor, wanted: &Tensor) -> Result<(Tensor, Tensor)> {
     require_boxes("box_losses", "predicted", predicted)?;
     if predicted.dim() < 2 || predicted.size() != wanted.size() {
-        let expected = format!("(..., K, 4), the shape of predicted {:?}", predicted.size());
+        let expected = format!("(..., K, 4), the shape of predicted {}", shape(&predicted.size()));
         return Err(Error::argument("box_losses", "wanted", expected, wanted.size()));
     }
     let none = None::<Kind>;

@@ -2,6 +2,7 @@
 
 use tch::Tensor;
 
+use super::predictions::shape;
 use crate::{Error, Result};
 
 /// Focal loss of every element: with p = sigmoid(logit),
@@ -20,7 +21,7 @@ use crate::{Error, Result};
 /// The shapes differ.
 pub fn sigmoid_focal_loss(logits: &Tensor, targets: &Tensor, alpha: f64, gamma: f64) -> Result<Tensor> {
     if logits.size() != targets.size() {
-        let expected = format!("of the shape of logits {:?}", logits.size());
+        let expected = format!("of the shape of logits {}", shape(&logits.size()));
         return Err(Error::argument("sigmoid_focal_loss", "targets", expected, targets.size()));
     }
     let agreement = targets.f_mul_scalar(2.0)?.f_sub_scalar(1.0)?.f_mul(logits)?;

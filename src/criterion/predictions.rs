@@ -21,15 +21,25 @@ pub(super) fn output_name(name: &str, layer: usize, layers: usize) -> String {
     }
 }
 
+/// A shape as Python writes it.
+pub(super) fn shape(size: &[i64]) -> String {
+    format!("{size:?}").replace('[', "(").replace(']', ")")
+}
+
 fn stack(name: &str, layers: &[Tensor], width: i64) -> Result<Tensor> {
     let expected = layers.last().map(Tensor::size).unwrap_or_default();
-    for (index, tensor) in layers.iter().enumerate() {
+    for (index, tensor) in layers.iter().enumerate().rev() {
         let (name, size) = (output_name(name, index, layers.len()), tensor.size());
         if size.len() != 3 || size[2] != width {
             return Err(Error::argument("criterion", &name, format!("(B, N, {width})"), size));
         }
         if size != expected {
-            return Err(Error::argument("criterion", &name, format!("of the last layer's shape {expected:?}"), size));
+            return Err(Error::argument(
+                "criterion",
+                &name,
+                format!("of the last layer's shape {}", shape(&expected)),
+                size,
+            ));
         }
         if !tensor.is_floating_point() {
             return Err(Error::Type(format!("criterion: {name} must be floating point, got {:?}", tensor.kind())));
@@ -55,7 +65,7 @@ impl Predictions {
         let logits = stack("pred_logits", logits, config.num_logits())?;
         let boxes = stack("pred_boxes", boxes, 4)?;
         if logits.size()[..3] != boxes.size()[..3] {
-            let expected = format!("(B, N, 4) with (B, N) of pred_logits = {:?}", &logits.size()[1..3]);
+            let expected = format!("(B, N, 4) with (B, N) = {} of pred_logits", shape(&logits.size()[1..3]));
             return Err(Error::argument("criterion", "pred_boxes", expected, &boxes.size()[1..]));
         }
         if logits.device() != boxes.device() {

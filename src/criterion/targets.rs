@@ -2,6 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
+use super::predictions::shape;
 use crate::{DsctConfig, Error, Result};
 
 /// Ground truth of one image with n subjects.
@@ -123,8 +124,8 @@ fn check(config: &DsctConfig, image: usize, target: &Target, device: Device) -> 
     }
     let expected = if config.multi_label { vec![n, config.num_classes] } else { vec![n] };
     if label_size != expected && !(n == 0 && label_size.first() == Some(&0)) {
-        let shape = format!("{expected:?}, one row per box").replace('[', "(").replace(']', ")");
-        return Err(Error::argument("criterion", &argument("labels"), shape, label_size));
+        let expected = format!("{}, one row per box", shape(&expected));
+        return Err(Error::argument("criterion", &argument("labels"), expected, label_size));
     }
     if n > 0 && !boxes.is_floating_point() {
         return Err(Error::Type(format!(
