@@ -1,7 +1,8 @@
-"""Aggregation: properties that hold whatever the weights. Values are compared in test_dsct.py, variant by variant."""
+"""Aggregation: every combination of its switches equals the reference, and properties that hold for all of them."""
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ import torch
 from torch import Tensor
 
 import dsct
-from comparison import assert_same, randomise, small
+from comparison import assert_same, backward, gradients, randomise, small
 from dsct import _dsct
+from reference.decoder import DSCTDecoder as ReferenceDecoder
 
 SHAPES = [(3, 4), (2, 2), (1, 1), (1, 1)]
 RATIOS = torch.ones(1, 4, 2, dtype=torch.float64)
@@ -29,6 +31,30 @@ def queries(context: int = 9, subjects: int = 3) -> tuple[Tensor, Tensor, Tensor
 
 
 @pytest.mark.parametrize("aggregation", ["union", "split"])
+@pytest.mark.parametrize("reweighting", ["semantic", "equal", "spatial", "attentive"])
+@pytest.mark.parametrize("selection", [(), ("spatial",), ("semantic",), ("spatial", "semantic")], ids=str)
+def test_every_combination_equals_the_reference(aggregation: str, reweighting: str, selection: tuple[str, ...]) -> None:
+    ratios = torch.rand(2, 4, 2, dtype=torch.float64) * 0.3 + 0.7
+    for order, frame, layers in itertools.product(("lowest", "highest"), ("valid", "padded"), (None, (1,))):
+        switches = {
+            "aggregation": aggregation, "reweighting": reweighting, "selection": selection, "semantic_order": order,
+            "spatial_frame": frame, "fusion_layers": layers,
+        }  # fmt: skip
+        ours = decoder(**switches)
+        theirs = ReferenceDecoder(small(**switches)).double()
+        theirs.load_state_dict(ours.state_dict(), strict=True)
+        tgt, points, src = queries()
+        results = []
+        for module, arguments in ((ours.decode, (SHAPES, None, ratios)), (theirs, (SHAPES, ratios))):
+            leaves = [tensor.clone().requires_grad_() for tensor in (tgt, points, src)]
+            hidden, trace = module(*leaves, *arguments)
+            backward(hidden)
+            results.append((hidden, trace, [leaf.grad for leaf in leaves]))
+        assert_same(*results, tolerance=1e-9)
+        assert_same(gradients(ours), gradients(theirs), 1e-9)
+
+
+@pytest.mark.parametrize("aggregation", ["union", "split"])
 @pytest.mark.parametrize("reweighting", ["semantic", "equal", "spatial"])
 def test_order_of_context_queries_does_not_matter(aggregation: str, reweighting: str) -> None:
     module = decoder(aggregation=aggregation, reweighting=reweighting)
@@ -40,13 +66,60 @@ def test_order_of_context_queries_does_not_matter(aggregation: str, reweighting:
 
 
 def test_nearest_first_and_ties_by_lower_index() -> None:
-    points = torch.tensor([[[0.5, 0.9], [0.5, 0.1], [0.4, 0.5], [0.5, 0.9], [0.5, 0.5]]])
+    points = torch.tensor([[[0.5, 0.75], [0.5, 0.25], [0.375, 0.5], [0.5, 0.75], [0.5, 0.5]]])
     config = small(num_context_queries=4, num_subject_queries=1, k_spatial=4)
     distance, indices = _dsct.spatial_relation(config.native, points, torch.ones(1, 4, 2))
-    torch.testing.assert_close(distance[0, 0], torch.tensor([0.4, 0.4, 0.1, 0.4]))
-    assert indices[0, 0].tolist() == [2, 0, 1, 3] or indices[0, 0].tolist() == [2, 0, 3, 1]
+    assert distance[0, 0].tolist() == [0.25, 0.25, 0.125, 0.25]
+    assert indices[0, 0].tolist() == [2, 0, 1, 3]
     tied = torch.full((1, 5, 2), 0.5)
     assert _dsct.spatial_relation(config.native, tied, torch.ones(1, 4, 2))[1][0, 0].tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("order", ["lowest", "highest"])
+def test_equally_relevant_context_is_taken_by_lower_index(order: str) -> None:
+    """All embeddings are made the same whole numbers, so that their dot products are equal to the last bit."""
+    module = decoder(semantic_order=order, dec_layers=1)
+    with torch.no_grad():
+        module.layers[0].norm1.weight.zero_()
+        module.layers[0].norm1.bias.copy_(torch.arange(32) - 16)
+    tgt, points, src = queries()
+    _, trace = module.decode(tgt, points, src, SHAPES, None, RATIOS)
+    assert trace[0]["semantic_indices"].tolist() == [[[0, 1, 2]] * 3] * 2
+
+
+def test_a_context_query_chosen_twice_counts_twice() -> None:
+    """With one context query in both sets of a union, its two weights are a half each and its sum is itself."""
+    module = decoder(num_context_queries=1)
+    tgt, points, src = queries(context=1)
+    hidden, trace = module.decode(tgt, points, src, SHAPES, None, RATIOS)
+    assert trace[0]["context_weights"].tolist() == [[[0.5, 0.5]] * 3] * 2
+    single = dsct.DSCTDecoder(small(num_context_queries=1, selection=())).double()
+    single.load_state_dict(module.state_dict())
+    assert_same(single(tgt, points, src, SHAPES, None, RATIOS)[0], hidden, 1e-12)
+
+
+def test_the_choice_carries_no_gradient_but_distances_do() -> None:
+    tgt, points, src = queries()
+    for reweighting, moved in (("semantic", False), ("spatial", True)):
+        leaf = points.clone().requires_grad_()
+        config = small(reweighting=reweighting)
+        distance, indices = _dsct.spatial_relation(config.native, leaf, RATIOS)
+        assert distance.requires_grad
+        assert not indices.requires_grad
+        # Sampling around the points is cut off, so that only the distances can bring a gradient.
+        module = decoder(reweighting=reweighting, dec_layers=1)
+        layer = module.layers[0]
+        fixed = points[:, :, None] * RATIOS[:, None]
+        out, _ = layer(tgt, None, fixed, src, SHAPES, None, (distance, indices))
+        (gradient,) = torch.autograd.grad(out.square().sum(), leaf, allow_unused=True)
+        assert (gradient is not None and bool(gradient.any())) == moved
+
+
+def test_coinciding_points_have_a_finite_gradient() -> None:
+    tgt, _, src = queries()
+    points = torch.full((2, 12, 2), 0.5, dtype=torch.float64, requires_grad=True)
+    decoder(reweighting="spatial")(tgt, points, src, SHAPES, None, RATIOS)[0].sum().backward()
+    assert points.grad.isfinite().all()
 
 
 def test_padded_frame_depends_on_the_padding_and_valid_does_not() -> None:
