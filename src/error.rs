@@ -91,7 +91,8 @@ impl From<tch::TchError> for Error {
         let first = text.lines().next().unwrap_or_default().trim_start_matches("Internal torch error: ");
         if first.is_empty() {
             // A Python exception keeps its text to itself; torch's hooks and modes can raise one anywhere.
-            Self::Torch("a Python exception was raised by a hook or mode inside a native call".to_owned())
+            let advice = "with activation checkpointing, use torch.utils.checkpoint.set_checkpoint_early_stop(False)";
+            Self::Torch(format!("a Python exception was raised by a hook or mode inside a native call ({advice})"))
         } else if first.contains("out of memory") {
             Self::OutOfMemory(first.to_owned())
         } else {

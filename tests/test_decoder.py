@@ -197,6 +197,11 @@ BAD: dict[str, tuple[Callable[[Inputs], Inputs], str]] = {
     "images of src": (lambda x: {**x, "src": x["src"][:1]}, r"src must be \(B, S, E\)"),
     "channels of src": (lambda x: {**x, "src": x["src"][..., :16]}, r"src must be \(B, S, E\)"),
     "cells of mask": (lambda x: {**x, "padding": x["padding"][:, 1:]}, r"padding_mask must be \(B, S\)"),
+    "fewer points than context": (lambda x: {**x, "points": x["points"][:, :3]}, "reference_points must be"),
+    "images of points": (lambda x: {**x, "points": x["points"][:1]}, "reference_points must be"),
+    "images of positions": (lambda x: {**x, "query_pos": x["query_pos"].repeat(2, 1, 1)}, "of 1 or B = 2 images"),
+    "rank of ratios": (lambda x: {**x, "ratios": x["ratios"][0]}, r"valid_ratios must be \(B, L, 2\)"),
+    "images of ratios": (lambda x: {**x, "ratios": x["ratios"].repeat(2, 1, 1)}, "valid_ratios must be of 1 or B"),
     "levels of ratios": (lambda x: {**x, "ratios": x["ratios"][:, 1:]}, "reference_points must be|valid_ratios"),
 }
 

@@ -179,6 +179,8 @@ def test_bad_input_is_named() -> None:
         model(images, torch.zeros(1, 64, 95, dtype=torch.bool))
     with pytest.raises(TypeError, match="mask must be bool"):
         model(images, torch.zeros(1, 64, 96))
+    with pytest.raises(TypeError, match="mask must be bool, got list"):
+        model(images, [[False]])
     with pytest.raises(ValueError, match="backbone must be a module"):
         dsct.DSCT(small(backbone="custom"))
 

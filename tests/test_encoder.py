@@ -139,6 +139,14 @@ BAD: dict[str, tuple[Change, str]] = {
     "levels of ratios": (lambda s, r, p, m: (s, SHAPES, None, r[:, :3], p, m), r"valid_ratios must be \(B, L, 2\)"),
     "ratios of one number": (lambda s, r, p, m: (s, SHAPES, None, r[..., :1], p, m), "valid_ratios must be"),
     "cells of pos": (lambda s, r, p, m: (s, SHAPES, None, r, p[:, 1:], m), "position encoding must be"),
+    "rank of src": (lambda s, r, p, m: (s[0], SHAPES, None, r, p, m), r"src must be \(B, S, E\)"),
+    "width of src": (lambda s, r, p, m: (s.repeat(1, 1, 2), SHAPES, None, r), "query must be"),
+    "number of levels": (
+        lambda s, r, p, m: (s, [(4, 6)], None, r[:, :1]),
+        "spatial_shapes must be L = 4 levels, got 1",
+    ),
+    "images of ratios": (lambda s, r, p, m: (s, SHAPES, None, r.repeat(2, 1, 1), p, m), "of 1 or B = 2 images"),
+    "images of pos": (lambda s, r, p, m: (s, SHAPES, None, r, p.repeat(2, 1, 1), m), "of 1 or B = 2 images"),
     "rank of pos": (lambda s, r, p, m: (s, SHAPES, None, r, p[0], m), "position encoding must be"),
     "cells of mask": (lambda s, r, p, m: (s, SHAPES, None, r, p, m[:, 1:]), r"padding_mask must be \(B, S\)"),
     "images of mask": (lambda s, r, p, m: (s, SHAPES, None, r, p, m[:1]), r"padding_mask must be \(B, S\)"),
@@ -160,5 +168,7 @@ def test_what_is_not_a_tensor_is_named() -> None:
     given = inputs()
     with pytest.raises(TypeError, match=r"'src': expected a torch\.Tensor, got list"):
         encoder([1.0], SHAPES, None, given["ratios"])
-    with pytest.raises(TypeError, match="spatial_shapes"):
+    with pytest.raises(TypeError, match="DeformableEncoder: spatial_shapes must hold integers"):
         encoder(given["src"], [(3.0, 5.0), (2, 3), (1, 2), (1, 1)], None, given["ratios"])
+    with pytest.raises(TypeError, match="padding_mask must be bool, got Double"):
+        encoder(given["src"], SHAPES, None, given["ratios"], None, given["padding"].double())

@@ -73,6 +73,14 @@ def test_initialisation() -> None:
             assert torch.equal(parameter, torch.full_like(parameter, expected))
 
 
+@pytest.mark.parametrize(
+    "channels", [(), (14,), (6, 10), (10, 6, 14), (6, 10, 14, 14)], ids=["none", "one", "two", "order", "four"]
+)
+def test_other_maps_than_announced_are_refused(channels: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"features must be maps \(B, C, H, W\) of \(6, 10, 14\) channels"):
+        InputProjection((6, 10, 14), small()).double()(features(channels))
+
+
 def test_an_empty_batch() -> None:
     maps = InputProjection((6, 10, 14), small())([m[:0].float() for m in features((6, 10, 14))])
     assert [tuple(m.shape) for m in maps] == [(0, 32, 9, 11), (0, 32, 5, 6), (0, 32, 3, 3), (0, 32, 2, 2)]

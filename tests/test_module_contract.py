@@ -320,6 +320,23 @@ def test_activation_checkpointing_changes_nothing(reentrant: bool) -> None:
     assert_same(found, expected, 1e-10)
 
 
+def test_fake_tensors_pass_through_the_whole_model() -> None:
+    from torch._subclasses import FakeTensorMode
+
+    with FakeTensorMode():
+        out = dsct.DSCT(small())(torch.randn(2, 3, 64, 96), torch.zeros(2, 64, 96, dtype=torch.bool))
+    assert out["pred_logits"].shape == (2, 3, 5)
+    assert out["pred_boxes"].shape == (2, 3, 4)
+
+
+def test_a_python_exception_inside_native_code_says_what_to_do() -> None:
+    layer = random_model().transformer.encoder.layers[0]
+    src, points = torch.randn(1, 6, 32, requires_grad=True), torch.rand(1, 6, 4, 2)
+    out = checkpoint(layer, src, None, points, [(1, 3), (1, 1), (1, 1), (1, 1)], use_reentrant=False)
+    with pytest.raises(dsct.DsctError, match="set_checkpoint_early_stop"):
+        out.sum().backward()
+
+
 def test_threads_share_a_model() -> None:
     model = random_model().eval()
     batches = [picture(dtype=torch.float32) for _ in range(6)]

@@ -49,6 +49,8 @@ def test_boxes_scale_the_offsets() -> None:
         (lambda q, p, s: (q[0], p, s, SHAPES), "query must be"),
         (lambda q, p, s: (q, p[:, :4], s, SHAPES), "reference_points must be"),
         (lambda q, p, s: (q, p[..., :1], s, SHAPES), "reference_points must be"),
+        (lambda q, p, s: (q, p.repeat(2, 1, 1, 1), s, SHAPES), "reference_points must be of 1 or B = 2 images"),
+        (lambda q, p, s: (q[..., :16], p, s[..., :16], SHAPES), "query must be"),
         (lambda q, p, s: (q, p, s[:1], SHAPES), "src must be"),
         (lambda q, p, s: (q, p, s, SHAPES[:1]), "input_spatial_shapes must have 2 levels"),
         (lambda q, p, s: (q, p, s, [(4, 6), (2, 4)]), "spatial_shapes"),
@@ -59,6 +61,12 @@ def test_bad_input_is_named(change: object, message: str) -> None:
     query, points, src, shapes = change(query, points, src)
     with pytest.raises(ValueError, match=message):
         module()(query, points, src, shapes, None)
+
+
+def test_mask_must_be_bool() -> None:
+    query, points, src, mask = inputs()
+    with pytest.raises(TypeError, match="MSDeformAttn: padding_mask must be bool, got Float"):
+        module()(query, points, src, SHAPES, None, mask.float())
 
 
 def test_width_must_be_divisible_by_heads() -> None:

@@ -38,6 +38,8 @@ def test_level_sizes_in_any_form(shapes: Any, starts: Any) -> None:
         ({"shapes": [4, 3, 2, 3]}, ValueError, "L pairs"),
         ({"shapes": torch.tensor([4, 3, 2, 3])}, ValueError, "L pairs"),
         ({"shapes": torch.tensor(SHAPES).float()}, TypeError, "integers"),
+        ({"shapes": [(4.0, 3.0), (2.0, 3.0)]}, TypeError, "spatial_shapes must hold integers"),
+        ({"shapes": [("4", 3), (2, 3)]}, TypeError, "spatial_shapes must hold integers"),
         ({"shapes": [(4, 3), (2, 4)], "starts": None}, ValueError, "more than|cover"),
         ({"value": [1.0]}, TypeError, "value must be a torch.Tensor, got list"),
         ({"attention_weights": None}, TypeError, "attention_weights must be a torch.Tensor"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 
 import torch
@@ -31,7 +32,10 @@ def level_shapes(spatial_shapes: Tensor | Sequence[Sequence[int]], op: str = "ms
         pairs = [list(pair) if isinstance(pair, (list, tuple, torch.Size)) else pair for pair in spatial_shapes]
     if not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
         raise ValueError(f"{op}: spatial_shapes must be L pairs (height, width), got {spatial_shapes}")
-    return [(pair[0], pair[1]) for pair in pairs]
+    try:
+        return [(operator.index(pair[0]), operator.index(pair[1])) for pair in pairs]
+    except TypeError as error:
+        raise TypeError(f"{op}: spatial_shapes must hold integers, got {spatial_shapes}") from error
 
 
 def level_starts(shapes: Shapes) -> list[int]:

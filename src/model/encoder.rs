@@ -3,9 +3,9 @@
 
 use tch::Tensor;
 
-use super::check_shape;
 use super::layers::{Dropout, LayerNorm, Linear};
 use super::ms_deform_attn::MsDeformAttn;
+use super::{check_batch, check_shape};
 use crate::{DsctConfig, Params, Result};
 
 /// `transformer.encoder.layers.i.{self_attn, norm1, linear1, linear2, norm2}`.
@@ -54,8 +54,10 @@ impl EncoderLayer {
 /// `x + pos`, or `x`: positions go to queries and keys, never to values.
 pub(super) fn with_position(op: &'static str, x: &Tensor, pos: Option<&Tensor>) -> Result<Tensor> {
     let Some(pos) = pos else { return Ok(x.shallow_clone()) };
-    let (_, rows, channels) = x.size3()?;
+    check_shape(op, "the queries", x, "(B, Q, E)", &[-1, -1, -1])?;
+    let (batch, rows, channels) = x.size3()?;
     check_shape(op, "position encoding", pos, "(B, Q, E)", &[-1, rows, channels])?;
+    check_batch(op, "position encoding", pos, batch)?;
     Ok(x.f_add(pos)?)
 }
 

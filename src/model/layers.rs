@@ -19,6 +19,16 @@ impl Linear {
         Ok(Self { weight: params.get("weight")?, bias: params.get("bias")? })
     }
 
+    /// Width of the input.
+    pub fn inputs(&self) -> i64 {
+        self.weight.size()[1]
+    }
+
+    /// Width of the output.
+    pub fn outputs(&self) -> i64 {
+        self.weight.size()[0]
+    }
+
     /// (…, in) -> (…, out).
     ///
     /// # Errors

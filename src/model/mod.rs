@@ -37,6 +37,14 @@ pub(crate) fn check_shape(
     Err(Error::argument(op, argument, format!("{letters} = ({})", sizes.join(", ")), size))
 }
 
+/// Refuses a tensor whose first dimension is neither 1 nor B.
+pub(crate) fn check_batch(op: &'static str, argument: &str, tensor: &Tensor, batch: i64) -> Result<()> {
+    match tensor.size().first() {
+        Some(&images) if images == 1 || images == batch => Ok(()),
+        _ => Err(Error::argument(op, argument, format!("of 1 or B = {batch} images"), tensor.size())),
+    }
+}
+
 /// Coordinates and softmax weights are computed in float32 beside half-precision features.
 pub(crate) fn coordinate_kind(kind: Kind) -> Kind {
     if kind == Kind::Double {

@@ -1,9 +1,9 @@
 //! The deformable attention module (Deformable DETR, Eq. 3): projections around [`crate::ops::ms_deform_attn`].
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::layers::Linear;
-use super::{check_shape, coordinate_kind};
+use super::{check_batch, check_shape, coordinate_kind};
 use crate::{ops, Error, Params, Result};
 
 /// `{sampling_offsets, attention_weights, value_proj, output_proj}`.
@@ -59,15 +59,23 @@ impl MsDeformAttn {
         padding_mask: Option<&Tensor>,
     ) -> Result<Attended> {
         const OP: &str = "MSDeformAttn";
-        check_shape(OP, "query", query, "(B, Q, E)", &[-1, -1, -1])?;
+        check_shape(OP, "query", query, "(B, Q, E)", &[-1, -1, self.value_proj.inputs()])?;
         let (b, q, e) = query.size3()?;
         check_shape(OP, "src", src, "(B, S, E)", &[b, -1, e])?;
         let (s, levels) = (src.size()[1], spatial_shapes.len() as i64);
+        let expected = self.attention_weights.outputs() / (self.heads * self.points);
+        if levels != expected {
+            return Err(Error::argument(OP, "spatial_shapes", format!("L = {expected} levels"), levels));
+        }
         check_shape(OP, "reference_points", reference_points, "(B, Q, L, 2 or 4)", &[-1, q, levels, -1])?;
+        check_batch(OP, "reference_points", reference_points, b)?;
 
         let mut value = self.value_proj.forward(src)?;
         if let Some(mask) = padding_mask {
             check_shape(OP, "padding_mask", mask, "(B, S)", &[b, s])?;
+            if mask.kind() != Kind::Bool {
+                return Err(Error::Type(format!("{OP}: padding_mask must be bool, got {:?}", mask.kind())));
+            }
             value = value.f_masked_fill(&mask.f_unsqueeze(-1)?, 0.0)?;
         }
         let value = value.f_view([b, s, self.heads, e / self.heads])?;
@@ -101,9 +109,11 @@ impl MsDeformAttn {
 
 /// (L, 1, 2) as (width, height), on the device and in the dtype of `like`.
 fn level_sizes(shapes: &[(i64, i64)], like: &Tensor) -> Result<Tensor> {
-    let sizes: Vec<f64> = shapes.iter().flat_map(|&(h, w)| [w as f64, h as f64]).collect();
-    let sizes = Tensor::f_from_slice(&sizes)?.f_view([-1, 1, 2])?;
-    Ok(sizes.f_to_kind(like.kind())?.f_to_device(like.device())?)
+    // Filled where it is needed: no copy from the host, and torch's transforms and fake tensors see every step.
+    let options = (like.kind(), like.device());
+    let fill = |&n: &i64| Ok(Tensor::f_full([1], n, options)?);
+    let sizes = shapes.iter().flat_map(|(h, w)| [w, h]).map(fill).collect::<Result<Vec<_>>>()?;
+    Ok(Tensor::f_cat(&sizes, 0)?.f_view([-1, 1, 2])?)
 }
 
 /// Centre of every cell as a fraction of the unpadded image, seen in every level (spec of the encoder):

@@ -72,8 +72,8 @@ fn level_mask(mask: &Tensor, h: i64, w: i64) -> Result<Tensor> {
 }
 
 fn nearest(pixels: i64, cells: i64, device: Device) -> Result<Tensor> {
-    let index: Vec<i64> = (0..cells).map(|i| i * pixels / cells).collect();
-    Ok(Tensor::f_from_slice(&index)?.f_to_device(device)?)
+    let index = Tensor::f_arange(cells, (Kind::Int64, device))?;
+    Ok(index.f_mul_scalar(pixels)?.f_divide_scalar_mode(cells, "floor")?)
 }
 
 /// Sines and cosines of a cell's place among the unpadded cells of its column (first E/2 channels) and row.
@@ -82,8 +82,8 @@ fn nearest(pixels: i64, cells: i64, device: Device) -> Result<Tensor> {
 /// 2π(y − ½)/(Y + 1e-6) divided by 10000^(4i/E); sine and cosine interleave. (B, H, W) -> (B, H, W, E).
 fn sine_position_encoding(mask: &Tensor, channels: i64, kind: Kind) -> Result<Tensor> {
     let half = channels / 2;
-    let frequency: Vec<f64> = (0..half / 2).map(|i| 10000f64.powf(-2.0 * i as f64 / half as f64)).collect();
-    let frequency = Tensor::f_from_slice(&frequency)?.f_to_kind(kind)?.f_to_device(mask.device())?;
+    let index = Tensor::f_arange(half / 2, (Kind::Double, mask.device()))?;
+    let frequency = index.f_mul_scalar(-2.0 * 10000f64.ln() / half as f64)?.f_exp()?.f_to_kind(kind)?;
     let valid = mask.f_logical_not()?;
     let mut codes = vec![];
     for axis in [1, 2] {

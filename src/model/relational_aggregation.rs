@@ -12,9 +12,9 @@
 
 use tch::{Kind, Tensor};
 
-use super::check_shape;
+use super::{check_batch, check_shape};
 use crate::config::{Aggregation, Relation, Reweighting, SemanticOrder, SpatialFrame};
-use crate::{DsctConfig, Result};
+use crate::{DsctConfig, Error, Result};
 
 /// What depends on reference points only, hence the same for all layers.
 pub struct SpatialRelation {
@@ -31,6 +31,12 @@ impl SpatialRelation {
     /// Shapes that do not fit.
     pub fn new(config: &DsctConfig, reference_points: &Tensor, valid_ratios: &Tensor) -> Result<Self> {
         check_shape("decoder", "reference_points", reference_points, "(B, Q, 2)", &[-1, -1, 2])?;
+        check_shape("decoder", "valid_ratios", valid_ratios, "(B, L, 2)", &[-1, -1, 2])?;
+        check_batch("decoder", "valid_ratios", valid_ratios, reference_points.size()[0])?;
+        if reference_points.size()[1] < config.num_context_queries {
+            let expected = format!("(B, Q, 2) with at least {} context rows", config.num_context_queries);
+            return Err(Error::argument("decoder", "reference_points", expected, reference_points.size()));
+        }
         let points = match config.spatial_frame {
             SpatialFrame::Valid => reference_points.shallow_clone(),
             SpatialFrame::Padded => reference_points.f_mul(&valid_ratios.f_narrow(1, 0, 1)?)?,

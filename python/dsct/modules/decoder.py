@@ -140,6 +140,11 @@ class DSCTDecoder(nn.Module):
                 f"DSCTDecoder: tgt must be (B, Q, E) with at least {self.config.num_context_queries} context rows, "
                 f"got {tuple(tgt.shape)}"
             )
+        if reference_points.shape != (*tgt.shape[:2], 2):
+            raise ValueError(
+                f"DSCTDecoder: reference_points must be (B, Q, 2) = {(*tgt.shape[:2], 2)}, "
+                f"got {tuple(reference_points.shape)}"
+            )
         spatial = _dsct.spatial_relation(self.config.native, reference_points, src_valid_ratios)
         scaled = reference_points[:, :, None] * src_valid_ratios[:, None]
         hidden, traces = [], []

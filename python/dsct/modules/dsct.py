@@ -157,7 +157,7 @@ def _check_images(images: Tensor, mask: Tensor | None) -> None:
     if images.dim() != 4 or images.shape[1] != 3:
         raise ValueError(f"DSCT: images must be (B, 3, H, W), got {tuple(images.shape)}")
     expected = (images.shape[0], images.shape[2], images.shape[3])
-    if mask is not None and mask.dtype != torch.bool:
-        raise TypeError(f"DSCT: mask must be bool, got {mask.dtype}")
+    if mask is not None and (not isinstance(mask, Tensor) or mask.dtype != torch.bool):
+        raise TypeError(f"DSCT: mask must be bool, got {getattr(mask, 'dtype', type(mask).__name__)}")
     if mask is not None and tuple(mask.shape) != expected:
         raise ValueError(f"DSCT: mask must be (B, H, W) = {expected}, got {tuple(mask.shape)}")

@@ -75,6 +75,8 @@ class DeformableEncoder(nn.Module):
         """
         shapes = level_shapes(spatial_shapes, "DeformableEncoder")
         check_level_start_index(level_start_index, shapes, "DeformableEncoder")
+        if isinstance(src, Tensor) and src.dim() != 3:
+            raise ValueError(f"DeformableEncoder: src must be (B, S, E), got {tuple(src.shape)}")
         reference_points = _dsct.encoder_reference_points(shapes, valid_ratios)
         for layer in self.layers:
             src = layer(src, pos, reference_points, shapes, padding_mask)

@@ -31,8 +31,17 @@ class InputProjection(Block):
             nn.init.zeros_(convolution.bias)
             # Numbered like a list: `input_proj.0.0.weight` is the checkpoints' name.
             self.add_module(str(level), nn.Sequential(convolution, nn.GroupNorm(32, config.hidden_dim)))
-        self.num_levels = config.num_feature_levels
+        self.num_levels, self.num_channels = config.num_feature_levels, num_channels
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
-        """Maps (B, C_i, H_i, W_i), finest first -> L maps (B, E, H_l, W_l)."""
+        """Maps (B, C_i, H_i, W_i), finest first -> L maps (B, E, H_l, W_l).
+
+        Raises:
+            ValueError: The backbone returned other maps than its ``num_channels`` announced.
+        """
+        shapes = [tuple(map_.shape) for map_ in features]
+        if tuple(shape[1] for shape in shapes if len(shape) == 4) != self.num_channels:
+            raise ValueError(
+                f"input_projection: features must be maps (B, C, H, W) of {self.num_channels} channels, got {shapes}"
+            )
         return _dsct.input_projection(self.num_levels, self.tensors(), features)
