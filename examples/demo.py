@@ -1,6 +1,6 @@
 """Trains a small DSCT on the embedded drawn scenes, says how good it is, and draws what it sees.
 
-    python examples/demo.py                      # what `make demo` runs: some minutes on 2 cores
+    python examples/demo.py                      # what `make demo` runs: 5 to 6 minutes on 2 cores
     python examples/demo.py --weights FILE       # also keeps the weights; this made those inside the package
 
 Two models are trained side by side, in the same way, from random weights: one with the paper's fusion of context into
