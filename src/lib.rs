@@ -13,6 +13,7 @@ pub mod photo;
 pub mod post_process;
 #[cfg(feature = "python")]
 mod python;
+mod threads;
 
 pub use config::DsctConfig;
 pub use error::{Error, Result};

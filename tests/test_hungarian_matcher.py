@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import multiprocessing
 import pickle
 from typing import Any
 
@@ -185,3 +186,23 @@ def test_copies_and_pickles_match_alike_and_hold_no_state() -> None:
         )
     assert not matcher.state_dict()
     assert not list(matcher.parameters())
+
+
+def _match_in_child(queue: Any, outputs: dict[str, Tensor], targets: Targets) -> None:
+    queue.put([query.tolist() for query, _ in HungarianMatcher(DSCTConfig.paper_caer_s())(outputs, targets)])
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_after_fork() -> None:
+    """Threads do not survive a fork: a child that waited for the parent's would hang."""
+    cfg = DSCTConfig.paper_caer_s()
+    outputs, targets = predictions(cfg, 8, 9), subjects(cfg, [3] * 8)
+    expected = [query.tolist() for query, _ in HungarianMatcher(cfg)(outputs, targets)]  # the parent's pool exists now
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_match_in_child, args=(queue, outputs, targets), daemon=True)
+    child.start()
+    try:
+        assert queue.get(timeout=30) == expected
+    finally:
+        child.kill()

@@ -9,7 +9,6 @@
 //! An extra logit beyond the C classes takes no part. Everything that the costs depend on is copied to the host once;
 //! there each image sees its own subjects only, in float64 and in parallel.
 
-use rayon::prelude::*;
 use tch::kind::Element;
 use tch::{no_grad, Device, Kind, Tensor};
 
@@ -17,7 +16,7 @@ use super::linear_assignment::linear_assignment;
 use super::predictions::{output_name, Predictions};
 use super::targets::{Subject, Targets};
 use crate::boxes::{corners, giou};
-use crate::{DsctConfig, Error, Result};
+use crate::{threads, DsctConfig, Error, Result};
 
 /// Matched (query, subject) of every layer and image, sorted by query; subjects count from 0 within their image.
 pub struct Matching {
@@ -88,28 +87,26 @@ where
     let (logits, rest) = host.split_at(predictions.logits.numel());
     let (boxes, rest) = rest.split_at(predictions.boxes.numel());
     let (subjects, starts) = (targets.read(config, rest)?, &targets.starts);
-    let pairs: Vec<Result<_>> = (0..layers * batch)
-        .into_par_iter()
-        .map(|item| {
-            let of_item = |values: &[T], width: usize| -> Vec<f64> {
-                let size = queries * width;
-                values[item * size..(item + 1) * size].iter().map(|&value| value.into()).collect()
-            };
-            let (layer, image) = (item / batch, item % batch);
-            let logits = of_item(logits, config.num_logits() as usize);
-            let boxes = of_item(boxes, 4);
-            for (name, values) in [("pred_logits", &logits), ("pred_boxes", &boxes)] {
-                require_finite(&output_name(name, layer, layers), image, values)?;
-            }
-            let subjects = &subjects[starts[image]..starts[image + 1]];
-            let cost = costs(config, &logits, &boxes, subjects);
-            let mut pairs = linear_assignment(&cost, subjects.len(), queries)
-                .map_err(|error| Error::Value(format!("criterion: image {image}, decoder layer {layer}: {error}")))?;
-            pairs.iter_mut().for_each(|pair| *pair = (pair.1, pair.0));
-            pairs.sort_unstable();
-            Ok(pairs)
-        })
-        .collect();
+    let threads = tch::get_num_threads().max(1) as usize;
+    let pairs: Vec<Result<_>> = threads::map(threads, layers * batch, |item| {
+        let of_item = |values: &[T], width: usize| -> Vec<f64> {
+            let size = queries * width;
+            values[item * size..(item + 1) * size].iter().map(|&value| value.into()).collect()
+        };
+        let (layer, image) = (item / batch, item % batch);
+        let logits = of_item(logits, config.num_logits() as usize);
+        let boxes = of_item(boxes, 4);
+        for (name, values) in [("pred_logits", &logits), ("pred_boxes", &boxes)] {
+            require_finite(&output_name(name, layer, layers), image, values)?;
+        }
+        let subjects = &subjects[starts[image]..starts[image + 1]];
+        let cost = costs(config, &logits, &boxes, subjects);
+        let mut pairs = linear_assignment(&cost, subjects.len(), queries)
+            .map_err(|error| Error::Value(format!("criterion: image {image}, decoder layer {layer}: {error}")))?;
+        pairs.iter_mut().for_each(|pair| *pair = (pair.1, pair.0));
+        pairs.sort_unstable();
+        Ok(pairs)
+    });
     // The first error in order, not the first in time.
     Ok(Matching { pairs: pairs.into_iter().collect::<Result<_>>()?, batch })
 }

@@ -95,7 +95,7 @@ impl Targets {
                 } else {
                     let label: f64 = labels[subject].into();
                     if !(0.0..classes as f64).contains(&label) {
-                        return Err(refuse("labels", &format!("in 0..{classes}"), &[label]));
+                        return Err(refuse("labels", &format!("class numbers from 0 to {}", classes - 1), &[label]));
                     }
                     (0..classes).map(|class| class as f64 == label).collect()
                 };

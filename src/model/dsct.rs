@@ -3,7 +3,7 @@
 //! Python's `dsct.DSCT` calls the same blocks one by one, so that hooks, checkpointing and swapped blocks work there;
 //! this is the same walk for tensors read from a file.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::backbone::Backbone;
 use super::check_shape;
@@ -127,10 +127,5 @@ impl Dsct {
         }
         let (pred_logits, pred_boxes) = outputs.pop().expect("validate() asks for at least one decoder layer");
         Ok(Output { pred_logits, pred_boxes, aux_outputs: outputs })
-    }
-
-    /// The dtype of the parameters.
-    pub fn kind(&self) -> Kind {
-        self.queries.kind()
     }
 }

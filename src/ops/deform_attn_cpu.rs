@@ -3,16 +3,13 @@
 //! Forward tasks own rows of the output; backward tasks own one (image, head) pair, so gradients need no atomics and
 //! are the same bits in every run and for every number of threads. Half types are stored, float32 is computed.
 
-use std::collections::HashMap;
-use std::ffi::{c_char, c_void, CString};
-use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::{Arc, Mutex, OnceLock};
-
 use half::{bf16, f16};
 use rayon::prelude::*;
 
+use crate::threads;
+
 /// Arithmetic type of the kernels.
-trait Real:
+pub(super) trait Real:
     Copy
     + Send
     + Sync
@@ -56,7 +53,7 @@ impl_real!(f32);
 impl_real!(f64);
 
 /// Storage type of the value and the output, and the type it computes in.
-trait Element: Copy + Send + Sync + 'static {
+pub(super) trait Element: Copy + Send + Sync + 'static {
     type Real: Real;
     fn load(self) -> Self::Real;
     fn store(real: Self::Real) -> Self;
@@ -82,56 +79,27 @@ impl_element!(f64, f64, |x| x, |x| x);
 impl_element!(f16, f32, f16::to_f32, f16::from_f32);
 impl_element!(bf16, f32, bf16::to_f32, bf16::from_f32);
 
-/// Sizes of one call (`DsctDeformAttnShape` in `cuda/deform_attn.h`).
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct DeformAttnShape {
-    b: i64,
-    s: i64,
-    m: i64,
-    d: i64,
-    q: i64,
-    l: i64,
-    p: i64,
-    spatial_shapes: *const i64,
+/// Sizes of one call, checked by the registration; letters as in `cuda/deform_attn.h`.
+pub(super) struct Sizes {
+    pub(super) b: usize,
+    pub(super) s: usize,
+    pub(super) m: usize,
+    pub(super) d: usize,
+    pub(super) q: usize,
+    pub(super) p: usize,
+    pub(super) levels: Vec<Level>,
 }
 
-/// The same, checked and in the types that Rust indexes with.
-struct Sizes {
-    b: usize,
-    s: usize,
-    m: usize,
-    d: usize,
-    q: usize,
-    p: usize,
-    levels: Vec<Level>,
-}
-
-struct Level {
-    h: i64,
-    w: i64,
-    start: usize,
+/// One feature map; `start` is its first cell among the S.
+pub(super) struct Level {
+    pub(super) h: i64,
+    pub(super) w: i64,
+    pub(super) start: usize,
 }
 
 impl Sizes {
-    /// # Safety
-    /// `shape.spatial_shapes` holds 2·L numbers that the registration has checked.
-    unsafe fn new(shape: &DeformAttnShape) -> Self {
-        let pairs = std::slice::from_raw_parts(shape.spatial_shapes, 2 * shape.l as usize);
-        let mut start = 0;
-        let levels = pairs
-            .chunks_exact(2)
-            .map(|pair| {
-                let level = Level { h: pair[0], w: pair[1], start };
-                start += (pair[0] * pair[1]) as usize;
-                level
-            })
-            .collect();
-        let [b, s, m, d, q, p] = [shape.b, shape.s, shape.m, shape.d, shape.q, shape.p].map(|n| n as usize);
-        Self { b, s, m, d, q, p, levels }
-    }
-
-    fn points(&self) -> usize {
+    /// L·P.
+    pub(super) fn points(&self) -> usize {
         self.levels.len() * self.p
     }
 }
@@ -201,7 +169,8 @@ fn forward_item<E: Element, const DIM: usize>(
     }
 }
 
-fn forward<E: Element, const DIM: usize>(
+/// value (B,S,M,D), locations (B,Q,M,L,P,2), weights (B,Q,M,L,P) -> out (B,Q,M,D), all contiguous.
+pub(super) fn forward<E: Element, const DIM: usize>(
     sizes: &Sizes,
     value: &[E],
     locations: &[E::Real],
@@ -223,17 +192,17 @@ fn forward<E: Element, const DIM: usize>(
             }
         }
     };
-    match pool(threads) {
+    match threads::pool(threads) {
         Some(pool) => pool.install(|| out.par_chunks_mut(ROWS * row).enumerate().for_each(task)),
         None => out.chunks_mut(ROWS * row).enumerate().for_each(task),
     }
 }
 
 /// Output slices of the backward pass that tasks share. Each (image, head) task writes only its own rows.
-struct Gradients<T> {
-    value: *mut T,
-    locations: *mut T,
-    weights: *mut T,
+pub(super) struct Gradients<T> {
+    pub(super) value: *mut T,
+    pub(super) locations: *mut T,
+    pub(super) weights: *mut T,
 }
 // SAFETY: tasks write disjoint elements, see `backward`.
 unsafe impl<T> Send for Gradients<T> {}
@@ -241,7 +210,7 @@ unsafe impl<T> Sync for Gradients<T> {}
 
 /// # Safety
 /// Every non-null pointer of `grads` covers the whole tensor of its name.
-unsafe fn backward<E: Element, const DIM: usize>(
+pub(super) unsafe fn backward<E: Element, const DIM: usize>(
     sizes: &Sizes,
     grad_out: &[E],
     value: &[E],
@@ -252,10 +221,7 @@ unsafe fn backward<E: Element, const DIM: usize>(
 ) {
     // SAFETY (of the writes inside): an element of any gradient belongs to exactly one (image, head) pair.
     let task = |pair: usize| backward_head::<E, DIM>(sizes, grad_out, value, locations, weights, grads, pair);
-    match pool(threads) {
-        Some(pool) => pool.install(|| (0..sizes.b * sizes.m).into_par_iter().for_each(task)),
-        None => (0..sizes.b * sizes.m).for_each(task),
-    }
+    threads::map(threads, sizes.b * sizes.m, task);
 }
 
 fn backward_head<E: Element, const DIM: usize>(
@@ -341,151 +307,4 @@ fn add_scaled<T: Real>(row: &mut [T], scale: T, grad: &[T]) {
     for (row, &grad) in row.iter_mut().zip(grad) {
         *row += scale * grad;
     }
-}
-
-/// The pool for this process and number of threads; none for one thread, so that DataLoader workers and forked
-/// children that call `torch.set_num_threads(1)` never touch one. Keyed by process, since threads do not survive a
-/// fork: rayon's global pool would hang there.
-fn pool(threads: usize) -> Option<Arc<rayon::ThreadPool>> {
-    type Pools = HashMap<(u32, usize), Arc<rayon::ThreadPool>>;
-    static POOLS: OnceLock<Mutex<Pools>> = OnceLock::new();
-    if threads <= 1 {
-        return None;
-    }
-    let mut pools = POOLS.get_or_init(Mutex::default).lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let key = (std::process::id(), threads);
-    if let Some(pool) = pools.get(&key) {
-        return Some(pool.clone());
-    }
-    // A system that grants no threads still gets its result, on this one.
-    let pool = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok()?);
-    pools.insert(key, pool.clone());
-    Some(pool)
-}
-
-// ---------------------------------------------------------------- C entry points (cuda/deform_attn.h)
-
-thread_local! {
-    static LAST_ERROR: std::cell::RefCell<CString> = std::cell::RefCell::default();
-}
-
-/// Runs `kernel`; a panic becomes a status and a text, it never crosses into C++.
-fn status(kernel: impl FnOnce()) -> i32 {
-    let Err(panic) = catch_unwind(AssertUnwindSafe(kernel)) else { return 0 };
-    let text = panic.downcast_ref::<String>().cloned();
-    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default();
-    let text = CString::new(text.replace('\0', " ")).unwrap_or_default();
-    LAST_ERROR.with(|last| *last.borrow_mut() = text);
-    1
-}
-
-#[no_mangle]
-extern "C" fn dsct_last_error() -> *const c_char {
-    LAST_ERROR.with(|last| last.borrow().as_ptr())
-}
-
-/// Calls `$f::<E, DIM>` for the dtype code and the common values of D.
-macro_rules! dispatch {
-    ($dtype:expr, $d:expr, $f:ident ( $($arg:tt)* )) => {
-        match $dtype {
-            0 => dispatch!(@dim f32, $d, $f($($arg)*)),
-            1 => dispatch!(@dim f16, $d, $f($($arg)*)),
-            2 => dispatch!(@dim bf16, $d, $f($($arg)*)),
-            _ => dispatch!(@dim f64, $d, $f($($arg)*)),
-        }
-    };
-    (@dim $e:ty, $d:expr, $f:ident ( $($arg:tt)* )) => {
-        match $d {
-            16 => $f::<$e, 16>($($arg)*),
-            32 => $f::<$e, 32>($($arg)*),
-            64 => $f::<$e, 64>($($arg)*),
-            _ => $f::<$e, 0>($($arg)*),
-        }
-    };
-}
-
-unsafe fn slice<'a, T>(pointer: *const c_void, len: usize) -> &'a [T] {
-    // An empty tensor may have a null data pointer, which no slice may have.
-    if len == 0 {
-        &[]
-    } else {
-        std::slice::from_raw_parts(pointer.cast(), len)
-    }
-}
-
-unsafe fn forward_raw<E: Element, const DIM: usize>(
-    shape: &DeformAttnShape,
-    value: *const c_void,
-    locations: *const c_void,
-    weights: *const c_void,
-    out: *mut c_void,
-    threads: usize,
-) {
-    let sizes = Sizes::new(shape);
-    let items = sizes.b * sizes.q * sizes.m;
-    if items * sizes.d == 0 {
-        return;
-    }
-    let value = slice::<E>(value, sizes.b * sizes.s * sizes.m * sizes.d);
-    let locations = slice(locations, items * sizes.points() * 2);
-    let weights = slice(weights, items * sizes.points());
-    let out = std::slice::from_raw_parts_mut(out.cast::<E>(), items * sizes.d);
-    forward::<E, DIM>(&sizes, value, locations, weights, out, threads);
-}
-
-#[allow(clippy::too_many_arguments)]
-unsafe fn backward_raw<E: Element, const DIM: usize>(
-    shape: &DeformAttnShape,
-    grad_out: *const c_void,
-    value: *const c_void,
-    locations: *const c_void,
-    weights: *const c_void,
-    grads: [*mut c_void; 3],
-    threads: usize,
-) {
-    let sizes = Sizes::new(shape);
-    let items = sizes.b * sizes.q * sizes.m;
-    let grad_out = slice::<E>(grad_out, items * sizes.d);
-    let value = slice::<E>(value, sizes.b * sizes.s * sizes.m * sizes.d);
-    let locations = slice(locations, items * sizes.points() * 2);
-    let weights = slice(weights, items * sizes.points());
-    let [value_grad, locations_grad, weights_grad] = grads.map(|p| p.cast::<E::Real>());
-    let grads = Gradients { value: value_grad, locations: locations_grad, weights: weights_grad };
-    backward::<E, DIM>(&sizes, grad_out, value, locations, weights, &grads, threads);
-}
-
-/// # Safety
-/// As declared in `cuda/deform_attn.h`: contiguous tensors of the sizes in `shape`.
-#[no_mangle]
-unsafe extern "C" fn dsct_deform_attn_cpu_forward(
-    dtype: i32,
-    shape: &DeformAttnShape,
-    value: *const c_void,
-    locations: *const c_void,
-    weights: *const c_void,
-    out: *mut c_void,
-    threads: i32,
-) -> i32 {
-    let threads = threads.max(1) as usize;
-    status(|| dispatch!(dtype, shape.d, forward_raw(shape, value, locations, weights, out, threads)))
-}
-
-/// # Safety
-/// As declared in `cuda/deform_attn.h`: contiguous tensors of the sizes in `shape`, or null gradients.
-#[no_mangle]
-unsafe extern "C" fn dsct_deform_attn_cpu_backward(
-    dtype: i32,
-    shape: &DeformAttnShape,
-    grad_out: *const c_void,
-    value: *const c_void,
-    locations: *const c_void,
-    weights: *const c_void,
-    grad_value: *mut c_void,
-    grad_locations: *mut c_void,
-    grad_weights: *mut c_void,
-    threads: i32,
-) -> i32 {
-    let threads = threads.max(1) as usize;
-    let grads = [grad_value, grad_locations, grad_weights];
-    status(|| dispatch!(dtype, shape.d, backward_raw(shape, grad_out, value, locations, weights, grads, threads)))
 }

@@ -1,7 +1,8 @@
 //! Differentiable operators without parameters: tensors in, tensors out.
 
 pub mod deform_attn;
-pub mod deform_attn_cpu;
+mod deform_attn_cpu;
+mod deform_attn_entry;
 pub mod deform_attn_reference;
 
 pub use deform_attn::ms_deform_attn;
