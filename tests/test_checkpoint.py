@@ -120,6 +120,16 @@ def test_unusable_files_are_named(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"0123456789" * 10)
         with pytest.raises(ValueError, match="no readable"):
             load_model(tmp_path / name)
+    for content in (
+        b"",
+        b"root:x:0:0:root:/root:/bin/bash\n",
+        b"q\x00.",
+        b"\x80\x02K\x05.",
+        b"PK\x03\x04" + b"\0" * 40,
+    ):
+        (tmp_path / "noise.pth").write_bytes(content)
+        with pytest.raises(ValueError, match="no readable"):
+            load_model(tmp_path / "noise.pth")
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(ValueError, match="must hold a dictionary"):
         load_model(tmp_path / "list.pth")

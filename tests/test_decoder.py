@@ -41,7 +41,8 @@ def inputs(queries: int = CONTEXT + SUBJECTS, batch: int = 2) -> Inputs:
 
 def decode(decoder: dsct.DSCTDecoder, x: Inputs) -> tuple[Tensor, list[dict[str, Tensor | None]]]:
     arguments = (x["tgt"], x["points"], x["src"], SHAPES, None, x["ratios"], x.get("query_pos"), x.get("padding"))
-    return decoder.decode(*arguments)
+    hidden, _, trace = decoder(*arguments, return_trace=True)
+    return hidden, trace
 
 
 def decode_reference(decoder: ReferenceDecoder, x: Inputs) -> tuple[Tensor, list[dict[str, Tensor | None]]]:
@@ -127,7 +128,7 @@ def test_forward_returns_all_layers_and_the_reference_points() -> None:
     )
     assert hidden.shape == (3, 2, 12, 32)
     assert torch.equal(points, x["points"].expand(3, 2, 12, 2))
-    expected, _ = decoder.decode(x["tgt"], x["points"], x["src"], SHAPES, None, x["ratios"])
+    expected, *_ = decoder(x["tgt"], x["points"], x["src"], SHAPES, None, x["ratios"], return_trace=True)
     assert torch.equal(hidden, expected)
 
 

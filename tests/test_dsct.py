@@ -308,3 +308,28 @@ def test_custom_backbone() -> None:
 
     model = dsct.DSCT(small(backbone="custom"), backbone=Maps())
     assert model(torch.randn(2, 3, 64, 64))["pred_boxes"].shape == (2, 3, 4)
+
+
+def test_any_decoder_with_deformable_detrs_call_can_stand_in() -> None:
+    class Plain(torch.nn.Module):
+        def forward(self, tgt: torch.Tensor, reference_points: torch.Tensor, *_: object) -> tuple[torch.Tensor, ...]:
+            return torch.stack([tgt, 2 * tgt]), reference_points.expand(2, *reference_points.shape)
+
+    model = dsct.DSCT(small())
+    seen: list[str] = []
+    model.transformer.decoder.register_forward_hook(lambda module, *_: seen.append(type(module).__name__))
+    images = torch.randn(1, 3, 64, 96)
+    model(images)
+    assert seen == ["DSCTDecoder"]
+    model.transformer.decoder = Plain()
+    expected = model.class_embed_dsct[1](2 * model.query_embed_dsct.weight[None, :, 32:])
+    torch.testing.assert_close(model(images)["pred_logits"], expected)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [dsct.DSCT, dsct.SetCriterion, dsct.HungarianMatcher, dsct.PostProcess, dsct.DSCTDecoder, dsct.DeformableEncoder],
+)
+def test_another_kind_of_configuration_is_refused(build: Any) -> None:
+    with pytest.raises(TypeError, match=f"{build.__name__}: config must be a dsct.DSCTConfig, got dict"):
+        build({"hidden_dim": 32})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any
 
@@ -45,9 +46,10 @@ def test_every_combination_equals_the_reference(aggregation: str, reweighting: s
         theirs.load_state_dict(ours.state_dict(), strict=True)
         tgt, points, src = queries()
         results = []
-        for module, arguments in ((ours.decode, (SHAPES, None, ratios)), (theirs, (SHAPES, ratios))):
+        traced = functools.partial(ours, return_trace=True)
+        for module, arguments in ((traced, (SHAPES, None, ratios)), (theirs, (SHAPES, ratios))):
             leaves = [tensor.clone().requires_grad_() for tensor in (tgt, points, src)]
-            hidden, trace = module(*leaves, *arguments)
+            hidden, *_, trace = module(*leaves, *arguments)
             backward(hidden)
             results.append((hidden, trace, [leaf.grad for leaf in leaves]))
         assert_same(*results, tolerance=1e-9)
@@ -83,7 +85,7 @@ def test_equally_relevant_context_is_taken_by_lower_index(order: str) -> None:
         module.layers[0].norm1.weight.zero_()
         module.layers[0].norm1.bias.copy_(torch.arange(32) - 16)
     tgt, points, src = queries()
-    _, trace = module.decode(tgt, points, src, SHAPES, None, RATIOS)
+    _, _, trace = module(tgt, points, src, SHAPES, None, RATIOS, return_trace=True)
     assert trace[0]["semantic_indices"].tolist() == [[[0, 1, 2]] * 3] * 2
 
 
@@ -91,7 +93,7 @@ def test_a_context_query_chosen_twice_counts_twice() -> None:
     """With one context query in both sets of a union, its two weights are a half each and its sum is itself."""
     module = decoder(num_context_queries=1)
     tgt, points, src = queries(context=1)
-    hidden, trace = module.decode(tgt, points, src, SHAPES, None, RATIOS)
+    hidden, _, trace = module(tgt, points, src, SHAPES, None, RATIOS, return_trace=True)
     assert trace[0]["context_weights"].tolist() == [[[0.5, 0.5]] * 3] * 2
     single = dsct.DSCTDecoder(small(num_context_queries=1, selection=())).double()
     single.load_state_dict(module.state_dict())
@@ -135,7 +137,7 @@ def test_padded_frame_depends_on_the_padding_and_valid_does_not() -> None:
 def test_weights_and_sizes_in_the_trace() -> None:
     tgt, points, src = queries()
     for aggregation, total in (("union", 1.0), ("split", 2.0)):
-        _, trace = decoder(aggregation=aggregation).decode(tgt, points, src, SHAPES, None, RATIOS)
+        _, _, trace = decoder(aggregation=aggregation)(tgt, points, src, SHAPES, None, RATIOS, return_trace=True)
         assert trace[0]["spatial_indices"].shape == (2, 3, 4)
         assert trace[0]["semantic_indices"].shape == (2, 3, 3)
         weights = trace[1]["context_weights"]
@@ -147,7 +149,7 @@ def test_lowest_and_highest_take_opposite_ends() -> None:
     low = decoder(semantic_order="lowest", k_semantic=9)
     high = dsct.DSCTDecoder(small(semantic_order="highest", k_semantic=9)).double()
     high.load_state_dict(low.state_dict())
-    first, second = (m.decode(tgt, points, src, SHAPES, None, RATIOS)[1][0] for m in (low, high))
+    first, second = (m(tgt, points, src, SHAPES, None, RATIOS, return_trace=True)[2][0] for m in (low, high))
     assert torch.equal(first["semantic_indices"], second["semantic_indices"].flip(-1))
 
 

@@ -251,8 +251,18 @@ def change(target: dict[str, Tensor], **values: Any) -> Targets:
         ("boxes", torch.zeros(2, 4, device="meta"), ValueError, r'targets\[1\]\["boxes"\] must be on the device of'),
         ("labels", torch.zeros(2, 7).long(), ValueError, r'targets\[1\]\["labels"\] must be \(2\), one row per box'),
         ("labels", torch.zeros(2), TypeError, r'targets\[1\]\["labels"\] must be int64 class numbers, got Float'),
-        ("labels", torch.tensor([0, 7]), ValueError, r'targets\[1\]\["labels"\] must be in 0..7, got \(7.0\)'),
-        ("labels", torch.tensor([-1, 6]), ValueError, r'targets\[1\]\["labels"\] must be in 0..7, got \(-1.0\)'),
+        (
+            "labels",
+            torch.tensor([0, 7]),
+            ValueError,
+            r'targets\[1\]\["labels"\] must be class numbers from 0 to 6, got \(7.0\)',
+        ),
+        (
+            "labels",
+            torch.tensor([-1, 6]),
+            ValueError,
+            r'targets\[1\]\["labels"\] must be class numbers from 0 to 6, got \(-1.0\)',
+        ),
     ],
 )
 def test_bad_targets_are_named(key: str, value: Any, error: type[Exception], message: str) -> None:
@@ -318,6 +328,13 @@ def test_bad_outputs_are_named(change_outputs: Any, error: type[Exception], mess
     change_outputs(out)
     with pytest.raises(error, match=message):
         SetCriterion(cfg)(out, targets)
+
+
+@pytest.mark.parametrize("targets", [None, 5, {"labels": 1}, [None], ["labels"]])
+def test_targets_are_a_list_of_dicts(targets: Any) -> None:
+    cfg = DSCTConfig.paper_caer_s(dec_layers=1)
+    with pytest.raises(TypeError, match="criterion: targets must be a list of dicts, one per image, got"):
+        SetCriterion(cfg)(layer(cfg, 1, 3), targets)
 
 
 def test_one_target_per_image() -> None:

@@ -205,3 +205,14 @@ def _default_class_names(num_classes: int, multi_label: bool) -> tuple[str, ...]
     if not multi_label and num_classes == len(CAER_S_CLASSES):
         return CAER_S_CLASSES
     return tuple(f"class {index}" for index in range(num_classes))
+
+
+def require_config(config: object, op: str) -> DSCTConfig:
+    """The configuration itself.
+
+    Raises:
+        TypeError: It is something else; the message begins with `op`.
+    """
+    if not isinstance(config, DSCTConfig):
+        raise TypeError(f"{op}: config must be a dsct.DSCTConfig, got {type(config).__name__}")
+    return config

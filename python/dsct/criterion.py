@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dsct import _dsct
-from dsct.config import DSCTConfig
+from dsct.config import DSCTConfig, require_config
 
 Outputs = Mapping[str, Any]
 Targets = Sequence[Mapping[str, Any]]
@@ -36,8 +36,7 @@ class HungarianMatcher(nn.Module):
 
     def __init__(self, cfg: DSCTConfig) -> None:
         super().__init__()
-        self.cfg = cfg
-        self._native = cfg.native
+        self.cfg = require_config(cfg, "HungarianMatcher")
 
     @torch.no_grad()
     def forward(self, outputs: Outputs, targets: Targets) -> list[tuple[Tensor, Tensor]]:
@@ -55,8 +54,7 @@ class HungarianMatcher(nn.Module):
             TypeError, ValueError: as for `SetCriterion`.
         """
         logits, boxes = _output(outputs, "outputs")
-        pairs: list[tuple[Tensor, Tensor]] = _dsct.hungarian_matcher(self._native, [logits], [boxes], _pairs(targets))
-        return pairs
+        return _dsct.hungarian_matcher(self.cfg.native, [logits], [boxes], _pairs(targets))
 
 
 class SetCriterion(nn.Module):
@@ -87,9 +85,8 @@ class SetCriterion(nn.Module):
 
     def __init__(self, cfg: DSCTConfig) -> None:
         super().__init__()
-        self.cfg = cfg
+        self.cfg = require_config(cfg, "SetCriterion")
         self.matcher = HungarianMatcher(cfg)
-        self._native = cfg.native
         weights = {"loss_ce": cfg.loss_class, "loss_bbox": cfg.loss_bbox, "loss_giou": cfg.loss_giou}
         suffixes = ["", *(f"_{layer}" for layer in range(cfg.dec_layers - 1))]
         self.weight_dict = {name + suffix: weight for suffix in suffixes for name, weight in weights.items()}
@@ -116,7 +113,7 @@ class SetCriterion(nn.Module):
         layers = [_output(layer, name) for layer, name in zip([*aux, outputs], names, strict=True)]
         logits, boxes = ([layer[i] for layer in layers] for i in (0, 1))
         pairs = _pairs(targets)
-        losses = _dsct.set_criterion(self._native, logits, boxes, pairs, _num_boxes(pairs, logits[-1].device))
+        losses = _dsct.set_criterion(self.cfg.native, logits, boxes, pairs, _num_boxes(pairs, logits[-1].device))
         suffixes = [*(f"_{layer}" for layer in range(len(aux))), ""]
         return {
             name + suffix: loss
@@ -156,12 +153,20 @@ def _output(outputs: Outputs, name: str) -> tuple[Tensor, Tensor]:
 
 def _pairs(targets: Targets) -> list[tuple[Tensor, Tensor]]:
     """Labels and boxes of every image."""
+    if not isinstance(targets, (list, tuple)) or not all(isinstance(target, Mapping) for target in targets):
+        raise TypeError(f"criterion: targets must be a list of dicts, one per image, got {_kind(targets)}")
     for i, target in enumerate(targets):
         for key in ("labels", "boxes"):
             if key not in target:
                 raise ValueError(f'criterion: targets[{i}] must have "labels" and "boxes", got {sorted(target)}')
             _require_tensor(target[key], f'targets[{i}]["{key}"]')
     return [(target["labels"], target["boxes"]) for target in targets]
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return f"a {type(value).__name__} of {sorted({type(item).__name__ for item in value})}"
+    return type(value).__name__
 
 
 def _require_tensor(value: object, name: str) -> None:

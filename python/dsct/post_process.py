@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dsct import _dsct
-from dsct.config import DSCTConfig
+from dsct.config import DSCTConfig, require_config
 
 
 class PostProcess(nn.Module):
@@ -45,7 +45,7 @@ class PostProcess(nn.Module):
         score_threshold: float | None = None,
     ) -> None:
         super().__init__()
-        self.cfg = cfg
+        self.cfg = require_config(cfg, "PostProcess")
         self.threshold = [] if threshold is None else torch.as_tensor(threshold, dtype=torch.float64).flatten().tolist()
         self.nms_iou = nms_iou
         self.score_threshold = score_threshold
@@ -56,7 +56,6 @@ class PostProcess(nn.Module):
             raise ValueError(f"PostProcess: threshold must be in [0, 1], got {self.threshold}")
         if nms_iou is not None and not 0 <= nms_iou <= 1:
             raise ValueError(f"PostProcess: nms_iou must be in [0, 1], got {nms_iou}")
-        self._native = cfg.native
 
     @torch.no_grad()
     def forward(self, outputs: Mapping[str, Any], target_sizes: Tensor) -> list[dict[str, Tensor]]:
@@ -77,7 +76,7 @@ class PostProcess(nn.Module):
             ValueError: a shape does not fit or a prediction is not finite.
         """
         images = _dsct.post_process(
-            self._native,
+            self.cfg.native,
             outputs["pred_logits"],
             outputs["pred_boxes"],
             target_sizes,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dsct import _dsct
-from dsct.config import DSCTConfig
+from dsct.config import DSCTConfig, require_config
 from dsct.modules.block import Block
 from dsct.modules.ms_deform_attn import MSDeformAttn, initialize_transformer
 from dsct.ops import Shapes, check_level_start_index, level_shapes
@@ -83,6 +83,7 @@ class DSCTDecoder(nn.Module):
 
     def __init__(self, config: DSCTConfig) -> None:
         super().__init__()
+        require_config(config, "DSCTDecoder")
         self.config = config
         self.layers = nn.ModuleList(DSCTDecoderLayer(config, index) for index in range(config.dec_layers))
 
@@ -96,7 +97,9 @@ class DSCTDecoder(nn.Module):
         src_valid_ratios: Tensor,
         query_pos: Tensor | None = None,
         src_padding_mask: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
+        *,
+        return_trace: bool = False,
+    ) -> tuple[Tensor, Tensor] | tuple[Tensor, Tensor, list[Trace]]:
         """Decodes the queries.
 
         Args:
@@ -108,31 +111,15 @@ class DSCTDecoder(nn.Module):
             src_valid_ratios: (B or 1, L, 2) as (width, height).
             query_pos: (B, Q, E), position half of the queries.
             src_padding_mask: (B, S) bool, True = padding.
+            return_trace: also return what each layer sampled and chose.
 
         Returns:
-            The queries after each layer (dec_layers, B, Q, E), and their reference points (dec_layers, B, Q, 2).
+            The queries after each layer (dec_layers, B, Q, E), their reference points (dec_layers, B, Q, 2), and with
+            ``return_trace`` one dict per layer.
 
         Raises:
             ValueError: Shapes that do not fit, by name.
         """
-        hidden, _ = self.decode(
-            tgt, reference_points, src, src_spatial_shapes, src_level_start_index, src_valid_ratios, query_pos,
-            src_padding_mask,
-        )  # fmt: skip
-        return hidden, reference_points.expand(len(self.layers), *reference_points.shape)
-
-    def decode(
-        self,
-        tgt: Tensor,
-        reference_points: Tensor,
-        src: Tensor,
-        src_spatial_shapes: Tensor | Sequence[Sequence[int]],
-        src_level_start_index: Tensor | Sequence[int] | None,
-        src_valid_ratios: Tensor,
-        query_pos: Tensor | None = None,
-        src_padding_mask: Tensor | None = None,
-    ) -> tuple[Tensor, list[Trace]]:
-        """Like :meth:`forward`, but returns the queries (dec_layers, B, Q, E) and one trace per layer."""
         shapes = level_shapes(src_spatial_shapes, "DSCTDecoder")
         check_level_start_index(src_level_start_index, shapes, "DSCTDecoder")
         if tgt.dim() != 3 or tgt.shape[1] < self.config.num_context_queries:
@@ -152,4 +139,5 @@ class DSCTDecoder(nn.Module):
             tgt, trace = layer(tgt, query_pos, scaled, src, shapes, src_padding_mask, spatial)
             hidden.append(tgt)
             traces.append({"reference_points": reference_points, **trace})
-        return torch.stack(hidden), traces
+        points = reference_points.expand(len(self.layers), *reference_points.shape)
+        return (torch.stack(hidden), points, traces) if return_trace else (torch.stack(hidden), points)

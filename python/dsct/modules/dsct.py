@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dsct import _dsct
-from dsct.config import DSCTConfig
+from dsct.config import DSCTConfig, require_config
 from dsct.modules.backbone import Backbone
 from dsct.modules.block import Block
 from dsct.modules.decoder import DSCTDecoder, Trace
@@ -69,7 +69,7 @@ class DSCT(nn.Module):
 
     def __init__(self, config: DSCTConfig | None = None, backbone: nn.Module | None = None) -> None:
         super().__init__()
-        self.config = config = config or DSCTConfig()
+        self.config = config = require_config(config if config is not None else DSCTConfig(), "DSCT")
         if backbone is None and config.backbone == "custom":
             raise ValueError("DSCT: backbone must be a module when config.backbone is 'custom', got None")
         body: Any = backbone if backbone is not None else Backbone(config.backbone, config.train_backbone)
@@ -119,14 +119,16 @@ class DSCT(nn.Module):
 
         query_pos, tgt = self._queries().expand(images.shape[0], -1, -1).chunk(2, dim=-1)
         reference_points = transformer.reference_points(query_pos)
-        hidden, trace = transformer.decoder.decode(
-            tgt, reference_points, memory, shapes, None, valid_ratios, query_pos, padding
+        # Asked for only on demand, so that any decoder with Deformable DETR's call can stand here.
+        wanted = {"return_trace": True} if return_trace else {}
+        hidden, _, *trace = transformer.decoder(
+            tgt, reference_points, memory, shapes, None, valid_ratios, query_pos, padding, **wanted
         )
         context = self.config.num_context_queries
         logits, boxes = self._predict(hidden[:, :, context:], reference_points[:, context:])
         layers = [{"pred_logits": logit, "pred_boxes": box} for logit, box in zip(logits, boxes, strict=True)]
         output: Output = {**layers[-1], "aux_outputs": layers[:-1]}
-        return (output, trace) if return_trace else output
+        return (output, trace[0]) if return_trace else output
 
     def _queries(self) -> Tensor:
         """(1, Q, 2E): context rows, then subject rows."""

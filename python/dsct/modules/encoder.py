@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from dsct import _dsct
-from dsct.config import DSCTConfig
+from dsct.config import DSCTConfig, require_config
 from dsct.modules.block import Block
 from dsct.modules.ms_deform_attn import MSDeformAttn, initialize_transformer
 from dsct.ops import Shapes, check_level_start_index, level_shapes
@@ -46,6 +46,7 @@ class DeformableEncoder(nn.Module):
 
     def __init__(self, config: DSCTConfig) -> None:
         super().__init__()
+        require_config(config, "DeformableEncoder")
         self.layers = nn.ModuleList(DeformableEncoderLayer(config) for _ in range(config.enc_layers))
 
     def forward(
