@@ -8,7 +8,8 @@ export VIRTUAL_ENV := $(VENV)
 export PATH := $(VENV)/bin:$(PATH)
 unexport PYTHONPATH
 
-TORCH := torch==2.13.0 torchvision==0.28.0
+# The pins of pyproject.toml, the one place that names them.
+TORCH := $(shell sed -nE 's/^ *"(torch(vision)?==[0-9.]+)",/\1/p' pyproject.toml)
 NATIVE := Cargo.toml Cargo.lock build.rs $(shell find src cuda -type f)
 
 .PHONY: help setup demo test test-rust test-python lint format clean
@@ -47,7 +48,7 @@ lint: setup ## Format check, clippy, ruff, mypy, stubs against the binary.
 	ruff check .
 	ruff format --check .
 	mypy
-	python -m mypy.stubtest dsct._dsct --ignore-missing-stub
+	python -m mypy.stubtest dsct._dsct
 
 format: setup ## Rewrite the sources in the house format.
 	cargo fmt

@@ -8,13 +8,17 @@ native build in the environment variable LIBTORCH.
 from __future__ import annotations
 
 import os
+import pathlib
+import re
 import subprocess
 import sys
 
 import maturin
 from maturin import *  # noqa: F403  (the hooks that are not overridden below)
 
-TORCH_VERSION = "2.13.0"
+_PYPROJECT = pathlib.Path(__file__).with_name("pyproject.toml").read_text(encoding="utf-8")
+TORCH_PINS = re.findall(r'"(torch(?:vision)?==[\d.]+)"', _PYPROJECT)
+TORCH_VERSION = TORCH_PINS[0].split("==")[1]
 _PROBE = "import torch, pathlib; print(torch.__version__); print(pathlib.Path(torch.__file__).parent)"
 
 
@@ -27,7 +31,7 @@ def _find_torch() -> None:
     if found.split("+")[0] != TORCH_VERSION:
         raise SystemExit(
             f"dsct is built against torch {TORCH_VERSION}, but the environment of {sys.executable} has torch {found}: "
-            f"run `pip install torch=={TORCH_VERSION} torchvision==0.28.0` there first."
+            f"run `pip install {' '.join(TORCH_PINS)}` there first."
         )
     os.environ["LIBTORCH"] = rest[0]
 
