@@ -5,4 +5,4 @@ mod deform_attn_cpu;
 mod deform_attn_entry;
 pub mod deform_attn_reference;
 
-pub use deform_attn::ms_deform_attn;
+pub use deform_attn::{ms_deform_attn, ms_deform_attn_fused};
