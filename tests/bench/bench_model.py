@@ -32,7 +32,7 @@ def forward(model: nn.Module, images: Tensor, dtype: torch.dtype | None = None) 
     """A call in evaluation; `dtype` is autocast's."""
 
     def call() -> Any:
-        with torch.no_grad(), torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
+        with torch.no_grad(), torch.autocast(images.device.type, dtype=dtype, enabled=dtype is not None):
             return model(images)
 
     return call
@@ -43,8 +43,8 @@ def against_hugging_face(options: Options, ours: nn.Module, theirs: nn.Module, i
     table = Table(
         "whole model against Hugging Face",
         ["ours", "peer", *COMPARISON_COLUMNS],
-        note="The plain model computes what the peer computes. DSCT has 304 queries and relational aggregation in every "
-        "decoder layer, which the peer has not.",
+        note="The plain model computes what the peer computes. DSCT has 304 queries and relational aggregation in "
+        "every decoder layer, which the peer has not.",
     )
     mine, peer = forward(ours, images), forward(theirs, images)
     first, second = mine(), peer()

@@ -46,10 +46,12 @@ def options(description: str | None, arguments: list[str] | None = None) -> Opti
     return Options(given.quick, given.threads, budget, None if given.quick else given.output)
 
 
-def run(name: str, description: str | None, measure: Callable[[Options], list[Table]]) -> None:
-    """Measure, print, and write the results unless the sizes are tiny."""
+def run(
+    name: str, description: str | None, measure: Callable[[Options], list[Table]], device: str | None = None
+) -> None:
+    """Measure, print, and write the results unless the sizes are tiny; `device` names a GPU."""
     settings = options(description)
-    header = machine.describe()  # before the load that the measurement itself makes
+    header = machine.describe(device)  # before the load that the measurement itself makes
     torch.manual_seed(0)
     tables = measure(settings)
     command = " ".join(["python -m", f"tests.bench.bench_{name}", *sys.argv[1:]])

@@ -109,13 +109,3 @@ def paired(ours: Step, peer: Step, budget: Budget, clock: Clock = wall_clock) ->
     finally:
         gc.enable()
     return result
-
-
-def alone(step: Step, budget: Budget, clock: Clock = wall_clock) -> list[float]:
-    """Seconds of one side on its own, for curves without a partner."""
-    warm_up([step], budget)
-    deadline = time.perf_counter() + budget.seconds
-    seconds = [clock(step)]
-    while len(seconds) < budget.repeats and time.perf_counter() < deadline:
-        seconds.append(clock(step))
-    return seconds

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 import dsct
-from tests.reference.hugging_face import translated
 
-Images = Tensor
+from ..reference.hugging_face import translated
+
 Targets = list[dict[str, Tensor]]
 CLASSES = 26
 
