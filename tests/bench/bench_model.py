@@ -49,7 +49,7 @@ def against_hugging_face(options: Options, ours: nn.Module, theirs: nn.Module, i
     mine, peer = forward(ours, images), forward(theirs, images)
     first, second = mine(), peer()
     outputs = (first["pred_logits"], first["pred_boxes"]), (second.logits, second.pred_boxes)
-    require("plain model", *outputs, (1e-4, 1e-4))
+    require("plain model", *outputs, (1e-5, 1e-5))
     table.compare(["plain Deformable DETR, float32", "float32"], paired(mine, peer, options.budget))
     paper = full(QUICK if options.quick else Sizes()).eval()
     table.compare(["DSCT, float32", "float32"], paired(forward(paper, images), peer, options.budget))
