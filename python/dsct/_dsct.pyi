@@ -33,7 +33,7 @@ def ms_deform_attn_module(
     src: Tensor,
     spatial_shapes: _Shapes,
     padding_mask: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor]: ...
+) -> Tensor: ...
 def encoder_layer(
     config: Config,
     params: _Tensors,
@@ -60,6 +60,7 @@ def decoder_layer(
     spatial_shapes: _Shapes,
     padding_mask: Tensor | None,
     spatial: tuple[Tensor, Tensor | None],
+    traced: bool,
 ) -> tuple[Tensor, dict[str, Tensor | None]]: ...
 def heads(params: _Tensors, subject: Tensor, reference_points: Tensor) -> tuple[Tensor, Tensor]: ...
 def box_corners(boxes: Tensor) -> Tensor: ...

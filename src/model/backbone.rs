@@ -46,13 +46,19 @@ impl Backbone {
     /// [`Error::Argument`] for another shape or an empty image, [`Error::Type`] for integers.
     pub fn forward(&self, images: &Tensor) -> Result<[Tensor; 3]> {
         check_images(images, self.stem.inputs)?;
-        let stem = self.stem.forward(images)?.f_relu_()?.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)?;
+        let stem = self.stem.forward(&channels_last(images)?)?.f_relu_()?.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)?;
         let [layer1, layer2, layer3, layer4] = &self.stages;
         let stride8 = run(layer2, &run(layer1, &stem)?)?;
         let stride16 = run(layer3, &stride8)?;
         let stride32 = run(layer4, &stride16)?;
         Ok([stride8, stride16, stride32])
     }
+}
+
+/// The same tensor with its channels side by side in memory. All convolutions, norms and sums after it keep that
+/// layout: 1×1 convolutions are then plain matrix products, and flattening a map into rows of E copies nothing.
+fn channels_last(images: &Tensor) -> Result<Tensor> {
+    Ok(images.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])?)
 }
 
 /// Kind of residual block.

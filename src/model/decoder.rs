@@ -5,8 +5,8 @@
 use tch::Tensor;
 
 use super::encoder::{with_position, FeedForward};
-use super::layers::{Dropout, LayerNorm, Linear};
-use super::ms_deform_attn::{Attended, MsDeformAttn};
+use super::layers::{add_to, Dropout, LayerNorm, Linear};
+use super::ms_deform_attn::MsDeformAttn;
 use super::relational_aggregation::{aggregate, split, SpatialRelation};
 use super::{check_shape, coordinate_kind};
 use crate::config::Reweighting;
@@ -36,11 +36,12 @@ pub struct Memory<'a> {
 }
 
 /// What the layer did, for pictures. B, Q, N, K as in the module documentation of `relational_aggregation`.
+#[derive(Default)]
 pub struct LayerTrace {
     /// (B, Q, M, L, P, 2).
-    pub sampling_locations: Tensor,
+    pub sampling_locations: Option<Tensor>,
     /// (B, Q, M, L, P).
-    pub attention_weights: Tensor,
+    pub attention_weights: Option<Tensor>,
     /// (B, N, K_sp).
     pub spatial_indices: Option<Tensor>,
     /// (B, N, K_sm).
@@ -69,7 +70,8 @@ impl DecoderLayer {
         })
     }
 
-    /// `tgt` and `query_pos` (B, Q, E), `reference_points` (B, Q, L, 2 or 4) -> (B, Q, E).
+    /// `tgt` and `query_pos` (B, Q, E), `reference_points` (B, Q, L, 2 or 4) -> (B, Q, E). `traced` asks for the
+    /// sampling points too, which the layer itself never stores.
     ///
     /// # Errors
     /// Shapes that do not fit, by name.
@@ -83,29 +85,26 @@ impl DecoderLayer {
         memory: &Memory,
         spatial: &SpatialRelation,
         dropout: Dropout,
+        traced: bool,
     ) -> Result<(Tensor, LayerTrace)> {
         let (_, queries, _) = tgt.size3()?;
         check_shape("decoder", "reference_points", reference_points, "(B, Q, L, 2 or 4)", &[-1, queries, -1, -1])?;
 
         let query = with_position("decoder", tgt, query_pos)?;
         let attended = self.self_attn.forward(&query, tgt, dropout)?;
-        let tgt = self.norm2.forward(&tgt.f_add(&dropout.forward(attended)?)?)?;
+        let tgt = self.norm2.forward(&add_to(dropout.forward(attended)?, tgt)?)?;
 
         let query = with_position("decoder", &tgt, query_pos)?;
         let (shapes, mask) = (memory.spatial_shapes, memory.padding_mask);
         let attended = self.cross_attn.forward(&query, reference_points, memory.src, shapes, mask)?;
-        let Attended { output, sampling_locations, attention_weights } = attended;
-        let tgt = self.norm1.forward(&tgt.f_add(&dropout.forward(output)?)?)?;
-
-        let mut trace = LayerTrace {
-            sampling_locations,
-            attention_weights,
-            spatial_indices: None,
-            semantic_indices: None,
-            context_weights: None,
-        };
+        let mut trace = LayerTrace::default();
+        if traced {
+            let (locations, weights) = self.cross_attn.sampling_points(&query, reference_points, shapes)?;
+            (trace.sampling_locations, trace.attention_weights) = (Some(locations), Some(weights));
+        }
+        let tgt = self.norm1.forward(&add_to(dropout.forward(attended)?, &tgt)?)?;
         let tgt = if self.fuses { self.fuse(config, &tgt, spatial, &mut trace)? } else { tgt };
-        let output = self.norm3.forward(&tgt.f_add(&self.ffn.forward(&tgt, dropout)?)?)?;
+        let output = self.norm3.forward(&add_to(self.ffn.forward(&tgt, dropout)?, &tgt)?)?;
         Ok((output, trace))
     }
 

@@ -3,7 +3,7 @@
 
 use tch::Tensor;
 
-use super::layers::{Dropout, LayerNorm, Linear};
+use super::layers::{add_to, Dropout, LayerNorm, Linear};
 use super::ms_deform_attn::MsDeformAttn;
 use super::{check_batch, check_shape};
 use crate::{DsctConfig, Params, Result};
@@ -46,8 +46,8 @@ impl EncoderLayer {
     ) -> Result<Tensor> {
         let query = with_position("encoder", src, pos)?;
         let attended = self.self_attn.forward(&query, reference_points, src, spatial_shapes, padding_mask)?;
-        let src = self.norm1.forward(&src.f_add(&dropout.forward(attended.output)?)?)?;
-        self.norm2.forward(&src.f_add(&self.ffn.forward(&src, dropout)?)?)
+        let src = self.norm1.forward(&add_to(dropout.forward(attended)?, src)?)?;
+        self.norm2.forward(&add_to(self.ffn.forward(&src, dropout)?, &src)?)
     }
 }
 
@@ -73,7 +73,7 @@ impl FeedForward {
     }
 
     pub(super) fn forward(&self, x: &Tensor, dropout: Dropout) -> Result<Tensor> {
-        let hidden = dropout.forward(self.linear1.forward(x)?.f_relu()?)?;
+        let hidden = dropout.forward(self.linear1.forward(x)?.f_relu_()?)?;
         dropout.forward(self.linear2.forward(&hidden)?)
     }
 }

@@ -137,3 +137,16 @@ impl Dropout {
         }
     }
 }
+
+/// `fresh + x`, in place where the dtypes allow it. `fresh` is a tensor of its own that its operator does not keep for
+/// the gradient, as the output of a linear layer, a convolution or a dropout is.
+///
+/// # Errors
+/// Torch's.
+pub fn add_to(mut fresh: Tensor, x: &Tensor) -> Result<Tensor> {
+    if fresh.kind() == x.kind() && fresh.size() == x.size() {
+        Ok(fresh.f_add_(x)?)
+    } else {
+        Ok(x.f_add(&fresh)?)
+    }
+}

@@ -1,10 +1,13 @@
-//! The deformable attention module (Deformable DETR, Eq. 3): projections around [`crate::ops::ms_deform_attn`].
+//! The deformable attention module (Deformable DETR, Eq. 3): projections around
+//! [`crate::ops::ms_deform_attn_fused`].
 
 use tch::{Kind, Tensor};
 
 use super::layers::Linear;
 use super::{check_batch, check_shape, coordinate_kind};
 use crate::{ops, Error, Params, Result};
+
+const OP: &str = "MSDeformAttn";
 
 /// `{sampling_offsets, attention_weights, value_proj, output_proj}`.
 pub struct MsDeformAttn {
@@ -14,16 +17,6 @@ pub struct MsDeformAttn {
     output_proj: Linear,
     heads: i64,
     points: i64,
-}
-
-/// Result of [`MsDeformAttn::forward`].
-pub struct Attended {
-    /// (B, Q, E).
-    pub output: Tensor,
-    /// (B, Q, M, L, P, 2) as (x, y) in [0, 1] of the padded maps.
-    pub sampling_locations: Tensor,
-    /// (B, Q, M, L, P), each (query, head) sums to 1.
-    pub attention_weights: Tensor,
 }
 
 impl MsDeformAttn {
@@ -42,7 +35,7 @@ impl MsDeformAttn {
         })
     }
 
-    /// Every query samples `points` cells per level and head around its reference point.
+    /// Every query samples `points` cells per level and head around its reference point: (B, Q, E).
     ///
     /// * `query` (B, Q, E); `src` (B, S, E); `padding_mask` (B, S) bool, whose values are zeroed.
     /// * `reference_points` (B or 1, Q, L, 2) as (x, y), or (B or 1, Q, L, 4) as (cx, cy, w, h); both in [0, 1] of
@@ -57,53 +50,90 @@ impl MsDeformAttn {
         src: &Tensor,
         spatial_shapes: &[(i64, i64)],
         padding_mask: Option<&Tensor>,
-    ) -> Result<Attended> {
-        const OP: &str = "MSDeformAttn";
-        check_shape(OP, "query", query, "(B, Q, E)", &[-1, -1, self.value_proj.inputs()])?;
+    ) -> Result<Tensor> {
+        self.check(query, reference_points, spatial_shapes)?;
         let (b, q, e) = query.size3()?;
-        check_shape(OP, "src", src, "(B, S, E)", &[b, -1, e])?;
-        let (s, levels) = (src.size()[1], spatial_shapes.len() as i64);
-        let expected = self.attention_weights.outputs() / (self.heads * self.points);
+        let value = self.value(src, [b, e], padding_mask)?;
+        let reference = reference_points.f_to_kind(coordinate_kind(query.kind()))?;
+        let last = reference.size()[3];
+        let reference = reference.f_expand([b, q, spatial_shapes.len() as i64, last], false)?;
+        let (offsets, logits) = self.project(query, spatial_shapes.len())?;
+        let sampled = ops::ms_deform_attn_fused(&value, spatial_shapes, &reference, &offsets, &logits)?;
+        self.output_proj.forward(&sampled)
+    }
+
+    /// Where [`Self::forward`] samples and how much each point counts, for pictures: locations (B, Q, M, L, P, 2) as
+    /// (x, y) in [0, 1] of the padded maps, and weights (B, Q, M, L, P) that sum to 1 for each query and head.
+    ///
+    /// # Errors
+    /// Shapes that do not fit, by name.
+    pub fn sampling_points(
+        &self,
+        query: &Tensor,
+        reference_points: &Tensor,
+        spatial_shapes: &[(i64, i64)],
+    ) -> Result<(Tensor, Tensor)> {
+        self.check(query, reference_points, spatial_shapes)?;
+        let kind = coordinate_kind(query.kind());
+        let (offsets, logits) = self.project(query, spatial_shapes.len())?;
+        let weights = logits.f_flatten(3, 4)?.f_softmax(-1, kind)?.f_view_as(&logits)?;
+        let (offsets, reference) = (offsets.f_to_kind(kind)?, reference_points.f_to_kind(kind)?);
+        Ok((self.sampling_locations(&offsets, &reference, spatial_shapes)?, weights))
+    }
+
+    fn check(&self, query: &Tensor, reference_points: &Tensor, spatial_shapes: &[(i64, i64)]) -> Result<()> {
+        check_shape(OP, "query", query, "(B, Q, E)", &[-1, -1, self.value_proj.inputs()])?;
+        let (b, q, _) = query.size3()?;
+        let (levels, expected) = (spatial_shapes.len() as i64, self.attention_weights.outputs() / self.samples());
         if levels != expected {
             return Err(Error::argument(OP, "spatial_shapes", format!("L = {expected} levels"), levels));
         }
         check_shape(OP, "reference_points", reference_points, "(B, Q, L, 2 or 4)", &[-1, q, levels, -1])?;
         check_batch(OP, "reference_points", reference_points, b)?;
+        match reference_points.size()[3] {
+            2 | 4 => Ok(()),
+            n => Err(Error::argument(OP, "reference_points", "(B, Q, L, 2 or 4)", [n])),
+        }
+    }
 
+    /// M·P.
+    fn samples(&self) -> i64 {
+        self.heads * self.points
+    }
+
+    /// The cells' values (B, S, M, D), zero where `padding_mask` says padding.
+    fn value(&self, src: &Tensor, [b, e]: [i64; 2], padding_mask: Option<&Tensor>) -> Result<Tensor> {
+        check_shape(OP, "src", src, "(B, S, E)", &[b, -1, e])?;
+        let s = src.size()[1];
         let mut value = self.value_proj.forward(src)?;
         if let Some(mask) = padding_mask {
             check_shape(OP, "padding_mask", mask, "(B, S)", &[b, s])?;
             if mask.kind() != Kind::Bool {
                 return Err(Error::Type(format!("{OP}: padding_mask must be bool, got {:?}", mask.kind())));
             }
-            value = value.f_masked_fill(&mask.f_unsqueeze(-1)?, 0.0)?;
+            // In place on what the projection returned, which it does not keep for the gradient.
+            value = value.f_masked_fill_(&mask.f_unsqueeze(-1)?, 0.0)?;
         }
-        let value = value.f_view([b, s, self.heads, e / self.heads])?;
+        Ok(value.f_view([b, s, self.heads, e / self.heads])?)
+    }
 
-        let kind = coordinate_kind(query.kind());
-        let sizes = [b, q, self.heads, levels, self.points];
-        let offsets = self.sampling_offsets.forward(query)?.f_to_kind(kind)?;
-        let offsets = offsets.f_view([b, q, self.heads, levels, self.points, 2])?;
-        let weights = self.attention_weights.forward(query)?.f_view([b, q, self.heads, levels * self.points])?;
-        let weights = weights.f_softmax(-1, kind)?.f_view(sizes)?;
-        let locations = self.sampling_locations(&offsets, &reference_points.f_to_kind(kind)?, spatial_shapes)?;
-        let sampled = ops::ms_deform_attn(&value, spatial_shapes, &locations, &weights)?;
-        let output = self.output_proj.forward(&sampled)?;
-        Ok(Attended { output, sampling_locations: locations, attention_weights: weights })
+    /// Offsets (B, Q, M, L, P, 2) and logits (B, Q, M, L, P).
+    fn project(&self, query: &Tensor, levels: usize) -> Result<(Tensor, Tensor)> {
+        let (b, q, _) = query.size3()?;
+        let (m, l, p) = (self.heads, levels as i64, self.points);
+        let offsets = self.sampling_offsets.forward(query)?.f_view([b, q, m, l, p, 2])?;
+        Ok((offsets, self.attention_weights.forward(query)?.f_view([b, q, m, l, p])?))
     }
 
     /// Reference plus offset / (W_l, H_l), or plus offset / P · (w, h) / 2 for boxes.
     fn sampling_locations(&self, offsets: &Tensor, reference: &Tensor, shapes: &[(i64, i64)]) -> Result<Tensor> {
         let reference = reference.f_unsqueeze(2)?.f_unsqueeze(4)?;
-        match reference.size()[5] {
-            2 => Ok(reference.f_add(&offsets.f_div(&level_sizes(shapes, offsets)?)?)?),
-            4 => {
-                let (centre, size) = (reference.f_narrow(5, 0, 2)?, reference.f_narrow(5, 2, 2)?);
-                let step = size.f_mul_scalar(0.5 / self.points as f64)?;
-                Ok(centre.f_add(&offsets.f_mul(&step)?)?)
-            }
-            n => Err(Error::argument("MSDeformAttn", "reference_points", "(B, Q, L, 2 or 4)", [n])),
+        if reference.size()[5] == 2 {
+            return Ok(reference.f_add(&offsets.f_div(&level_sizes(shapes, offsets)?)?)?);
         }
+        let (centre, size) = (reference.f_narrow(5, 0, 2)?, reference.f_narrow(5, 2, 2)?);
+        let step = size.f_mul_scalar(0.5 / self.points as f64)?;
+        Ok(centre.f_add(&offsets.f_mul(&step)?)?)
     }
 }
 

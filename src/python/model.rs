@@ -64,7 +64,6 @@ fn encoder_reference_points(py: Python<'_>, spatial_shapes: Shapes, valid_ratios
     Ok(PyTensor(points))
 }
 
-/// (output, sampling_locations, attention_weights)
 #[pyfunction]
 #[allow(clippy::too_many_arguments)]
 fn ms_deform_attn_module(
@@ -77,14 +76,13 @@ fn ms_deform_attn_module(
     src: PyTensor,
     spatial_shapes: Shapes,
     padding_mask: Option<PyTensor>,
-) -> PyResult<(PyTensor, PyTensor, PyTensor)> {
+) -> PyResult<PyTensor> {
     let (params, padding) = (tensor_map(params), optional(padding_mask));
-    let attended = run(py, move || {
+    let output = run(py, move || {
         let module = MsDeformAttn::new(&Params::new(&params), heads, points)?;
         module.forward(&query.0, &reference_points.0, &src.0, &spatial_shapes, padding.as_ref())
     })?;
-    let locations = PyTensor(attended.sampling_locations);
-    Ok((PyTensor(attended.output), locations, PyTensor(attended.attention_weights)))
+    Ok(PyTensor(output))
 }
 
 #[pyfunction]
@@ -145,6 +143,7 @@ fn decoder_layer<'py>(
     spatial_shapes: Shapes,
     padding_mask: Option<PyTensor>,
     spatial: (PyTensor, Option<PyTensor>),
+    traced: bool,
 ) -> PyResult<(PyTensor, Bound<'py, PyDict>)> {
     let config = config.get().0.clone();
     let (params, query_pos, padding) = (tensor_map(params), optional(query_pos), optional(padding_mask));
@@ -153,15 +152,15 @@ fn decoder_layer<'py>(
         let relation = SpatialRelation { distance: spatial.0 .0, indices: optional(spatial.1) };
         let layer = DecoderLayer::new(&Params::new(&params), &config, layer)?;
         let memory = Memory { src: &src.0, spatial_shapes: &spatial_shapes, padding_mask: padding.as_ref() };
-        layer.forward(&config, &tgt.0, query_pos.as_ref(), &reference_points.0, &memory, &relation, dropout)
+        layer.forward(&config, &tgt.0, query_pos.as_ref(), &reference_points.0, &memory, &relation, dropout, traced)
     })?;
     Ok((PyTensor(out), trace_dict(py, trace)?))
 }
 
 fn trace_dict(py: Python<'_>, trace: LayerTrace) -> PyResult<Bound<'_, PyDict>> {
     let dict = PyDict::new(py);
-    dict.set_item("sampling_locations", PyTensor(trace.sampling_locations))?;
-    dict.set_item("attention_weights", PyTensor(trace.attention_weights))?;
+    dict.set_item("sampling_locations", trace.sampling_locations.map(PyTensor))?;
+    dict.set_item("attention_weights", trace.attention_weights.map(PyTensor))?;
     dict.set_item("spatial_indices", trace.spatial_indices.map(PyTensor))?;
     dict.set_item("semantic_indices", trace.semantic_indices.map(PyTensor))?;
     dict.set_item("context_weights", trace.context_weights.map(PyTensor))?;

@@ -54,6 +54,7 @@ class DSCTDecoderLayer(Block):
         spatial_shapes: Shapes,
         padding_mask: Tensor | None,
         spatial: tuple[Tensor, Tensor | None],
+        return_trace: bool = False,
     ) -> tuple[Tensor, Trace]:
         """One layer.
 
@@ -65,13 +66,15 @@ class DSCTDecoderLayer(Block):
             spatial_shapes: L pairs (height, width).
             padding_mask: (B, S) bool, True = padding.
             spatial: distances (B, N, M_c) and spatial set (B, N, K_sp) of the reference points.
+            return_trace: also compute where the layer sampled; it stores no sampling points by itself.
 
         Returns:
-            (B, Q, E), and what was sampled and chosen.
+            (B, Q, E), and what was chosen and sampled; ``sampling_locations`` and ``attention_weights`` are None
+            without ``return_trace``.
         """
         return _dsct.decoder_layer(
             self.config.native, self.index, self.tensors(), self.training, tgt, query_pos, reference_points, src,
-            spatial_shapes, padding_mask, spatial,
+            spatial_shapes, padding_mask, spatial, return_trace,
         )  # fmt: skip
 
 
@@ -136,7 +139,7 @@ class DSCTDecoder(nn.Module):
         scaled = reference_points[:, :, None] * src_valid_ratios[:, None]
         hidden, traces = [], []
         for layer in self.layers:
-            tgt, trace = layer(tgt, query_pos, scaled, src, shapes, src_padding_mask, spatial)
+            tgt, trace = layer(tgt, query_pos, scaled, src, shapes, src_padding_mask, spatial, return_trace)
             hidden.append(tgt)
             traces.append({"reference_points": reference_points, **trace})
         points = reference_points.expand(len(self.layers), *reference_points.shape)

@@ -90,11 +90,10 @@ class MSDeformAttn(Block):
         check_level_start_index(input_level_start_index, shapes, "MSDeformAttn")
         if len(shapes) != self.n_levels:
             raise ValueError(f"MSDeformAttn: input_spatial_shapes must have {self.n_levels} levels, got {len(shapes)}")
-        output, _, _ = _dsct.ms_deform_attn_module(
+        return _dsct.ms_deform_attn_module(
             self.n_heads, self.n_points, self.tensors(), query, reference_points, input_flatten, shapes,
             input_padding_mask,
         )  # fmt: skip
-        return output
 
     def extra_repr(self) -> str:
         """For ``print(module)``."""
