@@ -1,0 +1,97 @@
+//! Kernels in a form that can be launched: each specialisation is compiled once per machine and loaded once per device.
+//!
+//! One mutex guards the table, also while a module is compiled, so that threads that want the same one wait for it.
+//! Nothing under it calls Python.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use super::cache::{Cache, Key};
+use super::driver::{Current, Device, Function, Module};
+use super::nvrtc::{nvrtc, Target};
+use super::plan::{Launch, Specialisation, SOURCE};
+
+/// Flags of every compilation, besides the specialisation and the architecture.
+const FLAGS: &[&str] = &["--std=c++17"];
+
+/// Where a module came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    Compiled,
+    Disk,
+    Memory,
+}
+
+struct Loaded {
+    module: Module,
+    /// Kernels with the dynamic shared memory that they may ask for so far.
+    kernels: HashMap<&'static str, (Function, u32)>,
+}
+
+type Table = HashMap<(i32, Specialisation), Loaded>;
+
+fn with_table<T>(f: impl FnOnce(&mut Table) -> T) -> T {
+    static TABLE: OnceLock<Mutex<Table>> = OnceLock::new();
+    f(&mut TABLE.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// All flags that depend on what is compiled, not on the GPU.
+pub(super) fn flags(specialisation: &Specialisation) -> Vec<String> {
+    FLAGS.iter().map(|&flag| flag.to_owned()).chain(specialisation.defines()).collect()
+}
+
+fn image(device: &Device, specialisation: &Specialisation) -> Result<(Vec<u8>, Origin), String> {
+    let nvrtc = nvrtc()?;
+    let target = Target::choose(device.gpu.compute_capability, &nvrtc.architectures)?;
+    let flags = flags(specialisation);
+    let (cache, key) = (Cache::from_environment(), Key::new(SOURCE, &flags, &target.flag(), nvrtc.version));
+    if let Some(image) = cache.load(&key) {
+        return Ok((image, Origin::Disk));
+    }
+    let image = nvrtc.compile(SOURCE, &flags, target)?.image;
+    cache.store(&key, &image);
+    Ok((image, Origin::Compiled))
+}
+
+fn loaded<'t>(
+    table: &'t mut Table,
+    current: &Current<'_>,
+    specialisation: &Specialisation,
+) -> Result<(&'t mut Loaded, Origin), String> {
+    use std::collections::hash_map::Entry;
+    let device = current.device();
+    match table.entry((device.ordinal, specialisation.clone())) {
+        Entry::Occupied(entry) => Ok((entry.into_mut(), Origin::Memory)),
+        Entry::Vacant(entry) => {
+            let (image, origin) = image(device, specialisation)?;
+            let module = current.load(&image)?;
+            Ok((entry.insert(Loaded { module, kernels: HashMap::new() }), origin))
+        }
+    }
+}
+
+/// Loads the module of a specialisation if this device does not have it yet.
+pub(super) fn load(current: &Current<'_>, specialisation: &Specialisation) -> Result<Origin, String> {
+    with_table(|table| loaded(table, current, specialisation).map(|(_, origin)| origin))
+}
+
+/// The kernel of a launch, allowed to use the shared memory that the launch asks for.
+pub(super) fn kernel(
+    current: &Current<'_>,
+    specialisation: &Specialisation,
+    launch: &Launch,
+) -> Result<Function, String> {
+    with_table(|table| {
+        let (loaded, _) = loaded(table, current, specialisation)?;
+        let (function, allowed) = match loaded.kernels.get(launch.kernel) {
+            Some(&known) => known,
+            None => (current.function(loaded.module, launch.kernel)?, 0),
+        };
+        // Above 48 KB, less what the kernel uses statically, shared memory has to be asked for.
+        if launch.shared_bytes > allowed {
+            current.allow_shared_memory(function, launch.shared_bytes)?;
+        }
+        loaded.kernels.insert(launch.kernel, (function, allowed.max(launch.shared_bytes)));
+        Ok(function)
+    })
+}
