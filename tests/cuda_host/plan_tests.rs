@@ -53,6 +53,10 @@ const CASES: &[Case] = &[
     Case { name: "cells-wide-head", full: true, types: (0, 0, 0), sizes: (1, 1, 128, 0, 1), levels: &[(5, 7), (3, 3), (2, 2), (1, 2), (1, 1)] },
 ];
 
+fn common_specialisations(gpu: &Gpu) -> Vec<Specialisation> {
+    (0..=FLOAT64).flat_map(|dtype| specialisations(gpu, dtype, Sizes::default()).unwrap()).collect()
+}
+
 fn call_of(case: &Case) -> Call {
     let ((dtype, points_dtype, reference_size), (b, m, d, q, p)) = (case.types, case.sizes);
     let s = case.levels.iter().map(|(h, w)| h * w).sum();

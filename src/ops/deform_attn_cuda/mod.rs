@@ -48,7 +48,7 @@ pub struct Warmed {
     pub known: usize,
 }
 
-/// Sizes that the kernels are specialised for: heads, channels per head, levels, points.
+/// Sizes that the kernels are specialised for; by default those of DSCT and of Deformable DETR.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
     /// Heads (M).
@@ -59,6 +59,12 @@ pub struct Sizes {
     pub levels: u32,
     /// Points per level (P).
     pub points: u32,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { heads: 8, channels: 32, levels: 4, points: 4 }
+    }
 }
 
 /// Compiles and loads what calls of these sizes and this dtype code (`cuda/deform_attn.h`) will need on a device:

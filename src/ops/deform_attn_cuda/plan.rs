@@ -6,6 +6,8 @@
 use std::ffi::c_void;
 use std::ptr::null_mut;
 
+use super::Sizes;
+
 /// The text that NVRTC compiles.
 pub(super) const SOURCE: &str = concat!(
     include_str!("../../../cuda/deform_attn_types.cuh"),
@@ -55,6 +57,13 @@ pub(super) struct Gpu {
     pub(super) compute_capability: u32,
     /// The opt-in maximum.
     pub(super) shared_bytes_per_block: u32,
+}
+
+impl Gpu {
+    /// For compiling without one: its numbers decide only how many queries fill it.
+    pub(super) fn any() -> Self {
+        Self { multiprocessors: 100, compute_capability: 90, shared_bytes_per_block: SHARED_BYTES }
+    }
 }
 
 /// Which gradients somebody needs.
@@ -383,24 +392,25 @@ fn fit_windows(call: &Call, budget: i64) -> Option<(Windows, u32)> {
     })
 }
 
-/// Every specialisation that DSCT's own sizes lead to, for compiling ahead: all dtypes, plain and with both kinds of
-/// reference points, many queries (encoder) and few (decoder).
-pub(super) fn common_specialisations(gpu: &Gpu) -> Vec<Specialisation> {
-    let levels = vec![(100, 134), (50, 67), (25, 34), (13, 17)];
-    let s = levels.iter().map(|(h, w)| h * w).sum();
+/// Every specialisation that calls of a dtype and these sizes lead to on a GPU, for compiling ahead: plain and with both
+/// kinds of reference points, many queries (encoder) and few (decoder).
+///
+/// # Errors
+/// No kernel for these sizes.
+pub(super) fn specialisations(gpu: &Gpu, dtype: i32, sizes: Sizes) -> Result<Vec<Specialisation>, String> {
+    let [m, d, l, p] = [sizes.heads, sizes.channels, sizes.levels, sizes.points].map(i64::from);
     let mut all = Vec::new();
-    for dtype in 0..=FLOAT64 {
-        for reference_size in [0, 2, 4] {
-            // Enough images to fill any GPU, and one image with a handful of queries.
-            for (b, q) in [(64, s), (1, 1)] {
-                let points_dtype = if reference_size != 0 || dtype == FLOAT64 { dtype } else { 0 };
-                let levels = levels.clone();
-                let call = Call { dtype, points_dtype, reference_size, b, s, m: 8, d: 32, q, l: 4, p: 4, levels };
-                all.push(Specialisation::new(&call, gpu));
-            }
+    for reference_size in [0, 2, 4] {
+        // Enough images to fill any GPU, and one image with one query.
+        for (b, q) in [(60_000, 1000), (1, 1)] {
+            let points_dtype = if reference_size != 0 || dtype == FLOAT64 { dtype } else { 0 };
+            let levels = vec![(1, 1); sizes.levels as usize];
+            let call = Call { dtype, points_dtype, reference_size, b, s: l, m, d, q, l, p, levels };
+            supports(&call)?;
+            all.push(Specialisation::new(&call, gpu));
         }
     }
-    all
+    Ok(all)
 }
 
 #[cfg(test)]

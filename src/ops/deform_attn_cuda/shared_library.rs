@@ -44,6 +44,7 @@ macro_rules! function_table {
             _library: libloading::Library,
         }
 
+        #[allow(non_snake_case)]
         impl $table {
             fn open(names: &[&str]) -> Result<Self, String> {
                 let library = $crate::ops::deform_attn_cuda::shared_library::open(names)?;
