@@ -74,11 +74,10 @@ impl Default for Sizes {
 /// No kernel for these sizes; no driver, no NVRTC, or one of them refused.
 pub fn warmup(ordinal: i32, dtype: i32, sizes: Sizes) -> Result<Warmed> {
     let warm = || {
-        let specialisations = |gpu| plan::specialisations(gpu, dtype, sizes);
         let device = driver::device(ordinal)?;
         let current = device.enter()?;
         let mut warmed = Warmed::default();
-        for specialisation in specialisations(&device.gpu)? {
+        for specialisation in plan::specialisations(&device.gpu, dtype, sizes)? {
             match modules::load(&current, &specialisation)? {
                 modules::Origin::Compiled => warmed.compiled += 1,
                 modules::Origin::Disk => warmed.read += 1,
@@ -90,19 +89,16 @@ pub fn warmup(ordinal: i32, dtype: i32, sizes: Sizes) -> Result<Warmed> {
     warm().map_err(Error::Cuda)
 }
 
-/// Compiles all kernels of these sizes for a compute capability (90 is 9.0), with no GPU present.
+/// Compiles all kernels of these sizes and this dtype for a compute capability (90 is 9.0), with no GPU present.
 ///
 /// # Errors
-/// No NVRTC, one that does not know the architecture, or a compilation that fails.
-pub fn reports(architecture: u32, sizes: Sizes) -> Result<Vec<Report>> {
-    let all = || {
-        let mut reports = Vec::new();
-        for dtype in 0..4 {
-            for specialisation in plan::specialisations(&plan::Gpu::any(), dtype, sizes)? {
-                reports.push(report::report(&specialisation, architecture)?);
-            }
-        }
-        Ok(reports)
-    };
-    all().map_err(Error::Cuda)
+/// No kernel for these sizes; no NVRTC, or one that does not know the architecture; a compilation that fails.
+pub fn reports(architecture: u32, dtype: i32, sizes: Sizes) -> Result<Vec<Report>> {
+    let known = &nvrtc::nvrtc().map_err(Error::Cuda)?.architectures;
+    if !known.contains(&architecture) {
+        return Err(Error::Value(format!("NVRTC compiles for {known:?}, got {architecture}")));
+    }
+    let specialisations = plan::specialisations(&plan::Gpu::any(), dtype, sizes).map_err(Error::Cuda)?;
+    let report = |specialisation| report::report(specialisation, architecture).map_err(Error::Cuda);
+    specialisations.iter().map(report).collect()
 }

@@ -109,6 +109,9 @@ impl Nvrtc {
         let program = Program::new(&self.functions, source)?;
         let mut flags = flags.to_vec();
         flags.push(target.flag());
+        if self.version >= (13, 0) {
+            flags.push("--no-cache".to_owned()); // its own cache asks the driver, which compiling does not need
+        }
         let texts: Result<Vec<_>, _> = flags.iter().map(|flag| CString::new(flag.as_str())).collect();
         let texts = texts.map_err(|error| error.to_string())?;
         let pointers: Vec<_> = texts.iter().map(|text| text.as_ptr()).collect();
