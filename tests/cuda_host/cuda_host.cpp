@@ -22,6 +22,7 @@ extern "C" __attribute__((weak)) unsigned char __start_cuda_host_shared[], __sto
 namespace cuda_host {
 
 Index3 thread_index, block_index, block_size, grid_size;
+Counts counts;
 
 namespace {
 
@@ -60,7 +61,6 @@ struct Runtime {
   bool shuffled = false;
   unsigned char* stacks = nullptr;
   std::string error;
-  long switches = 0;
 };
 
 Runtime& runtime() {
@@ -70,7 +70,6 @@ Runtime& runtime() {
 
 void leave_fiber() {
   Runtime& r = runtime();
-  r.switches++;
   swapcontext(&r.running->context, &r.scheduler);
 }
 
@@ -204,6 +203,7 @@ void prepare(const std::function<void()>& body, const LaunchShape& shape) {
   r.shared.assign(shape.shared_bytes + kGuardBytes, kPoison);
   r.shuffled = shape.seed >= 0;
   r.random.seed(static_cast<unsigned>(std::max(shape.seed, 0)));
+  counts = {0, 0};
   block_size = shape.block;
   grid_size = shape.grid;
 }
@@ -214,6 +214,7 @@ uint64_t exchange(Exchange kind, unsigned mask, uint64_t value, int argument, in
   Runtime& r = runtime();
   Fiber* self = r.running;
   const int lane = self->number % kWarp;
+  counts.exchanges++;
   if (!(mask >> lane & 1)) fail("a lane is not in the mask of its own warp operation");
   self->request = {kind, mask, value, argument, width};
   self->state = State::kAtWarp;
@@ -234,8 +235,6 @@ void block_barrier() {
 unsigned char* shared_memory() { return runtime().shared.data(); }
 
 void fail(const char* reason) { throw std::runtime_error(reason); }
-
-long switches() { return runtime().switches; }
 
 void launch(const std::function<void()>& body, const LaunchShape& shape) {
   prepare(body, shape);

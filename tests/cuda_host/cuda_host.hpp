@@ -36,8 +36,9 @@ struct LaunchShape {
 // Runs `body` once per CUDA thread. Throws std::runtime_error on any of the errors above.
 void launch(const std::function<void()>& body, const LaunchShape& shape);
 
-// The number of fiber switches so far: the cost of a launch.
-long switches();
+// Of the last launch: warp operations and atomic additions of single threads.
+struct Counts { long exchanges, atomics; };
+extern Counts counts;
 
 template <class T>
 T exchange_as(Exchange kind, unsigned mask, T value, int argument, int width) {
@@ -107,6 +108,7 @@ inline unsigned __ballot_sync(unsigned mask, int predicate) {
 // float, double, int, unsigned long long: fibers never interleave inside.
 template <class T>
 T atomicAdd(T* address, T value) {
+  cuda_host::counts.atomics++;
   const T old = *address;
   *address = old + value;
   return old;

@@ -49,6 +49,7 @@ const CASES: &[Case] = &[
     Case { name: "cells-float16-points", full: true, types: (1, 1, 2), sizes: (1, 2, 32, 0, 4), levels: MAPS },
     Case { name: "cells-bfloat16-boxes", full: true, types: (2, 2, 4), sizes: (1, 1, 64, 0, 2), levels: &[(19, 7), (10, 30)] },
     Case { name: "cells-float64", full: true, types: (3, 3, 0), sizes: (1, 1, 16, 0, 2), levels: &[(9, 3), (2, 5)] },
+    Case { name: "cells-beyond-windows", full: true, types: (0, 0, 2), sizes: (1, 1, 16, 0, 1), levels: &[(26, 29), (11, 14)] },
     Case { name: "cells-narrow-head", full: true, types: (0, 0, 0), sizes: (1, 3, 8, 0, 1), levels: &[(9, 10)] },
     Case { name: "cells-wide-head", full: true, types: (0, 0, 0), sizes: (1, 1, 128, 0, 1), levels: &[(5, 7), (3, 3), (2, 2), (1, 2), (1, 1)] },
 ];
