@@ -87,6 +87,8 @@ def make_inputs(call: dict[str, Any], seed: int = 0) -> Inputs:
     picked = strange[torch.randint(5, (*shape, 2), generator=generator)].double()
     points = torch.where(chosen & (torch.arange(m) == m - 1)[:, None, None, None], picked, points)
     weights = torch.randn(*shape, dtype=torch.float64, generator=generator) * (0.5 if size == 0 else 1.0)
+    # Logits that overflow without the maximum taken off.
+    weights[:, 0] += 200.0 * (size != 0)
     value = torch.randn(b, int((sizes[:, 0] * sizes[:, 1]).sum()), m, d, dtype=torch.float64, generator=generator)
     grad_out = torch.randn(b, q, m, d, dtype=torch.float64, generator=generator)
     arithmetic = torch.float64 if dtype == torch.float64 else torch.float32
@@ -105,7 +107,7 @@ def make_inputs(call: dict[str, Any], seed: int = 0) -> Inputs:
 
 def expected_results(inputs: Inputs, levels: list[tuple[int, int]], p: int) -> tuple[dict[str, Tensor], float]:
     """Output and gradients in float64 of exactly the numbers that the kernels get."""
-    value, points, weights = (t.double().requires_grad_() for t in (inputs.value, inputs.points, inputs.weights))
+    value, points, weights = (t.to(torch.float64, copy=True).requires_grad_() for t in (inputs.value, inputs.points, inputs.weights))
     sizes = torch.tensor([[w, h] for h, w in levels], dtype=torch.float64)[:, None]
     with torch.no_grad():
         if inputs.reference is None:
@@ -165,6 +167,8 @@ class Kernels:
         if plan == "deterministic":
             tensors["fixed_point"] = Guarded(torch.zeros_like(inputs.value, dtype=torch.int64))
             tensors["bound"] = Guarded(torch.tensor([inputs.bound if bound is None else bound], dtype=torch.float64))
+        if plan == "backward" and "value" not in wants:
+            plan = "backward_without_value"
         self.run(self.case[plan], tensors, seed)
         return {name: tensors[f"grad_{name}"].tensor for name in wants}
 
@@ -186,3 +190,105 @@ def test_kernels_agree_with_the_reference(compiler: Compiler, name: str) -> None
     kernels = Kernels(compiler, name)
     kernels.check()
     kernels.check(seed=1)
+
+
+@pytest.mark.parametrize("name", ["few-float16-points", "few-float64-boxes", "cells-float32-points"])
+def test_bits_do_not_depend_on_the_thread_order(compiler: Compiler, name: str) -> None:
+    kernels = Kernels(compiler, name)
+    out, grads = kernels.forward(), kernels.backward(plan="deterministic")
+    for seed in range(2, 5):
+        assert torch.equal(kernels.forward(seed), out)
+        again = kernels.backward(seed, plan="deterministic")
+        assert all(torch.equal(again[name], grads[name]) for name in EVERYTHING)
+
+
+@pytest.mark.parametrize("plan", ["backward", "deterministic"])
+@pytest.mark.parametrize("name", ["few-float32-points", "cells-narrow-head"])
+def test_only_what_is_wanted_is_computed(compiler: Compiler, name: str, plan: str) -> None:
+    kernels = Kernels(compiler, name)
+    everything = kernels.backward(plan=plan)
+    library, exchanges = kernels.library, kernels.library.cuda_host_exchanges()
+    for count in (1, 2):
+        for wants in itertools.combinations(EVERYTHING, count):
+            if plan == "deterministic" and "value" not in wants:
+                continue  # the same kernel as without
+            grads = kernels.backward(wants=wants, plan=plan)
+            assert all(torch.allclose(grads[name], everything[name], rtol=1e-5, atol=1e-6) for name in wants)
+            if "value" not in wants:
+                assert library.cuda_host_atomics() == 0
+            elif wants == ("value",) and plan == "backward":
+                assert library.cuda_host_exchanges() < exchanges, "no dot products"
+
+
+@pytest.mark.parametrize("name", ["few-float32", "cells-float32", "cells-float64"])
+def test_fixed_point_holds_the_largest_sum(compiler: Compiler, name: str) -> None:
+    """Every point of every query on one cell, with the same weight and gradient."""
+    kernels = Kernels(compiler, name)
+    inputs, (h, w) = kernels.inputs, kernels.case["call"]["levels"][0]
+    column, row = w // 2, h // 2
+    inputs.points[..., 0], inputs.points[..., 1] = (column + 0.5) / w, (row + 0.5) / h
+    inputs.weights.fill_(0.75)
+    inputs.grad_out.fill_(1.0)
+    total = 0.75 * inputs.points[0, :, 0, 0].numel() / 2
+    for plan in ("backward", "deterministic"):
+        grad = kernels.backward(plan=plan, bound=0.75)["value"]
+        assert_close(grad[:, row * w + column], torch.full_like(grad[:, 0], total).double(), 1e-6)
+
+
+def test_without_a_usable_bound(compiler: Compiler) -> None:
+    few, cells = Kernels(compiler, "few-float32-points"), Kernels(compiler, "cells-float32-points")
+    for kernels in (few, cells):
+        assert kernels.backward(plan="deterministic", bound=math.nan)["value"].isnan().all()
+        kernels.inputs.grad_out.zero_()
+        for plan in ("backward", "deterministic"):
+            assert not kernels.backward(plan=plan, bound=0.0)["value"].any()
+    # No bound in that tile: its contributions go to global memory, where a NaN reaches what it should reach.
+    cells.inputs.grad_out.copy_(torch.randn_like(cells.inputs.grad_out))
+    cells.inputs.grad_out[0, 3, 0, 5] = math.nan
+    got = cells.backward()["value"]
+    assert 0 < got[:, :, 0, 5].isnan().sum() <= 4 * 3 * 2
+    got[:, :, 0, 5] = 0
+    assert not got.isnan().any()
+
+
+def test_a_wrong_module_is_refused(compiler: Compiler) -> None:
+    kernels = Kernels(compiler, "few-float32")
+    kernels.case = {**kernels.case, "hash": kernels.case["hash"] ^ 1}
+    for run in (kernels.forward, kernels.backward, lambda: kernels.backward(plan="deterministic")):
+        with pytest.raises(LaunchError, match="another specialisation"):
+            run()
+
+
+def test_the_parameters_have_one_layout(compiler: Compiler) -> None:
+    size = compiler.library(CASES["few-float32"]["defines"]).cuda_host_params_bytes()
+    assert size == ctypes.sizeof(Params) == PLANS["params_bytes"]
+
+
+# What the tests above must notice: (case, text, replacement).
+PLANTED = {
+    "forward-barrier": ("few-float32", "attention);\n  __syncwarp();\n\n  real_t sum", "attention);\n  real_t sum"),
+    "reused-staging": ("cells-float32", "__syncwarp();  // the group's", "// the group's"),
+    "backward-barrier": ("few-float32", "    }\n  __syncwarp();\n\n  const bool wants", "    }\n  const bool wants"),
+    "dots-barrier": ("few-float32", "  __syncwarp();\n  write_point", "  write_point"),
+    "bounds-barrier": ("cells-float32", "group);\n  __syncthreads();", "group);"),
+    "flush-barrier": ("cells-float32", "  __syncthreads();\n  real_t* head", "  real_t* head"),
+    "corners": ("few-float32", "k % 2 ? sample.fx : 1 - sample.fx", "k % 2 ? 1 - sample.fx : sample.fx"),
+    "border": ("few-float32", "if (!corner_inside(at, k)) s.at[k] = 0;", ""),
+    "width": ("few-float32", "grad.x *= (real_t)params.width", "grad.x *= (real_t)params.height"),
+    "softmax-maximum": ("few-float32-points", "exponential(attention[i] - highest)", "exponential(attention[i])"),
+    "softmax-gradient": ("few-float32-points", "(grad_attention[i] - mean)", "grad_attention[i]"),
+    "divergent-shuffle": ("odd-maps", "if (wants_dots) reduce_dots", "if (wants_dots && mine) reduce_dots"),
+    "window-start": ("cells-float32", "window_slot(params.window_start[level] + cell", "window_slot(cell"),
+    "shared-overrun": ("few-float32", "kStagedRow = kPoints + 1", "kStagedRow = kPoints + 2"),
+    "half-cell": ("few-float32-boxes", "reference[2]) * width - half", "reference[2]) * width"),
+}
+
+
+@pytest.mark.parametrize("bug", PLANTED)
+def test_planted_bugs_are_found(compiler: Compiler, bug: str) -> None:
+    name, old, new = PLANTED[bug]
+    assert old in KERNEL_TEXT
+    kernels = Kernels(compiler, name, KERNEL_TEXT.replace(old, new))
+    with pytest.raises((LaunchError, AssertionError)):
+        for seed in (-1, 1, 2):
+            kernels.check(seed)
