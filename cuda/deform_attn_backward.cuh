@@ -8,7 +8,7 @@
 // ---------------------------------------------------------------- sinks of the value gradient
 
 // Four or two channels in one instruction where the GPU has it (sm_90), one by one elsewhere.
-static __device__ __forceinline__ void add_to_global(real_t* address, const real_t values[kVector]) {
+__device__ __forceinline__ void add_to_global(real_t* address, const real_t values[kVector]) {
 #if !defined(DSCT_HOST) && DSCT_DTYPE != 3 && defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   DSCT_UNROLL for (int c = 0; c < kVector; c += 4)
     asm volatile("red.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(address + c), "f"(values[c]),
@@ -19,7 +19,7 @@ static __device__ __forceinline__ void add_to_global(real_t* address, const real
 #endif
 }
 
-static __device__ __forceinline__ void add_row_to_global(real_t* row, real_t weight, const real_t grad[kChannels]) {
+__device__ __forceinline__ void add_row_to_global(real_t* row, real_t weight, const real_t grad[kChannels]) {
   DSCT_UNROLL for (int chunk = 0; chunk < kChunks; chunk++) {
     real_t scaled[kVector];
     DSCT_UNROLL for (int c = 0; c < kVector; c++) scaled[c] = weight * grad[chunk * kVector + c];
@@ -57,7 +57,7 @@ struct FixedPointSink {
 
 // Units of the fixed point per 1.0, a power of two. At most Q*P points meet in a cell of one head, each with at most
 // `bound`: their sum stays below 2^62, which leaves a factor of two for rounding.
-static __device__ __forceinline__ double fixed_point_scale(const DeformAttnParams& params) {
+__device__ __forceinline__ double fixed_point_scale(const DeformAttnParams& params) {
   const double largest = *params.bound * params.queries * DSCT_P;
   const int exponent = ((__double2hiint(largest) >> 20) & 0x7ff) - 1023;  // largest < 2^(exponent + 1)
   int power = 61 - exponent;
@@ -71,7 +71,7 @@ static __device__ __forceinline__ double fixed_point_scale(const DeformAttnParam
 // Sums the four dot products of a point over the lanes of the channels and leaves them in shared memory. Halving the
 // number of values with every exchange takes 2 + 1 + 1 shuffles for 8 lanes instead of 4 * 3. Every thread of the warp
 // must call this.
-static __device__ __forceinline__ void reduce_dots(real_t dots[4], bool store, Real4* result) {
+__device__ __forceinline__ void reduce_dots(real_t dots[4], bool store, Real4* result) {
   const int lane = lane_of_channels();
   if (kLanes < 4) {
     if (kLanes == 2)
@@ -91,7 +91,7 @@ static __device__ __forceinline__ void reduce_dots(real_t dots[4], bool store, R
 
 // Value loads for the dot products and contributions to the value gradient of one point.
 template <class Sink>
-static __device__ __forceinline__ void visit_corners(const value_t* base, const Staging& staged, int point,
+__device__ __forceinline__ void visit_corners(const value_t* base, const Staging& staged, int point,
                                                      const real_t grad[kChannels], bool wants_dots, const Sink& sink,
                                                      real_t dots[4]) {
   const Word4 offsets = staged.offsets[point];
@@ -118,7 +118,7 @@ static __device__ __forceinline__ void visit_corners(const value_t* base, const 
 // ---------------------------------------------------------------- gradients of points and weights
 
 // Writes the gradients of the points that this thread owns. Every thread of the warp must call this.
-static __device__ __forceinline__ void write_point_gradients(const DeformAttnParams& params, const Task& task,
+__device__ __forceinline__ void write_point_gradients(const DeformAttnParams& params, const Task& task,
                                                              const Staging& staged, const real_t attention[kOwned]) {
   real_t grad_attention[kOwned];
   DSCT_UNROLL for (int i = 0; i < kOwned; i++) {
@@ -160,7 +160,7 @@ static __device__ __forceinline__ void write_point_gradients(const DeformAttnPar
 
 // ---------------------------------------------------------------- one (query, head)
 
-static __device__ __forceinline__ void load_grad_out(const DeformAttnParams& params, const Task& task,
+__device__ __forceinline__ void load_grad_out(const DeformAttnParams& params, const Task& task,
                                                      real_t grad[kChannels]) {
   DSCT_UNROLL for (int c = 0; c < kChannels; c++) grad[c] = 0;
   if (!task.active) return;
@@ -171,7 +171,7 @@ static __device__ __forceinline__ void load_grad_out(const DeformAttnParams& par
 
 // All gradients of one (query, head). Every thread of the warp must call this.
 template <class Sink>
-static __device__ __forceinline__ void attend_backward(const DeformAttnParams& params, const Task& task,
+__device__ __forceinline__ void attend_backward(const DeformAttnParams& params, const Task& task,
                                                        const Staging& staged, const Sink& sink) {
   real_t attention[kOwned];
   load_attention(params, task, attention);

@@ -18,7 +18,7 @@ struct TileMemory {
   int* windows;        // [window cells][D] fixed point
 };
 
-static __device__ __forceinline__ TileMemory tile_memory(unsigned char* shared) {
+__device__ __forceinline__ TileMemory tile_memory(unsigned char* shared) {
   const int groups = blockDim.x / kGroup, rows = groups * kStagedRow;
   TileMemory memory;
   memory.staged = staging_of_group(shared);
@@ -30,14 +30,14 @@ static __device__ __forceinline__ TileMemory tile_memory(unsigned char* shared) 
   return memory;
 }
 
-static __device__ __forceinline__ int window_cells(const DeformAttnParams& params) {
+__device__ __forceinline__ int window_cells(const DeformAttnParams& params) {
   const int last = DSCT_L - 1;
   return params.window_start[last] + params.window_height[last] * params.window_width[last];
 }
 
 // Channel c of chunk `chunk` of lane `lane`. Consecutive lanes hit consecutive banks, and the turn by the cell's number
 // keeps groups that add to neighbouring cells at the same time apart.
-static __device__ __forceinline__ int window_slot(int cell, int chunk, int lane, int c) {
+__device__ __forceinline__ int window_slot(int cell, int chunk, int lane, int c) {
   return cell * DSCT_D + (chunk * kVector + (c + cell) % kVector) * kLanes + lane;
 }
 
@@ -77,7 +77,7 @@ struct WindowSink {
 
 // What one (query, head) can add to one cell: (sum of |attention|) * max |grad_out|. Every thread of the warp must call
 // this.
-static __device__ __forceinline__ void bound_query(const DeformAttnParams& params, const Task& task, float* bound) {
+__device__ __forceinline__ void bound_query(const DeformAttnParams& params, const Task& task, float* bound) {
   real_t grad[kChannels];
   load_grad_out(params, task, grad);
   real_t largest = 0;
@@ -95,7 +95,7 @@ static __device__ __forceinline__ void bound_query(const DeformAttnParams& param
 }
 
 // Window cells and origins as they are before the first contribution.
-static __device__ __forceinline__ void prepare_windows(const DeformAttnParams& params, const Tile& tile,
+__device__ __forceinline__ void prepare_windows(const DeformAttnParams& params, const Tile& tile,
                                                        const TileMemory& memory) {
   const int words = window_cells(params) * DSCT_D;
   for (int i = threadIdx.x; i < words; i += blockDim.x) memory.windows[i] = 0;
@@ -114,7 +114,7 @@ static __device__ __forceinline__ void prepare_windows(const DeformAttnParams& p
 
 // Units of the fixed point per 1.0: a power of two that keeps every sum of the tile below 2^30. The queries' bounds are
 // added in the same order by every warp, so all threads agree.
-static __device__ __forceinline__ float window_scale(const float* bounds) {
+__device__ __forceinline__ float window_scale(const float* bounds) {
   float bound = bounds[threadIdx.x % 32] + bounds[threadIdx.x % 32 + 32];
   DSCT_UNROLL for (int step = 1; step < 32; step *= 2) bound += __shfl_xor_sync(kFullWarp, bound, step);
   const int exponent = (int)((__float_as_uint(bound) >> 23) & 0xff) - 127;  // bound < 2^(exponent + 1)
@@ -123,7 +123,7 @@ static __device__ __forceinline__ float window_scale(const float* bounds) {
 }
 
 // Every touched cell of the windows to global memory, 16 bytes of value_t per thread and turn.
-static __device__ __forceinline__ void flush_windows(const DeformAttnParams& params, const TileMemory& memory,
+__device__ __forceinline__ void flush_windows(const DeformAttnParams& params, const TileMemory& memory,
                                                      real_t* head_of_image, float scale) {
   const float unit = 1 / scale;
   const int pieces = kLanes * kChunks;

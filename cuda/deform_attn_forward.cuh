@@ -1,6 +1,6 @@
 // Multi-scale deformable attention on a GPU, part 3: forward.
 
-static __device__ __forceinline__ void add_sample(const value_t* base, const Staging& staged, int point,
+__device__ __forceinline__ void add_sample(const value_t* base, const Staging& staged, int point,
                                                   real_t sum[kChannels]) {
   const Word4 offsets = staged.offsets[point];
   if (offsets.at[0] == kNowhere) return;
@@ -18,7 +18,7 @@ static __device__ __forceinline__ void add_sample(const value_t* base, const Sta
 }
 
 // The output row of one (query, head). Every thread of the warp must call this.
-static __device__ __forceinline__ void attend(const DeformAttnParams& params, const Task& task,
+__device__ __forceinline__ void attend(const DeformAttnParams& params, const Task& task,
                                               const Staging& staged) {
   real_t attention[kOwned];
   load_attention(params, task, attention);

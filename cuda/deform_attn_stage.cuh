@@ -11,7 +11,7 @@ struct Task {
   size_t item;   // among the B*Q*M
 };
 
-static __device__ __forceinline__ Task make_task(const DeformAttnParams& params, int image, int query, int head,
+__device__ __forceinline__ Task make_task(const DeformAttnParams& params, int image, int query, int head,
                                                  bool active) {
   Task task;
   task.active = active;
@@ -23,15 +23,15 @@ static __device__ __forceinline__ Task make_task(const DeformAttnParams& params,
 }
 
 // A thread's place in its group.
-static __device__ __forceinline__ int member() { return threadIdx.x % kGroup; }
-static __device__ __forceinline__ int lane_of_channels() { return threadIdx.x % kLanes; }
-static __device__ __forceinline__ int share_of_points() { return threadIdx.x % kGroup / kLanes; }
+__device__ __forceinline__ int member() { return threadIdx.x % kGroup; }
+__device__ __forceinline__ int lane_of_channels() { return threadIdx.x % kLanes; }
+__device__ __forceinline__ int share_of_points() { return threadIdx.x % kGroup / kLanes; }
 
 // The first of a thread's channels in the row of a cell or of an item.
-static __device__ __forceinline__ int first_channel() { return lane_of_channels() * kVector; }
+__device__ __forceinline__ int first_channel() { return lane_of_channels() * kVector; }
 
 // The groups of all blocks count through the Q*M pairs of image blockIdx.y, heads fastest.
-static __device__ __forceinline__ Task pair_task(const DeformAttnParams& params) {
+__device__ __forceinline__ Task pair_task(const DeformAttnParams& params) {
   const unsigned pair = blockIdx.x * (blockDim.x / kGroup) + threadIdx.x / kGroup;
   const bool active = pair < (unsigned)params.queries * DSCT_M;
   return make_task(params, blockIdx.y, active ? pair / DSCT_M : 0, pair % DSCT_M, active);
@@ -46,7 +46,7 @@ static const int kTileSide = 8, kTileQueries = kTileSide * kTileSide;
 struct Tile { int level, x, y; };  // first cell
 
 // Tiles are numbered level by level, row by row.
-static __device__ __forceinline__ Tile find_tile(const DeformAttnParams& params, int number) {
+__device__ __forceinline__ Tile find_tile(const DeformAttnParams& params, int number) {
   Tile tile = {0, 0, 0};
   int columns = (params.width[0] + kTileSide - 1) / kTileSide;
   int count = columns * ((params.height[0] + kTileSide - 1) / kTileSide);
@@ -62,7 +62,7 @@ static __device__ __forceinline__ Tile find_tile(const DeformAttnParams& params,
 }
 
 // The task of query `index` of the 64 in a tile; tiles overhang the right and the lower edge of a map.
-static __device__ __forceinline__ Task tile_task(const DeformAttnParams& params, const Tile& tile, int index) {
+__device__ __forceinline__ Task tile_task(const DeformAttnParams& params, const Tile& tile, int index) {
   const int x = tile.x + index % kTileSide, y = tile.y + index / kTileSide;
   const bool active = index < kTileQueries && x < params.width[tile.level] && y < params.height[tile.level];
   const int query = active ? params.start[tile.level] + y * params.width[tile.level] + x : 0;
@@ -81,7 +81,7 @@ struct Sample {
   real_t fx, fy;
 };
 
-static __device__ __forceinline__ Sample locate(Real2 at, int width, int height) {
+__device__ __forceinline__ Sample locate(Real2 at, int width, int height) {
   Sample sample;
   sample.inside = at.x > -1 && at.y > -1 && at.x < (real_t)width && at.y < (real_t)height;
   const real_t x = sample.inside ? at.x : 0, y = sample.inside ? at.y : 0;
@@ -100,16 +100,16 @@ static __device__ __forceinline__ Sample locate(Real2 at, int width, int height)
   return sample;
 }
 
-static __device__ __forceinline__ bool corner_inside(const Sample& sample, int k) {
+__device__ __forceinline__ bool corner_inside(const Sample& sample, int k) {
   return sample.in_row[k / 2] && sample.in_column[k % 2];
 }
 
-static __device__ __forceinline__ real_t corner_weight(const Sample& sample, int k) {
+__device__ __forceinline__ real_t corner_weight(const Sample& sample, int k) {
   return (k / 2 ? sample.fy : 1 - sample.fy) * (k % 2 ? sample.fx : 1 - sample.fx);
 }
 
 // (x, y) of a point in units of cells, cell centres at whole numbers.
-static __device__ __forceinline__ Real2 cell_coordinates(const DeformAttnParams& params, const Task& task, int point) {
+__device__ __forceinline__ Real2 cell_coordinates(const DeformAttnParams& params, const Task& task, int point) {
   const int level = point / DSCT_P;
   const PointPair pair = ((const PointPair*)params.points)[task.item * kPoints + point];
   const real_t x = point_to_real(pair.x), y = point_to_real(pair.y);
@@ -128,14 +128,14 @@ static __device__ __forceinline__ Real2 cell_coordinates(const DeformAttnParams&
 #endif
 }
 
-static __device__ __forceinline__ Sample locate_point(const DeformAttnParams& params, const Task& task, int point) {
+__device__ __forceinline__ Sample locate_point(const DeformAttnParams& params, const Task& task, int point) {
   const int level = point / DSCT_P;
   return locate(cell_coordinates(params, task, point), params.width[level], params.height[level]);
 }
 
 // Attention weights of the points that this thread owns: points member(), member() + kGroup, ... With a reference they
 // are the softmax of the logits over all L*P points of the group. Every thread of the warp must call this.
-static __device__ __forceinline__ void load_attention(const DeformAttnParams& params, const Task& task,
+__device__ __forceinline__ void load_attention(const DeformAttnParams& params, const Task& task,
                                                       real_t attention[kOwned]) {
   const points_t* weights = (const points_t*)params.weights + task.item * kPoints;
   DSCT_UNROLL for (int i = 0; i < kOwned; i++) {
@@ -170,7 +170,7 @@ struct Staging {
 };
 
 // Bytes per block, as plan.rs computes them: groups * kStagedRow * (sizeof(Real4) + sizeof(Word4) [+ sizeof(Real4)]).
-static __device__ __forceinline__ Staging staging_of_group(unsigned char* shared) {
+__device__ __forceinline__ Staging staging_of_group(unsigned char* shared) {
   const int groups = blockDim.x / kGroup, group = threadIdx.x / kGroup;
   Real4* weights = (Real4*)shared;
   Word4* offsets = (Word4*)(weights + groups * kStagedRow);
@@ -178,7 +178,7 @@ static __device__ __forceinline__ Staging staging_of_group(unsigned char* shared
   return Staging{weights + group * kStagedRow, offsets + group * kStagedRow, dots + group * kStagedRow};
 }
 
-static __device__ __forceinline__ void stage_point(const DeformAttnParams& params, const Staging& staged, int point,
+__device__ __forceinline__ void stage_point(const DeformAttnParams& params, const Staging& staged, int point,
                                                    const Sample& sample, real_t attention) {
   const int level = point / DSCT_P;
   Real4 weights;
@@ -194,7 +194,7 @@ static __device__ __forceinline__ void stage_point(const DeformAttnParams& param
 }
 
 // Locates and stages the points of the group. The caller puts a __syncwarp() behind it.
-static __device__ __forceinline__ void stage_points(const DeformAttnParams& params, const Task& task,
+__device__ __forceinline__ void stage_points(const DeformAttnParams& params, const Task& task,
                                                     const Staging& staged, const real_t attention[kOwned]) {
   if (!task.active) return;
   DSCT_UNROLL for (int i = 0; i < kOwned; i++) {
@@ -205,7 +205,7 @@ static __device__ __forceinline__ void stage_points(const DeformAttnParams& para
 
 // This thread's first channel of cell 0 of the image, in value or in a gradient of the same shape.
 template <class T>
-static __device__ __forceinline__ T* image_base(T* tensor, const DeformAttnParams& params, const Task& task) {
+__device__ __forceinline__ T* image_base(T* tensor, const DeformAttnParams& params, const Task& task) {
   T* base = tensor + (size_t)task.image * params.cells * kRow + task.head * DSCT_D + first_channel();
   DSCT_KEEP_IN_REGISTERS(base);
   return base;

@@ -76,14 +76,11 @@ struct alignas(16) Word4 { unsigned at[4]; };
 
 // A group of threads works on one (query, head): kLanes of them side by side over the channels, 16 bytes at a time,
 // times DSCT_SPLIT over the points. A power of two, at most a warp, so that groups never straddle warps.
-constexpr int lanes_over_channels(int chunks) {
-  int lanes = 1;
-  while (lanes < 32 && chunks % (2 * lanes) == 0) lanes *= 2;
-  return lanes;
-}
-static const int kLanes = lanes_over_channels(DSCT_D / kVector);
-static const int kChunks = DSCT_D / kVector / kLanes;  // 16-byte pieces per thread
-static const int kChannels = kChunks * kVector;        // channels per thread
+static const int kPieces = DSCT_D / kVector;
+static const int kPowerOfTwo = kPieces & -kPieces;  // the largest that divides the pieces
+static const int kLanes = kPowerOfTwo < 32 ? kPowerOfTwo : 32;
+static const int kChunks = kPieces / kLanes;    // 16-byte pieces per thread
+static const int kChannels = kChunks * kVector;  // channels per thread
 static const int kGroup = kLanes * DSCT_SPLIT;
 static const int kPoints = DSCT_L * DSCT_P;
 static const int kOwned = (kPoints + kGroup - 1) / kGroup;  // points that one thread locates
@@ -96,7 +93,7 @@ static_assert(32 % kGroup == 0, "a group must divide a warp");
 static_assert(DSCT_L <= kMaxLevels, "too many levels");
 
 // A module must never run with the parameters of another specialisation: sizes differ, memory would be corrupted.
-static __device__ __forceinline__ void refuse_wrong_module(const DeformAttnParams& params) {
+__device__ __forceinline__ void refuse_wrong_module(const DeformAttnParams& params) {
 #ifdef DSCT_HOST
   if (params.hash != DSCT_HASH) cuda_host::fail("the parameters belong to another specialisation");
 #else
@@ -107,31 +104,31 @@ static __device__ __forceinline__ void refuse_wrong_module(const DeformAttnParam
 // ---------------------------------------------------------------- arithmetic of real_t
 
 #if DSCT_DTYPE == 3
-static __device__ __forceinline__ real_t round_down(real_t x) { return floor(x); }
-static __device__ __forceinline__ real_t exponential(real_t x) { return exp(x); }
+__device__ __forceinline__ real_t round_down(real_t x) { return floor(x); }
+__device__ __forceinline__ real_t exponential(real_t x) { return exp(x); }
 #else
-static __device__ __forceinline__ real_t round_down(real_t x) { return floorf(x); }
-static __device__ __forceinline__ real_t exponential(real_t x) { return expf(x); }
+__device__ __forceinline__ real_t round_down(real_t x) { return floorf(x); }
+__device__ __forceinline__ real_t exponential(real_t x) { return expf(x); }
 #endif
 
 // NaN wins, so that it is not lost in a maximum.
-static __device__ __forceinline__ real_t larger(real_t a, real_t b) { return b > a || b != b ? b : a; }
+__device__ __forceinline__ real_t larger(real_t a, real_t b) { return b > a || b != b ? b : a; }
 
-static __device__ __forceinline__ real_t magnitude(real_t x) { return x < 0 ? -x : x; }
+__device__ __forceinline__ real_t magnitude(real_t x) { return x < 0 ? -x : x; }
 
-static __device__ __forceinline__ real_t group_sum(real_t x) {
+__device__ __forceinline__ real_t group_sum(real_t x) {
   DSCT_UNROLL for (int step = 1; step < kGroup; step *= 2) x += __shfl_xor_sync(kFullWarp, x, step);
   return x;
 }
 
-static __device__ __forceinline__ real_t group_max(real_t x) {
+__device__ __forceinline__ real_t group_max(real_t x) {
   DSCT_UNROLL for (int step = 1; step < kGroup; step *= 2) x = larger(x, __shfl_xor_sync(kFullWarp, x, step));
   return x;
 }
 
 // ---------------------------------------------------------------- 16-bit floats, without the CUDA headers
 
-static __device__ __forceinline__ float half_to_float(unsigned short bits) {
+__device__ __forceinline__ float half_to_float(unsigned short bits) {
 #ifdef DSCT_HOST
   return cuda_host::half_to_float(bits);
 #else
@@ -141,7 +138,7 @@ static __device__ __forceinline__ float half_to_float(unsigned short bits) {
 #endif
 }
 
-static __device__ __forceinline__ unsigned short float_to_half(float x) {
+__device__ __forceinline__ unsigned short float_to_half(float x) {
 #ifdef DSCT_HOST
   return cuda_host::float_to_half(x);
 #else
@@ -151,17 +148,17 @@ static __device__ __forceinline__ unsigned short float_to_half(float x) {
 #endif
 }
 
-static __device__ __forceinline__ float bfloat_to_float(unsigned short bits) {
+__device__ __forceinline__ float bfloat_to_float(unsigned short bits) {
   return __uint_as_float((unsigned)bits << 16);
 }
 
-static __device__ __forceinline__ unsigned short float_to_bfloat(float x) {
+__device__ __forceinline__ unsigned short float_to_bfloat(float x) {
   const unsigned bits = __float_as_uint(x);
   if (x != x) return 0x7fff;  // rounding could carry a NaN over to zero
   return (unsigned short)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
-static __device__ __forceinline__ real_t point_to_real(points_t x) {
+__device__ __forceinline__ real_t point_to_real(points_t x) {
 #if DSCT_POINTS_DTYPE == 1
   return half_to_float(x);
 #elif DSCT_POINTS_DTYPE == 2
@@ -174,7 +171,7 @@ static __device__ __forceinline__ real_t point_to_real(points_t x) {
 // ---------------------------------------------------------------- channels: 16 bytes of value_t <-> kVector reals
 
 // Read-only for the whole kernel. PTX, because a plain load from a base that is kept in registers becomes generic.
-static __device__ __forceinline__ Word4 load_chunk(const value_t* address) {
+__device__ __forceinline__ Word4 load_chunk(const value_t* address) {
 #ifdef DSCT_HOST
   return *(const Word4*)address;
 #else
@@ -186,7 +183,7 @@ static __device__ __forceinline__ Word4 load_chunk(const value_t* address) {
 #endif
 }
 
-static __device__ __forceinline__ void unpack(const Word4& raw, real_t channels[kVector]) {
+__device__ __forceinline__ void unpack(const Word4& raw, real_t channels[kVector]) {
 #if DSCT_DTYPE == 0
   DSCT_UNROLL for (int i = 0; i < 4; i++) channels[i] = __uint_as_float(raw.at[i]);
 #elif DSCT_DTYPE == 3
@@ -205,7 +202,7 @@ static __device__ __forceinline__ void unpack(const Word4& raw, real_t channels[
 #endif
 }
 
-static __device__ __forceinline__ void store_chunk(value_t* address, const real_t channels[kVector]) {
+__device__ __forceinline__ void store_chunk(value_t* address, const real_t channels[kVector]) {
 #if DSCT_DTYPE == 3
   *(Real2*)address = Real2{channels[0], channels[1]};
 #elif DSCT_DTYPE == 0

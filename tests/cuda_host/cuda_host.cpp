@@ -22,6 +22,7 @@ extern "C" __attribute__((weak)) unsigned char __start_cuda_host_shared[], __sto
 namespace cuda_host {
 
 Index3 thread_index, block_index, block_size, grid_size;
+Counts counts;
 
 namespace {
 
@@ -58,9 +59,9 @@ struct Runtime {
   std::vector<unsigned char> shared;  // the kernel's bytes (aligned like any allocation), then the guard
   std::mt19937 random;
   bool shuffled = false;
+  bool greedy = false;  // one warp runs as far as it can before the next starts
   unsigned char* stacks = nullptr;
   std::string error;
-  long switches = 0;
 };
 
 Runtime& runtime() {
@@ -70,7 +71,6 @@ Runtime& runtime() {
 
 void leave_fiber() {
   Runtime& r = runtime();
-  r.switches++;
   swapcontext(&r.running->context, &r.scheduler);
 }
 
@@ -148,20 +148,32 @@ void start_block(const LaunchShape& shape) {
   }
 }
 
-// One turn of every fiber that can run; false if none can.
+void resume(Fiber& fiber) {
+  Runtime& r = runtime();
+  r.running = &fiber;
+  thread_index = fiber.index;
+  swapcontext(&r.scheduler, &fiber.context);
+  if (!r.error.empty()) throw std::runtime_error(r.error);
+}
+
+// One turn of every fiber that can run, or of those in the same warp as the first; false if none can.
 bool run_ready(const std::vector<int>& order) {
   Runtime& r = runtime();
-  bool ran = false;
+  int warp = -1;
   for (const int i : order) {
     Fiber& fiber = r.fibers[i];
-    if (fiber.state != State::kReady) continue;
-    ran = true;
-    r.running = &fiber;
-    thread_index = fiber.index;
-    swapcontext(&r.scheduler, &fiber.context);
-    if (!r.error.empty()) throw std::runtime_error(r.error);
+    if (fiber.state != State::kReady || (r.greedy && warp >= 0 && warp != i / kWarp)) continue;
+    warp = i / kWarp;
+    resume(fiber);
   }
-  return ran;
+  return warp >= 0;
+}
+
+// Warps in a random order that lasts for the block, the lanes of each in a random order of this turn.
+void shuffle_greedily(std::vector<int>& order, const std::vector<int>& warp_rank) {
+  std::shuffle(order.begin(), order.end(), runtime().random);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int a, int b) { return warp_rank[a / kWarp] < warp_rank[b / kWarp]; });
 }
 
 void release_block_barrier() {
@@ -177,9 +189,13 @@ void run_block(const LaunchShape& shape) {
   start_block(shape);
   std::vector<int> order(r.fibers.size());
   std::iota(order.begin(), order.end(), 0);
+  std::vector<int> warp_rank((order.size() + kWarp - 1) / kWarp);
+  std::iota(warp_rank.begin(), warp_rank.end(), 0);
+  std::shuffle(warp_rank.begin(), warp_rank.end(), r.random);
   const auto done = [](const Fiber& fiber) { return fiber.state == State::kDone; };
   while (!std::all_of(r.fibers.begin(), r.fibers.end(), done)) {
-    if (r.shuffled) std::shuffle(order.begin(), order.end(), r.random);
+    if (r.greedy) shuffle_greedily(order, warp_rank);
+    else if (r.shuffled) std::shuffle(order.begin(), order.end(), r.random);
     if (!run_ready(order)) release_block_barrier();
   }
   const auto intact = [](unsigned char byte) { return byte == kGuard; };
@@ -203,7 +219,9 @@ void prepare(const std::function<void()>& body, const LaunchShape& shape) {
   r.fibers.resize(threads);
   r.shared.assign(shape.shared_bytes + kGuardBytes, kPoison);
   r.shuffled = shape.seed >= 0;
+  r.greedy = r.shuffled && shape.seed % 2 == 1;
   r.random.seed(static_cast<unsigned>(std::max(shape.seed, 0)));
+  counts = {0, 0};
   block_size = shape.block;
   grid_size = shape.grid;
 }
@@ -214,6 +232,7 @@ uint64_t exchange(Exchange kind, unsigned mask, uint64_t value, int argument, in
   Runtime& r = runtime();
   Fiber* self = r.running;
   const int lane = self->number % kWarp;
+  counts.exchanges++;
   if (!(mask >> lane & 1)) fail("a lane is not in the mask of its own warp operation");
   self->request = {kind, mask, value, argument, width};
   self->state = State::kAtWarp;
@@ -234,8 +253,6 @@ void block_barrier() {
 unsigned char* shared_memory() { return runtime().shared.data(); }
 
 void fail(const char* reason) { throw std::runtime_error(reason); }
-
-long switches() { return runtime().switches; }
 
 void launch(const std::function<void()>& body, const LaunchShape& shape) {
   prepare(body, shape);

@@ -1,8 +1,8 @@
 // CUDA device code on the CPU, for tests: what a kernel text without host code and without #include needs.
 //
 // Every CUDA thread is a fiber of one operating-system thread; blocks run one after the other. Between two points of
-// synchronisation the fibers run in turn, in order or in a random order. This finds wrong numbers, missing barriers
-// that some order exposes, uninitialised or overrun shared memory, divergent barriers and shuffles from absent lanes.
+// synchronisation the fibers run in turn, in order or in a random order, all warps side by side or one warp as far as
+// it can before the next. This finds wrong numbers, missing barriers that such an order exposes, uninitialised or overrun shared memory, divergent barriers and shuffles from absent lanes.
 // It knows no real concurrency, no memory model and not the GPU's rounding.
 #pragma once
 #include <cmath>
@@ -30,14 +30,15 @@ unsigned char* shared_memory();
 struct LaunchShape {
   Index3 grid, block;
   size_t shared_bytes;
-  int seed;  // of the random thread order; negative: in order
+  int seed;  // of the random thread order: even side by side, odd one warp ahead of the others; negative: in order
 };
 
 // Runs `body` once per CUDA thread. Throws std::runtime_error on any of the errors above.
 void launch(const std::function<void()>& body, const LaunchShape& shape);
 
-// The number of fiber switches so far: the cost of a launch.
-long switches();
+// Of the last launch: warp operations and atomic additions of single threads.
+struct Counts { long exchanges, atomics; };
+extern Counts counts;
 
 template <class T>
 T exchange_as(Exchange kind, unsigned mask, T value, int argument, int width) {
@@ -107,6 +108,7 @@ inline unsigned __ballot_sync(unsigned mask, int predicate) {
 // float, double, int, unsigned long long: fibers never interleave inside.
 template <class T>
 T atomicAdd(T* address, T value) {
+  cuda_host::counts.atomics++;
   const T old = *address;
   *address = old + value;
   return old;

@@ -13,7 +13,8 @@ extern "C" {
 
 const char* cuda_host_error() { return last_error.c_str(); }
 
-long cuda_host_switches() { return cuda_host::switches(); }
+long cuda_host_exchanges() { return cuda_host::counts.exchanges; }
+long cuda_host_atomics() { return cuda_host::counts.atomics; }
 
 size_t cuda_host_params_bytes() { return sizeof(DeformAttnParams); }
 

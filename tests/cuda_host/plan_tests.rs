@@ -11,6 +11,7 @@ const RTX_2080: Gpu = Gpu { multiprocessors: 46, compute_capability: 75, shared_
 const TINY: Gpu = Gpu { multiprocessors: 0, compute_capability: 90, shared_bytes_per_block: 227 << 10 };
 
 const ALL: Wants = Wants { value: true, points: true, weights: true };
+const NO_VALUE: Wants = Wants { value: false, points: true, weights: true };
 
 struct Case {
     name: &'static str,
@@ -24,7 +25,7 @@ struct Case {
 }
 
 const PYRAMID: &[(i64, i64)] = &[(6, 7), (3, 4), (2, 2), (1, 1)];
-const MAPS: &[(i64, i64)] = &[(9, 11), (5, 6), (3, 3), (2, 2)];
+const MAPS: &[(i64, i64)] = &[(9, 10), (4, 5), (2, 3)];
 
 #[rustfmt::skip]
 const CASES: &[Case] = &[
@@ -44,13 +45,14 @@ const CASES: &[Case] = &[
     Case { name: "wide-head-float64", full: true, types: (3, 3, 2), sizes: (1, 1, 128, 3, 2), levels: &[(5, 3)] },
     Case { name: "one-lane", full: true, types: (1, 1, 2), sizes: (1, 2, 8, 9, 8), levels: &[(5, 3), (4, 4), (1, 1), (2, 3), (3, 2)] },
     Case { name: "two-lanes", full: true, types: (2, 0, 0), sizes: (1, 3, 16, 6, 5), levels: &[(4, 5), (2, 3)] },
-    Case { name: "cells-float32", full: true, types: (0, 0, 0), sizes: (2, 2, 32, 0, 4), levels: MAPS },
-    Case { name: "cells-float32-points", full: true, types: (0, 0, 2), sizes: (1, 2, 32, 0, 4), levels: MAPS },
-    Case { name: "cells-float16-points", full: true, types: (1, 1, 2), sizes: (1, 2, 32, 0, 4), levels: MAPS },
-    Case { name: "cells-bfloat16-boxes", full: true, types: (2, 2, 4), sizes: (1, 1, 64, 0, 2), levels: &[(19, 7), (10, 30)] },
+    Case { name: "cells-float32", full: true, types: (0, 0, 0), sizes: (2, 1, 32, 0, 2), levels: MAPS },
+    Case { name: "cells-float32-points", full: true, types: (0, 0, 2), sizes: (1, 2, 32, 0, 2), levels: MAPS },
+    Case { name: "cells-float16-points", full: true, types: (1, 1, 2), sizes: (1, 2, 32, 0, 3), levels: MAPS },
+    Case { name: "cells-bfloat16-boxes", full: true, types: (2, 2, 4), sizes: (1, 1, 64, 0, 2), levels: &[(17, 3), (5, 23)] },
     Case { name: "cells-float64", full: true, types: (3, 3, 0), sizes: (1, 1, 16, 0, 2), levels: &[(9, 3), (2, 5)] },
+    Case { name: "cells-beyond-windows", full: true, types: (0, 0, 2), sizes: (1, 1, 16, 0, 1), levels: &[(24, 23), (3, 14)] },
     Case { name: "cells-narrow-head", full: true, types: (0, 0, 0), sizes: (1, 3, 8, 0, 1), levels: &[(9, 10)] },
-    Case { name: "cells-wide-head", full: true, types: (0, 0, 0), sizes: (1, 1, 128, 0, 1), levels: &[(5, 7), (3, 3), (2, 2), (1, 2), (1, 1)] },
+    Case { name: "cells-wide-head", full: true, types: (0, 0, 0), sizes: (1, 1, 128, 0, 1), levels: &[(5, 7), (2, 2), (1, 2), (1, 1), (1, 1)] },
 ];
 
 fn common_specialisations(gpu: &Gpu) -> Vec<Specialisation> {
@@ -88,6 +90,7 @@ fn case_json(case: &Case) -> String {
         format!(r#""hash": {}"#, specialisation.hash()),
         format!(r#""forward": {}"#, launch_json(&launch)),
         format!(r#""backward": [{}]"#, list(backward(&call, &gpu, ALL, false).1)),
+        format!(r#""backward_without_value": [{}]"#, list(backward(&call, &gpu, NO_VALUE, false).1)),
         format!(r#""deterministic": [{}]"#, list(backward(&call, &gpu, ALL, true).1)),
     ];
     format!("    \"{}\": {{\n      {}\n    }}", case.name, fields.join(",\n      "))
