@@ -11,12 +11,12 @@
 //   DSCT_FAKE_FAIL          function=code: that function fails
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <map>
-#include <memory>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -31,6 +31,7 @@ enum Result {
   kInvalidImage = 200,
   kInvalidContext = 201,
   kNotFound = 500,
+  kMisaligned = 716,
   kLaunchFailed = 719,
   kCaptureUnsupported = 900,
 };
@@ -50,6 +51,7 @@ bool initialised = false;
 thread_local std::vector<int> contexts;  // devices whose context this thread has pushed
 thread_local int capture_mode = 0;       // global
 long loads = 0, launches = 0, retained = 0;
+bool last_image_was_text = false;
 void* last_stream = nullptr;
 std::string launch_error = "unspecified launch failure";
 
@@ -68,6 +70,13 @@ std::vector<int> capabilities() {
 int injected(const char* function) {
   const std::string failure = setting("DSCT_FAKE_FAIL"), name = std::string(function) + "=";
   return failure.rfind(name, 0) == 0 ? std::stoi(failure.substr(name.size())) : 0;
+}
+
+// The tensors of a call come first in the kernels' parameters; they are read and written 16 bytes at a time.
+bool aligned(const void* parameters) {
+  uintptr_t tensors[10];
+  std::memcpy(tensors, parameters, sizeof tensors);
+  return std::all_of(tensors, tensors + 10, [](uintptr_t tensor) { return tensor % 16 == 0; });
 }
 
 // Contexts are numbered from 1, so that none is null.
@@ -120,6 +129,7 @@ long fake_launches() { return launches; }
 long fake_retained() { return retained; }
 long fake_context_depth() { return static_cast<long>(contexts.size()); }
 long fake_capture_mode() { return capture_mode; }
+long fake_last_image_was_text() { return last_image_was_text; }
 void* fake_last_stream() { return last_stream; }
 
 // ---------------------------------------------------------------- what the launcher calls
@@ -186,6 +196,7 @@ int cuModuleLoadData(void** module, const void* image) {
   void* library = host_library(image);
   if (!library) return kInvalidImage;
   loads++;
+  last_image_was_text = std::memcmp(image, "\x7f" "ELF", 4) != 0;
   *module = new HostModule{library, contexts.back()};
   return kSuccess;
 }
@@ -212,6 +223,7 @@ int cuLaunchKernel(void* function, unsigned grid_x, unsigned grid_y, unsigned gr
   if (contexts.empty() || contexts.back() != kernel->module->device) return kInvalidContext;
   if (static_cast<int>(shared_bytes) > kernel->allowed_shared_bytes) return kInvalidValue;
   if (!grid_x || !grid_y || !grid_z || !block_x || block_y != 1 || block_z != 1) return kInvalidValue;
+  if (!aligned(parameters[0])) return kMisaligned;
   using Launch = int (*)(void*, const void*, const unsigned[3], unsigned, size_t, int);
   using Text = const char* (*)();
   const auto launch = reinterpret_cast<Launch>(dlsym(kernel->module->library, "cuda_host_launch"));
@@ -235,6 +247,7 @@ int cuGetErrorName(int code, const char** name) {
       {kInvalidContext, "CUDA_ERROR_INVALID_CONTEXT"},
       {kNotFound, "CUDA_ERROR_NOT_FOUND"},
       {701, "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES"},
+      {kMisaligned, "CUDA_ERROR_MISALIGNED_ADDRESS"},
       {kLaunchFailed, "CUDA_ERROR_LAUNCH_FAILED"},
       {kCaptureUnsupported, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"},
   };

@@ -12,7 +12,7 @@ use super::nvrtc::{nvrtc, Target};
 use super::plan::{Launch, Specialisation, SOURCE};
 
 /// Flags of every compilation, besides the specialisation and the architecture.
-const FLAGS: &[&str] = &["--std=c++17", "--device-as-default-execution-space", "--disable-warnings"];
+const FLAGS: &[&str] = &["--std=c++17", "--disable-warnings"];
 
 /// Where a module came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
