@@ -111,11 +111,14 @@ void run_backward(const char* op, const KernelCall& call, const at::Tensor& grad
 }
 
 // Kernels are called below the autograd keys; the composite needs them back to be differentiated.
+template <size_t n>
 std::vector<at::Tensor> differentiated(const CompositeForward& forward, const at::Tensor& grad_out,
-                                       const std::vector<at::Tensor>& inputs, const std::vector<bool>& mask) {
+                                       const std::vector<at::Tensor>& inputs, const std::array<bool, n>& mask) {
   const auto keys = c10::impl::tls_local_dispatch_key_set();
-  const c10::impl::ForceDispatchKeyGuard above(keys.included_, keys.excluded_ - c10::autograd_dispatch_keyset_with_ADInplaceOrView);
-  return composite_backward(forward, grad_out, inputs, mask, arithmetic_type(inputs[0]));
+  const c10::impl::ForceDispatchKeyGuard above(keys.included_,
+                                               keys.excluded_ - c10::autograd_dispatch_keyset_with_ADInplaceOrView);
+  return composite_backward(forward, grad_out, inputs, std::vector<bool>(mask.begin(), mask.end()),
+                            arithmetic_type(inputs[0]));
 }
 
 Gradients backward_cuda(const at::Tensor& grad_out, const at::Tensor& value, at::IntArrayRef shapes,
@@ -133,7 +136,7 @@ Gradients backward_cuda(const at::Tensor& grad_out, const at::Tensor& value, at:
   const auto forward = [&](const std::vector<at::Tensor>& in) {
     return composite_forward(in[0], symbolic, in[1], in[2]);
   };
-  const auto grads = differentiated(forward, grad_out, {value, locations, weights}, {mask.begin(), mask.end()});
+  const auto grads = differentiated(forward, grad_out, {value, locations, weights}, mask);
   return {grads[0], grads[1], grads[2]};
 }
 
@@ -153,8 +156,7 @@ FusedGradients fused_backward_cuda(const at::Tensor& grad_out, const at::Tensor&
   const auto forward = [&](const std::vector<at::Tensor>& in) {
     return composite_fused_forward(in[0], symbolic, in[1], in[2], in[3]);
   };
-  const auto grads =
-      differentiated(forward, grad_out, {value, reference, offsets, logits}, {mask.begin(), mask.end()});
+  const auto grads = differentiated(forward, grad_out, {value, reference, offsets, logits}, mask);
   return {grads[0], grads[1], grads[2], grads[3]};
 }
 
