@@ -47,7 +47,10 @@ def test_a_spill_ends_with_an_error(monkeypatch: pytest.MonkeyPatch, local_bytes
 
 
 def test_wrong_architectures_are_named() -> None:
-    assert info("--compile", "ninety") == (1, "error: --compile must list compute capabilities such as 80,90,100, got 'ninety'")
+    assert info("--compile", "ninety") == (
+        1,
+        "error: --compile must list compute capabilities such as 80,90,100, got 'ninety'",
+    )
     code, output = info("--compile", "42")
     assert code == 1
     assert "NVRTC compiles for [75, " in output

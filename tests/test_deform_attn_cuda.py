@@ -88,7 +88,9 @@ def test_a_full_gpu_runs_in_tiles(dtype: torch.dtype) -> None:
     assert_as_on_cpu(inputs, run(inputs, "cuda"))
 
 
-@pytest.mark.parametrize("sizes", [{"heads": 3, "channels": 64}, {"heads": 1, "channels": 8}, {"heads": 2, "channels": 7}])
+@pytest.mark.parametrize(
+    "sizes", [{"heads": 3, "channels": 64}, {"heads": 1, "channels": 8}, {"heads": 2, "channels": 7}]
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_other_sizes(kind: int, sizes: dict[str, int]) -> None:
     inputs = make_inputs(torch.float32, kind, **sizes)
@@ -105,7 +107,9 @@ def test_empty(kind: int, empty: dict[str, int]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradcheck(kind: int) -> None:
-    inputs = [t.cuda().requires_grad_() for t in make_inputs(torch.float64, kind, batch=1, queries=2, heads=2, channels=2)]
+    inputs = [
+        t.cuda().requires_grad_() for t in make_inputs(torch.float64, kind, batch=1, queries=2, heads=2, channels=2)
+    ]
     assert torch.autograd.gradcheck(lambda *tensors: call(list(tensors)), inputs, nondet_tol=1e-12)
 
 

@@ -142,9 +142,7 @@ def test_no_directory_is_no_error(stand_in: StandIn, setting: str) -> None:
         ("cuModuleGetFunction=500", "CUDA_ERROR_NOT_FOUND"),
     ],
 )
-def test_a_failure_names_the_kernel_and_has_the_words_of_the_driver(
-    stand_in: StandIn, failure: str, name: str
-) -> None:
+def test_a_failure_names_the_kernel_and_has_the_words_of_the_driver(stand_in: StandIn, failure: str, name: str) -> None:
     line, advice, *_ = stand_in.run("fails", DSCT_FAKE_FAIL=failure)
     call, code = failure.split("=")
     assert line.startswith("ms_deform_attn: CUDA kernel deform_attn_forward")

@@ -49,9 +49,8 @@ fn cuda_reports(
     of: SizeNumbers,
 ) -> PyResult<Vec<(String, usize, Vec<KernelRow>)>> {
     let reports = run(py, || kernels::reports(architecture, dtype, sizes(of)))?;
-    let kernel = |kernel: kernels::KernelReport| {
-        (kernel.kernel, kernel.registers, kernel.local_bytes, kernel.shared_bytes)
-    };
+    let kernel =
+        |kernel: kernels::KernelReport| (kernel.kernel, kernel.registers, kernel.local_bytes, kernel.shared_bytes);
     let row = |report: kernels::Report| {
         (report.specialisation, report.cubin_bytes, report.kernels.into_iter().map(kernel).collect())
     };

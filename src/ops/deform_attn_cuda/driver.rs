@@ -200,8 +200,9 @@ impl<'a> Current<'a> {
         let mut function = null_mut();
         let symbol = CString::new(name).map_err(|error| error.to_string())?;
         // SAFETY: modules are never unloaded.
-        let status =
-            unsafe { (self.device.driver.cuModuleGetFunction)(&mut function, module.0 as *mut c_void, symbol.as_ptr()) };
+        let status = unsafe {
+            (self.device.driver.cuModuleGetFunction)(&mut function, module.0 as *mut c_void, symbol.as_ptr())
+        };
         self.device.driver.check("cuModuleGetFunction", status)?;
         Ok(Function(function as usize))
     }

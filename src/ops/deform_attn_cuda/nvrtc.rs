@@ -7,11 +7,8 @@ use std::sync::OnceLock;
 use super::shared_library::function_table;
 
 // By soname and never by path: NVRTC finds its builtins only where they are loaded already, which `import torch` does.
-const NAMES: &[&str] = if cfg!(windows) {
-    &["nvrtc64_130_0.dll", "nvrtc64_120_0.dll"]
-} else {
-    &["libnvrtc.so.13", "libnvrtc.so.12"]
-};
+const NAMES: &[&str] =
+    if cfg!(windows) { &["nvrtc64_130_0.dll", "nvrtc64_120_0.dll"] } else { &["libnvrtc.so.13", "libnvrtc.so.12"] };
 
 const FILE_NAME: &CStr = c"deform_attn.cu";
 
@@ -53,7 +50,9 @@ impl Target {
         let older = known.iter().copied().filter(|&arch| arch < compute_capability).max();
         older.map(Self::Ptx).ok_or_else(|| {
             let (major, minor) = (compute_capability / 10, compute_capability % 10);
-            format!("a GPU of compute capability {major}.{minor} is too old for this NVRTC, which compiles for {known:?}")
+            format!(
+                "a GPU of compute capability {major}.{minor} is too old for this NVRTC, which compiles for {known:?}"
+            )
         })
     }
 
@@ -121,7 +120,8 @@ impl Nvrtc {
         let log = program.text(self.functions.nvrtcGetProgramLogSize, self.functions.nvrtcGetProgramLog);
         let log = String::from_utf8_lossy(&log.unwrap_or_default()).trim_end_matches('\0').trim().to_owned();
         let (major, minor) = self.version;
-        check(&format!("NVRTC {major}.{minor} {}", flags.join(" ")), status).map_err(|error| format!("{error}\n{log}"))?;
+        check(&format!("NVRTC {major}.{minor} {}", flags.join(" ")), status)
+            .map_err(|error| format!("{error}\n{log}"))?;
         let image = match target {
             Target::Cubin(_) => program.text(self.functions.nvrtcGetCUBINSize, self.functions.nvrtcGetCUBIN)?,
             Target::Ptx(_) => program.text(self.functions.nvrtcGetPTXSize, self.functions.nvrtcGetPTX)?,
