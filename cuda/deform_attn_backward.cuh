@@ -200,11 +200,13 @@ __device__ __forceinline__ void attend_backward(const DeformAttnParams& params, 
   write_point_gradients(params, task, staged, attention);
 }
 
+// Four blocks of 256 per multiprocessor allow 64 registers; left alone, the compiler aims at 48 and spills a few bytes.
+
 // Any queries.
 // Grid and groups as in deform_attn_forward. A thread owns the gradients of points and weights of kOwned points of its
 // group's pair and writes them once: the same bits in every run. The value gradient is summed with floating-point
 // atomics (16 bytes each on sm_90): its last bits depend on the run.
-extern "C" __global__ void __launch_bounds__(256) deform_attn_backward(const __grid_constant__ DeformAttnParams params) {
+extern "C" __global__ void __launch_bounds__(256, 4) deform_attn_backward(const __grid_constant__ DeformAttnParams params) {
   refuse_wrong_module(params);
   DSCT_SHARED_MEMORY(shared);
   const Task task = pair_task(params);
@@ -216,7 +218,7 @@ extern "C" __global__ void __launch_bounds__(256) deform_attn_backward(const __g
 // Any queries, deterministic.
 // As deform_attn_backward, but the value gradient is summed in params.fixed_point with 64-bit integer atomics, whose
 // result does not depend on their order. deform_attn_from_fixed_point follows.
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 4)
     deform_attn_backward_fixed_point(const __grid_constant__ DeformAttnParams params) {
   refuse_wrong_module(params);
   DSCT_SHARED_MEMORY(shared);

@@ -6,6 +6,10 @@
 // what the tile's queries can add to one cell. Contributions outside the windows go to global memory directly.
 #if DSCT_DTYPE != 3
 
+// Every query of a tile has its group, up to 512 threads. Shared memory allows one block per multiprocessor anyway, so
+// registers are not scarce.
+static const int kTiledThreads = kTileQueries * kGroup < 512 ? kTileQueries * kGroup : 512;
+
 static const unsigned short kNoWindow = 0xffff;
 struct alignas(8) WindowCells { unsigned short at[4]; };  // each corner's cell in the windows
 
@@ -147,11 +151,11 @@ __device__ __forceinline__ void flush_windows(const DeformAttnParams& params, co
 }
 
 // Queries that are the cells (Q = S); grad_value is not null.
-// Grid (tiles over all levels, M, B), block up to 512 threads, a multiple of 32: one 8 x 8 tile of queries of one head,
+// Grid (tiles over all levels, M, B), block kTiledThreads: one 8 x 8 tile of queries of one head,
 // groups taking its queries in turns. Gradients of points and weights as in deform_attn_backward. The value gradient is
 // summed with integer atomics in shared memory, then with floating-point atomics in global memory, one per window cell
 // and tile (plus those outside the windows): its last bits depend on the run.
-extern "C" __global__ void __launch_bounds__(512)
+extern "C" __global__ void __launch_bounds__(kTiledThreads, 1)
     deform_attn_backward_tiled(const __grid_constant__ DeformAttnParams params) {
   refuse_wrong_module(params);
   DSCT_SHARED_MEMORY(shared);

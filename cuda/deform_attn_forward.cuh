@@ -39,7 +39,7 @@ __device__ __forceinline__ void attend(const DeformAttnParams& params, const Tas
   if (task.active && share_of_points() == 0) {
     value_t* out = (value_t*)params.out + task.item * DSCT_D + first_channel();
     DSCT_UNROLL for (int chunk = 0; chunk < kChunks; chunk++)
-      store_chunk(out + chunk * kLanes * kVector, sum + chunk * kVector);
+      store_chunk(out + chunk * kLanes * kVector, pack(sum + chunk * kVector));
   }
 }
 

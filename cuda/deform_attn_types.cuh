@@ -202,13 +202,16 @@ __device__ __forceinline__ void unpack(const Word4& raw, real_t channels[kVector
 #endif
 }
 
-__device__ __forceinline__ void store_chunk(value_t* address, const real_t channels[kVector]) {
-#if DSCT_DTYPE == 3
-  *(Real2*)address = Real2{channels[0], channels[1]};
-#elif DSCT_DTYPE == 0
-  *(Real4*)address = Real4{{channels[0], channels[1], channels[2], channels[3]}};
-#else
+__device__ __forceinline__ Word4 pack(const real_t channels[kVector]) {
   Word4 raw;
+#if DSCT_DTYPE == 0
+  DSCT_UNROLL for (int i = 0; i < 4; i++) raw.at[i] = __float_as_uint(channels[i]);
+#elif DSCT_DTYPE == 3
+  DSCT_UNROLL for (int i = 0; i < 2; i++) {
+    raw.at[2 * i] = (unsigned)__double2loint(channels[i]);
+    raw.at[2 * i + 1] = (unsigned)__double2hiint(channels[i]);
+  }
+#else
   DSCT_UNROLL for (int i = 0; i < 4; i++) {
 #if DSCT_DTYPE == 1
     const unsigned low = float_to_half(channels[2 * i]), high = float_to_half(channels[2 * i + 1]);
@@ -217,6 +220,17 @@ __device__ __forceinline__ void store_chunk(value_t* address, const real_t chann
 #endif
     raw.at[i] = low | (high << 16);
   }
+#endif
+  return raw;
+}
+
+// PTX, because the compiler splits the store of a struct that it has just put together.
+__device__ __forceinline__ void store_chunk(value_t* address, const Word4& raw) {
+#ifdef DSCT_HOST
   *(Word4*)address = raw;
+#else
+  asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(address), "r"(raw.at[0]), "r"(raw.at[1]),
+               "r"(raw.at[2]), "r"(raw.at[3])
+               : "memory");
 #endif
 }

@@ -107,7 +107,9 @@ def make_inputs(call: dict[str, Any], seed: int = 0) -> Inputs:
 
 def expected_results(inputs: Inputs, levels: list[tuple[int, int]], p: int) -> tuple[dict[str, Tensor], float]:
     """Output and gradients in float64 of exactly the numbers that the kernels get."""
-    value, points, weights = (t.to(torch.float64, copy=True).requires_grad_() for t in (inputs.value, inputs.points, inputs.weights))
+    value, points, weights = (
+        t.to(torch.float64, copy=True).requires_grad_() for t in (inputs.value, inputs.points, inputs.weights)
+    )
     sizes = torch.tensor([[w, h] for h, w in levels], dtype=torch.float64)[:, None]
     with torch.no_grad():
         if inputs.reference is None:

@@ -121,6 +121,7 @@ inline double __hiloint2double(int high, int low) {
                                         static_cast<unsigned>(low));
 }
 inline int __double2hiint(double x) { return static_cast<int>(cuda_host::reinterpret<uint64_t>(x) >> 32); }
+inline int __double2loint(double x) { return static_cast<int>(cuda_host::reinterpret<uint64_t>(x)); }
 // Round to nearest even; NaN and numbers out of range do what the GPU does closely enough for tests that avoid them.
 inline int __float2int_rn(float x) { return static_cast<int>(lrintf(x)); }
 inline long long __double2ll_rn(double x) { return llrint(x); }
