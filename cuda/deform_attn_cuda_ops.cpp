@@ -101,6 +101,8 @@ void run_backward(const char* op, const KernelCall& call, const at::Tensor& grad
   if (grads.value.defined() && at::globalContext().deterministicAlgorithms()) {
     fixed_point = at::zeros(call.value.sizes(), call.value.options().dtype(at::kLong));
     bound = largest_product(call, g);
+  } else if (grads.value.defined()) {
+    grads.value.zero_();  // the kernels add to it
   }
   const auto pointers = grads.pointers();
   const Place place(g.device());

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
@@ -46,6 +49,12 @@ def compile_kernels(architecture: int, dtype: torch.dtype) -> dict[str, Compiled
     return found
 
 
+def compile_all(jobs: list[tuple[int, torch.dtype]]) -> Iterator[Future[dict[str, Compiled]]]:
+    """What becomes of each job, in order, on all cores: the compiler runs without the GIL."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from [pool.submit(compile_kernels, *job) for job in jobs]
+
+
 def show_compiled_kernels(text: str) -> bool:
     """Prints a table; whether everything compiles and no kernel spills.
 
@@ -55,10 +64,11 @@ def show_compiled_kernels(text: str) -> bool:
     table = Table("architecture", "dtype", "kernel", *(name.replace("_", " ") for name in Compiled._fields))
     jobs = [(architecture, dtype) for architecture in architectures(text) for dtype in DTYPES]
     failures = []
-    for architecture, dtype in track(jobs, "compiling", console=Console(stderr=True), transient=True):
+    done = track(compile_all(jobs), "compiling", len(jobs), console=Console(stderr=True), transient=True)
+    for (architecture, dtype), found in zip(jobs, done, strict=True):
         name = f"sm_{architecture}", str(dtype).removeprefix("torch.")
         try:
-            kernels = compile_kernels(architecture, dtype)
+            kernels = found.result()
         except _dsct.DsctError as error:
             failures.append(f"{' '.join(name)}: {error}")
             continue
