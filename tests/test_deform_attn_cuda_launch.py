@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.skipif(torch.cuda.is_available(), reason="a driver is there: see test_deform_attn_cuda.py"),
     pytest.mark.skipif(not _dsct.cuda_status()["nvrtc"][0], reason="this torch brings no NVRTC"),
 ]
-SPECIALISATIONS = 6  # of one dtype: three kinds of reference, many queries and few
+MODULES = 12  # of one dtype: three kinds of reference, many queries and few, forward and backward
 FEW = {"DSCT_FAKE_MULTIPROCESSORS": "132"}
 
 
@@ -87,7 +87,7 @@ def test_a_forked_child_is_refused_in_the_words_of_torch(stand_in: StandIn) -> N
 
 def test_threads_wait_for_one_compilation(stand_in: StandIn, cache: Path) -> None:
     (line,) = stand_in.run("warm_in_threads", DSCT_KERNEL_CACHE=str(cache))
-    assert line.split() == [str(SPECIALISATIONS), "0", str(3 * SPECIALISATIONS)]
+    assert line.split() == [str(MODULES), "0", str(3 * MODULES)]
 
 
 # ---------------------------------------------------------------- the cache
@@ -99,8 +99,8 @@ def counts(stand_in: StandIn, cache: Path | str) -> list[list[int]]:
     return [[int(number) for number in line.split()] for line in lines]
 
 
-ALL_COMPILED = [[SPECIALISATIONS, 0, 0], [0, 0, SPECIALISATIONS]]
-ALL_READ = [[0, SPECIALISATIONS, 0], [0, 0, SPECIALISATIONS]]
+ALL_COMPILED = [[MODULES, 0, 0], [0, 0, MODULES]]
+ALL_READ = [[0, MODULES, 0], [0, 0, MODULES]]
 
 
 def test_memory_then_disk_and_torn_entries_are_made_anew(stand_in: StandIn, cache: Path) -> None:
@@ -108,10 +108,10 @@ def test_memory_then_disk_and_torn_entries_are_made_anew(stand_in: StandIn, cach
     assert counts(stand_in, cache) == ALL_READ
     assert cache.stat().st_mode & 0o777 == 0o700
     torn, altered, *whole = sorted(cache.iterdir())
-    assert len(whole) == SPECIALISATIONS - 2
+    assert len(whole) == MODULES - 2
     torn.write_bytes(torn.read_bytes()[:-1])
     altered.write_bytes(altered.read_bytes()[:-1] + b"!")
-    assert counts(stand_in, cache) == [[2, SPECIALISATIONS - 2, 0], [0, 0, SPECIALISATIONS]]
+    assert counts(stand_in, cache) == [[2, MODULES - 2, 0], [0, 0, MODULES]]
     assert counts(stand_in, cache) == ALL_READ
 
 

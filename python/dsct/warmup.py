@@ -41,7 +41,7 @@ def warmup(
         points: P, per level.
 
     Returns:
-        How many variants of the kernels are loaded now; 0 where none is needed.
+        How many modules of kernels are loaded now; 0 where none is needed.
 
     Raises:
         TypeError: There are no kernels for this dtype.

@@ -33,14 +33,14 @@ fn cuda_status(py: Python<'_>) -> PyResult<BTreeMap<&'static str, (bool, String)
     Ok(BTreeMap::from([("driver", text(driver)), ("nvrtc", text(nvrtc)), ("cache", text(cache))]))
 }
 
-/// Compiled, read from disk, known before: how many specialisations.
+/// Compiled, read from disk, known before: how many modules.
 #[pyfunction]
 fn cuda_warmup(py: Python<'_>, device: i32, dtype: i32, of: SizeNumbers) -> PyResult<(usize, usize, usize)> {
     let warmed = run(py, || kernels::warmup(device, dtype, sizes(of)))?;
     Ok((warmed.compiled, warmed.read, warmed.known))
 }
 
-/// Defines, bytes of machine code and kernels of each specialisation.
+/// Defines, bytes of machine code and kernels of each module.
 #[pyfunction]
 fn cuda_reports(
     py: Python<'_>,

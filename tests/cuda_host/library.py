@@ -21,8 +21,10 @@ COMPILER = shutil.which("g++")
 MAX_LEVELS = 8
 GUARD = 64  # elements on both sides of every tensor
 
-# The order in which plan.rs joins the parts.
-PARTS = re.findall(r'include_str!\("(?:\.\./)*(cuda/[^"]+)"\)', (ROOT / "src/ops/deform_attn_cuda/plan.rs").read_text())
+# All that plan.rs names, in its order.
+PARTS = dict.fromkeys(
+    re.findall(r'include_str!\("(?:\.\./)*(cuda/[^"]+)"\)', (ROOT / "src/ops/deform_attn_cuda/plan.rs").read_text())
+)
 KERNEL_TEXT = "".join((ROOT / part).read_text(encoding="utf-8") for part in PARTS)
 
 POINTERS = (

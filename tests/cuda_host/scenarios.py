@@ -220,7 +220,7 @@ def fork() -> None:
 
 
 def warm(*dtypes: str) -> None:
-    """Prints how many specialisations were compiled, read from disk and loaded before, twice."""
+    """Prints how many modules were compiled, read from disk and loaded before, twice."""
     for _ in range(2):
         for dtype in dtypes:
             print(*_dsct.cuda_warmup(0, DTYPES[dtype], SIZES))

@@ -51,8 +51,11 @@ def compile_kernels(architecture: int, dtype: torch.dtype) -> dict[str, Compiled
 
 def compile_all(jobs: list[tuple[int, torch.dtype]]) -> Iterator[Future[dict[str, Compiled]]]:
     """What becomes of each job, in order, on all cores: the compiler runs without the GIL."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
         yield from [pool.submit(compile_kernels, *job) for job in jobs]
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def show_compiled_kernels(text: str) -> bool:

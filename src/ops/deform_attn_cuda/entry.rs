@@ -4,8 +4,8 @@ use std::ffi::c_void;
 use std::panic::catch_unwind;
 
 use super::driver::{device, Device};
-use super::modules;
-use super::plan::{self, Call, DeformAttnParams, Launch, Specialisation, Wants};
+use super::modules::{self, Unit};
+use super::plan::{self, Call, DeformAttnParams, Launch, Pass, Wants};
 use crate::ops::deform_attn_entry::{status, DeformAttnGradients, DeformAttnInputs, DeformAttnShape};
 
 /// # Safety
@@ -23,20 +23,20 @@ unsafe fn call(shape: &DeformAttnShape, inputs: &DeformAttnInputs) -> Call {
 unsafe fn run(
     device: &Device,
     (call, inputs): (&Call, &DeformAttnInputs),
-    (specialisation, launches): (Specialisation, &[Launch]),
+    (unit, launches): (Unit, &[Launch]),
     stream: *mut c_void,
     complete: impl Fn(&mut DeformAttnParams),
 ) -> Result<(), String> {
     let current = device.enter()?;
     for launch in launches {
-        let mut params = DeformAttnParams::new(call, &specialisation, launch);
+        let mut params = DeformAttnParams::new(call, &unit.0, launch);
         params.value = inputs.value;
         params.reference = inputs.reference;
         params.points = inputs.points;
         params.weights = inputs.weights;
         complete(&mut params);
         let named = |error| format!("CUDA kernel {}: {error}", launch.kernel);
-        let kernel = modules::kernel(&current, &specialisation, launch).map_err(named)?;
+        let kernel = modules::kernel(&current, unit, launch).map_err(named)?;
         current.launch(kernel, launch, &params, stream).map_err(named)?;
     }
     Ok(())
@@ -64,7 +64,7 @@ unsafe extern "C" fn dsct_deform_attn_cuda_forward(
         plan::supports(&call)?;
         let device = device(ordinal)?;
         let (specialisation, launch) = plan::forward(&call, &device.gpu);
-        run(device, (&call, inputs), (specialisation, &[launch]), stream, |params| params.out = out)
+        run(device, (&call, inputs), ((specialisation, Pass::Forward), &[launch]), stream, |params| params.out = out)
     })
 }
 
@@ -88,7 +88,7 @@ unsafe extern "C" fn dsct_deform_attn_cuda_backward(
         let wants =
             Wants { value: !grads.value.is_null(), points: !grads.points.is_null(), weights: !grads.weights.is_null() };
         let (specialisation, launches) = plan::backward(&call, &device.gpu, wants, !fixed_point.is_null());
-        run(device, (&call, inputs), (specialisation, &launches), stream, |params| {
+        run(device, (&call, inputs), ((specialisation, Pass::Backward), &launches), stream, |params| {
             params.grad_out = grad_out;
             params.grad_value = grads.value;
             params.grad_points = grads.points;

@@ -37,7 +37,7 @@ pub fn status() -> Status {
     }
 }
 
-/// How many specialisations [`warmup`] compiled, read from disk and found loaded.
+/// How many modules [`warmup`] compiled, read from disk and found loaded: two per specialisation, forward and backward.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Warmed {
     /// Compiled just now.
@@ -67,6 +67,11 @@ impl Default for Sizes {
     }
 }
 
+fn units(gpu: &plan::Gpu, dtype: i32, sizes: Sizes) -> std::result::Result<Vec<modules::Unit>, String> {
+    let specialisations = plan::specialisations(gpu, dtype, sizes)?;
+    Ok(plan::Pass::ALL.iter().flat_map(|&pass| specialisations.iter().map(move |&one| (one, pass))).collect())
+}
+
 /// Compiles and loads what calls of these sizes and this dtype code (`cuda/deform_attn.h`) will need on a device:
 /// plain and fused, few queries and many. A CUDA graph capture afterwards meets no compilation.
 ///
@@ -77,8 +82,8 @@ pub fn warmup(ordinal: i32, dtype: i32, sizes: Sizes) -> Result<Warmed> {
         let device = driver::device(ordinal)?;
         let current = device.enter()?;
         let mut warmed = Warmed::default();
-        for specialisation in plan::specialisations(&device.gpu, dtype, sizes)? {
-            match modules::load(&current, &specialisation)? {
+        for unit in units(&device.gpu, dtype, sizes)? {
+            match modules::load(&current, unit)? {
                 modules::Origin::Compiled => warmed.compiled += 1,
                 modules::Origin::Disk => warmed.read += 1,
                 modules::Origin::Memory => warmed.known += 1,
@@ -98,7 +103,6 @@ pub fn reports(architecture: u32, dtype: i32, sizes: Sizes) -> Result<Vec<Report
     if !known.contains(&architecture) {
         return Err(Error::Value(format!("NVRTC compiles for {known:?}, got {architecture}")));
     }
-    let specialisations = plan::specialisations(&plan::Gpu::any(), dtype, sizes).map_err(Error::Cuda)?;
-    let report = |specialisation| report::report(specialisation, architecture).map_err(Error::Cuda);
-    specialisations.iter().map(report).collect()
+    let units = units(&plan::Gpu::any(), dtype, sizes).map_err(Error::Cuda)?;
+    units.into_iter().map(|unit| report::report(unit, architecture).map_err(Error::Cuda)).collect()
 }

@@ -1,4 +1,5 @@
-//! Kernels in a form that can be launched: each specialisation is compiled once per machine and loaded once per device.
+//! Kernels in a form that can be launched: each text is compiled once per
+//! specialisation and machine, and loaded once per device.
 //!
 //! One mutex guards the table, also while a module is compiled, so that threads that want the same one wait for it.
 //! Nothing under it calls Python.
@@ -9,7 +10,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use super::cache::{Cache, Key};
 use super::driver::{Current, Device, Function, Module};
 use super::nvrtc::{nvrtc, Target};
-use super::plan::{Launch, Specialisation, SOURCE};
+use super::plan::{Launch, Pass, Specialisation};
 
 /// Flags of every compilation, besides the specialisation and the architecture.
 const FLAGS: &[&str] = &["--std=c++17", "--disable-warnings"];
@@ -28,7 +29,10 @@ struct Loaded {
     kernels: HashMap<&'static str, (Function, u32)>,
 }
 
-type Table = HashMap<(i32, Specialisation), Loaded>;
+/// One compilation.
+pub(super) type Unit = (Specialisation, Pass);
+
+type Table = HashMap<(i32, Unit), Loaded>;
 
 fn with_table<T>(f: impl FnOnce(&mut Table) -> T) -> T {
     static TABLE: OnceLock<Mutex<Table>> = OnceLock::new();
@@ -40,49 +44,41 @@ pub(super) fn flags(specialisation: &Specialisation) -> Vec<String> {
     FLAGS.iter().map(|&flag| flag.to_owned()).chain(specialisation.defines()).collect()
 }
 
-fn image(device: &Device, specialisation: &Specialisation) -> Result<(Vec<u8>, Origin), String> {
+fn image(device: &Device, (specialisation, pass): &Unit) -> Result<(Vec<u8>, Origin), String> {
     let nvrtc = nvrtc()?;
     let target = Target::choose(device.gpu.compute_capability, &nvrtc.architectures)?;
     let flags = flags(specialisation);
-    let (cache, key) = (Cache::from_environment(), Key::new(SOURCE, &flags, &target.flag(), nvrtc.version));
+    let (cache, key) = (Cache::from_environment(), Key::new(pass.source(), &flags, &target.flag(), nvrtc.version));
     if let Some(image) = cache.load(&key) {
         return Ok((image, Origin::Disk));
     }
-    let image = nvrtc.compile(SOURCE, &flags, target)?.image;
+    let image = nvrtc.compile(pass.source(), &flags, target)?.image;
     cache.store(&key, &image);
     Ok((image, Origin::Compiled))
 }
 
-fn loaded<'t>(
-    table: &'t mut Table,
-    current: &Current<'_>,
-    specialisation: &Specialisation,
-) -> Result<(&'t mut Loaded, Origin), String> {
+fn loaded<'t>(table: &'t mut Table, current: &Current<'_>, unit: Unit) -> Result<(&'t mut Loaded, Origin), String> {
     use std::collections::hash_map::Entry;
     let device = current.device();
-    match table.entry((device.ordinal, specialisation.clone())) {
+    match table.entry((device.ordinal, unit)) {
         Entry::Occupied(entry) => Ok((entry.into_mut(), Origin::Memory)),
         Entry::Vacant(entry) => {
-            let (image, origin) = image(device, specialisation)?;
+            let (image, origin) = image(device, &unit)?;
             let module = current.load(&image)?;
             Ok((entry.insert(Loaded { module, kernels: HashMap::new() }), origin))
         }
     }
 }
 
-/// Loads the module of a specialisation if this device does not have it yet.
-pub(super) fn load(current: &Current<'_>, specialisation: &Specialisation) -> Result<Origin, String> {
-    with_table(|table| loaded(table, current, specialisation).map(|(_, origin)| origin))
+/// Loads a module if this device does not have it yet.
+pub(super) fn load(current: &Current<'_>, unit: Unit) -> Result<Origin, String> {
+    with_table(|table| loaded(table, current, unit).map(|(_, origin)| origin))
 }
 
 /// The kernel of a launch, allowed to use the shared memory that the launch asks for.
-pub(super) fn kernel(
-    current: &Current<'_>,
-    specialisation: &Specialisation,
-    launch: &Launch,
-) -> Result<Function, String> {
+pub(super) fn kernel(current: &Current<'_>, unit: Unit, launch: &Launch) -> Result<Function, String> {
     with_table(|table| {
-        let (loaded, _) = loaded(table, current, specialisation)?;
+        let (loaded, _) = loaded(table, current, unit)?;
         let (function, allowed) = match loaded.kernels.get(launch.kernel) {
             Some(&known) => known,
             None => (current.function(loaded.module, launch.kernel)?, 0),

@@ -8,14 +8,33 @@ use std::ptr::null_mut;
 
 use super::Sizes;
 
-/// The text that NVRTC compiles.
-pub(super) const SOURCE: &str = concat!(
-    include_str!("../../../cuda/deform_attn_types.cuh"),
-    include_str!("../../../cuda/deform_attn_stage.cuh"),
-    include_str!("../../../cuda/deform_attn_forward.cuh"),
-    include_str!("../../../cuda/deform_attn_backward.cuh"),
-    include_str!("../../../cuda/deform_attn_backward_tiled.cuh"),
-);
+/// Kernels that are compiled together: inference does not wait for those of the backward pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Pass {
+    Forward,
+    Backward,
+}
+
+impl Pass {
+    pub(super) const ALL: [Self; 2] = [Self::Forward, Self::Backward];
+
+    /// The text that NVRTC compiles.
+    pub(super) fn source(self) -> &'static str {
+        match self {
+            Self::Forward => concat!(
+                include_str!("../../../cuda/deform_attn_types.cuh"),
+                include_str!("../../../cuda/deform_attn_stage.cuh"),
+                include_str!("../../../cuda/deform_attn_forward.cuh"),
+            ),
+            Self::Backward => concat!(
+                include_str!("../../../cuda/deform_attn_types.cuh"),
+                include_str!("../../../cuda/deform_attn_stage.cuh"),
+                include_str!("../../../cuda/deform_attn_backward.cuh"),
+                include_str!("../../../cuda/deform_attn_backward_tiled.cuh"),
+            ),
+        }
+    }
+}
 
 pub(super) const MAX_LEVELS: usize = 8;
 const MAX_POINTS: i64 = 128;
@@ -179,7 +198,7 @@ impl Specialisation {
         specialisation
     }
 
-    /// NVRTC options that make this specialisation out of [`SOURCE`].
+    /// NVRTC options that make this specialisation out of the text of a [`Pass`].
     pub(super) fn defines(&self) -> Vec<String> {
         let mut defines = self.sizes();
         defines.push(format!("-DDSCT_HASH={}u", self.hash()));

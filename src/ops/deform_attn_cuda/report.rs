@@ -1,8 +1,7 @@
 //! What the compiler says about the kernels: registers, spills, shared memory. Needs NVRTC, but no GPU.
 
-use super::modules::flags;
+use super::modules::{flags, Unit};
 use super::nvrtc::{nvrtc, Target};
-use super::plan::{Specialisation, SOURCE};
 
 /// One kernel of one specialisation on one architecture.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +16,7 @@ pub struct KernelReport {
     pub shared_bytes: u32,
 }
 
-/// One specialisation on one architecture.
+/// The forward or the backward kernels of one specialisation on one architecture.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// The compiler's defines.
@@ -28,13 +27,13 @@ pub struct Report {
     pub kernels: Vec<KernelReport>,
 }
 
-/// Compiles a specialisation for a compute capability that NVRTC knows.
-pub(super) fn report(specialisation: &Specialisation, architecture: u32) -> Result<Report, String> {
+/// Compiles for a compute capability that NVRTC knows.
+pub(super) fn report((specialisation, pass): Unit, architecture: u32) -> Result<Report, String> {
     let nvrtc = nvrtc()?;
-    let mut flags = flags(specialisation);
+    let mut flags = flags(&specialisation);
     let specialisation = specialisation.defines().join(" ");
     flags.push("--ptxas-options=-v".to_owned());
-    let compiled = nvrtc.compile(SOURCE, &flags, Target::Cubin(architecture))?;
+    let compiled = nvrtc.compile(pass.source(), &flags, Target::Cubin(architecture))?;
     let kernels = read_log(&compiled.log);
     if kernels.is_empty() {
         return Err(format!("the assembler's log names no kernel:\n{}", compiled.log));
