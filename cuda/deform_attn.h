@@ -31,7 +31,7 @@ struct DsctDeformAttnInputs {
 
 // Results of the backward pass in the arithmetic type; null where nobody needs the gradient.
 struct DsctDeformAttnGradients {
-  void* value;    // (B,S,M,D), zero on entry
+  void* value;    // (B,S,M,D); on a GPU zero on entry
   void* points;   // (B,Q,M,L,P,2): with respect to the sampling locations when reference_size is 0, otherwise to the
                   // cell coordinates (x, y) in units of cells, from which the registration derives the rest
   void* weights;  // (B,Q,M,L,P): with respect to `weights` as given (attention weights, or logits)

@@ -1,12 +1,12 @@
-// ms_deform_attn written with differentiable ATen operators. It serves two purposes: the second derivative, and
-// devices for which there is no kernel. It materialises (B, M, Q*P, D) gathers, so it is slow and memory-hungry.
+// The operators written with differentiable ATen operators. They serve two purposes: second derivatives, and calls for
+// which there is no kernel. They materialise (B, M, Q*P, D) gathers, so they are slow and memory-hungry.
 #pragma once
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/autograd.h>
 
-namespace dsct {
+#include <functional>
 
-using Gradients = std::tuple<at::Tensor, at::Tensor, at::Tensor>;
+namespace dsct {
 
 // One corner (dx, dy) of the bilinear sample of one level: Σ_p weight · value, zero outside the map.
 // `cells` (B,M,H*W,D); x0, y0 (floor), fx, fy (fraction) and `attention` (B,Q,M,P).
@@ -44,29 +44,76 @@ inline at::Tensor composite_forward(const at::Tensor& value, c10::SymIntArrayRef
   return out.permute({0, 2, 1, 3}).reshape_symint({b, q, m * d});
 }
 
-// Gradients of the backward operator with respect to (grad_out, value, locations, weights): the composite
-// differentiated twice.
-inline std::vector<at::Tensor> composite_double_backward(const std::vector<at::Tensor>& grads,
-                                                         const at::Tensor& grad_out, const at::Tensor& value,
-                                                         c10::SymIntArrayRef shapes, const at::Tensor& locations,
-                                                         const at::Tensor& weights) {
+// (L, 1, 2) as (width, height) in the dtype and on the device of `like`. Filled there: no copy from the host.
+inline at::Tensor level_sizes(c10::SymIntArrayRef shapes, const at::Tensor& like) {
+  std::vector<at::Tensor> sizes;
+  for (size_t level = 0; level < shapes.size(); level += 2)
+    for (const auto& n : {shapes[level + 1], shapes[level]})
+      sizes.push_back(at::ones({1}, like.options()).mul(at::Scalar(n)));
+  return at::cat(sizes).view({-1, 1, 2});
+}
+
+// reference (B,Q,L,2): + offset / (W, H). reference (B,Q,L,4): centre + offset / P · size / 2. -> (B,Q,M,L,P,2)
+inline at::Tensor composite_locations(c10::SymIntArrayRef shapes, const at::Tensor& reference,
+                                      const at::Tensor& offsets) {
+  const auto at_points = reference.unsqueeze(2).unsqueeze(4);  // (B,Q,1,L,1,2 or 4)
+  if (reference.sym_size(3) == 2) return at_points + offsets / level_sizes(shapes, offsets);
+  const auto points = static_cast<double>(offsets.sym_size(4).guard_int(__FILE__, __LINE__));
+  return at_points.narrow(-1, 0, 2) + offsets * at_points.narrow(-1, 2, 2) * (0.5 / points);
+}
+
+inline at::Tensor composite_fused_forward(const at::Tensor& value, c10::SymIntArrayRef shapes,
+                                          const at::Tensor& reference, const at::Tensor& offsets,
+                                          const at::Tensor& logits) {
+  const auto weights = logits.flatten(3).softmax(-1).view_symint(logits.sym_sizes());
+  return composite_forward(value, shapes, composite_locations(shapes, reference, offsets), weights);
+}
+
+using CompositeForward = std::function<at::Tensor(const std::vector<at::Tensor>&)>;
+
+// Gradients of `forward` in the arithmetic type, with respect to those inputs that `mask` names; others undefined.
+inline std::vector<at::Tensor> composite_backward(const CompositeForward& forward, const at::Tensor& grad_out,
+                                                  const std::vector<at::Tensor>& inputs,
+                                                  const std::vector<bool>& mask, at::ScalarType arithmetic) {
   const at::AutoGradMode enabled(true);
-  std::vector<at::Tensor> inputs;
-  for (const auto& t : {grad_out, value, locations, weights})
-    inputs.push_back(t.requires_grad() ? t : t.detach().requires_grad_(true));
-  const auto arithmetic = value.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  const auto out = composite_forward(inputs[1].to(arithmetic), shapes, inputs[2].to(arithmetic),
-                                     inputs[3].to(arithmetic));
-  const auto first = torch::autograd::grad({out}, {inputs[1], inputs[2], inputs[3]}, {inputs[0].to(arithmetic)},
+  std::vector<at::Tensor> leaves, wanted;
+  for (size_t i = 0; i < inputs.size(); i++) {
+    leaves.push_back(inputs[i].detach().to(arithmetic).detach().requires_grad_(mask[i]));
+    if (mask[i]) wanted.push_back(leaves[i]);
+  }
+  std::vector<at::Tensor> grads(inputs.size());
+  if (wanted.empty()) return grads;
+  const auto found = torch::autograd::grad({forward(leaves)}, wanted, {grad_out.to(arithmetic)});
+  for (size_t i = 0, next = 0; i < inputs.size(); i++)
+    if (mask[i]) grads[i] = found[next++].to(inputs[i].scalar_type());
+  return grads;
+}
+
+// Gradients of the backward operator with respect to (grad_out, inputs…): the composite differentiated twice.
+// `grads` are the gradients that come in for each of the backward operator's outputs; undefined where there is none.
+inline std::vector<at::Tensor> composite_double_backward(const CompositeForward& forward,
+                                                         const std::vector<at::Tensor>& grads,
+                                                         const at::Tensor& grad_out,
+                                                         const std::vector<at::Tensor>& inputs,
+                                                         at::ScalarType arithmetic) {
+  const at::AutoGradMode enabled(true);
+  const auto leaf = [](const at::Tensor& t) { return t.requires_grad() ? t : t.detach().requires_grad_(true); };
+  std::vector<at::Tensor> all = {leaf(grad_out)}, leaves, computed;
+  for (const auto& input : inputs) {
+    leaves.push_back(leaf(input));
+    computed.push_back(leaves.back().to(arithmetic));
+  }
+  all.insert(all.end(), leaves.begin(), leaves.end());
+  const auto first = torch::autograd::grad({forward(computed)}, leaves, {all[0].to(arithmetic)},
                                            /*retain_graph=*/true, /*create_graph=*/true, /*allow_unused=*/true);
   std::vector<at::Tensor> outputs, seeds;
-  for (size_t i = 0; i < 3; i++)
+  for (size_t i = 0; i < inputs.size(); i++)
     if (first[i].defined() && grads[i].defined() && first[i].requires_grad()) {
       outputs.push_back(first[i]);
       seeds.push_back(grads[i].to(first[i].scalar_type()));
     }
-  if (outputs.empty()) return {at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};
-  return torch::autograd::grad(outputs, inputs, seeds, /*retain_graph=*/true, /*create_graph=*/true,
+  if (outputs.empty()) return std::vector<at::Tensor>(all.size());
+  return torch::autograd::grad(outputs, all, seeds, /*retain_graph=*/true, /*create_graph=*/true,
                                /*allow_unused=*/true);
 }
 

@@ -1,70 +1,39 @@
-// torch.ops.dsct.ms_deform_attn and its backward: schemas, checks and one registration per dispatch key.
+// torch.ops.dsct.*: the schemas, and ms_deform_attn with one registration per dispatch key.
 //
-// Needs g++ and torch's headers only. The arithmetic is elsewhere: CPU in src/ops/deform_attn_cpu.rs, every other
-// device in the composite formulation of deform_attn_composite.h. tch cannot define an operator with its own
-// backward, hence this file. Backward and double backward are registered too: without an Autograd kernel on the
-// backward operator a second derivative would be silently wrong.
-#include <ATen/ATen.h>
+// Needs g++ and torch's headers only. The arithmetic is elsewhere: CPU in src/ops/deform_attn_cpu/, CUDA in
+// deform_attn_cuda_ops.cpp, every other device in the composite formulation of deform_attn_composite.h. tch cannot
+// define an operator with its own backward, hence this file. Backward and double backward are registered too: without
+// an Autograd kernel on the backward operator a second derivative would be silently wrong.
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
-#include "deform_attn.h"
-#include "deform_attn_checks.h"
-#include "deform_attn_composite.h"
+#include "deform_attn_call.h"
 
 namespace dsct {
 namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-using ForwardOp = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, const at::Tensor&, const at::Tensor&);
-using BackwardOp = Gradients(const at::Tensor&, const at::Tensor&, c10::SymIntArrayRef, const at::Tensor&,
-                             const at::Tensor&, std::array<bool, 3>);
 
-at::Tensor call_forward(const at::Tensor& value, c10::SymIntArrayRef shapes, const at::Tensor& locations,
-                        const at::Tensor& weights) {
-  static const auto op =
-      c10::Dispatcher::singleton().findSchemaOrThrow("dsct::ms_deform_attn", "").typed<ForwardOp>();
-  return op.call(value, shapes, locations, weights);
-}
+at::Tensor contiguous(const at::Tensor& t, at::ScalarType type) { return t.to(type).contiguous(); }
 
-Gradients call_backward(const at::Tensor& grad_out, const at::Tensor& value, c10::SymIntArrayRef shapes,
-                        const at::Tensor& locations, const at::Tensor& weights, std::array<bool, 3> mask) {
-  static const auto op =
-      c10::Dispatcher::singleton().findSchemaOrThrow("dsct::ms_deform_attn_backward", "").typed<BackwardOp>();
-  return op.call(grad_out, value, shapes, locations, weights, mask);
+CompositeForward composite(std::vector<c10::SymInt> shapes) {
+  return [shapes = std::move(shapes)](const std::vector<at::Tensor>& in) {
+    return composite_forward(in[0], shapes, in[1], in[2]);
+  };
 }
 
 // ---------------------------------------------------------------- CPU
 
-DsctDType dtype_code(at::ScalarType type) {
-  switch (type) {
-    case at::kFloat: return kDsctFloat32;
-    case at::kHalf: return kDsctFloat16;
-    case at::kBFloat16: return kDsctBFloat16;
-    default: return kDsctFloat64;  // check_arguments has refused everything else
-  }
-}
-
-DsctDeformAttnShape shape_of(const at::Tensor& value, at::IntArrayRef shapes, const at::Tensor& locations) {
-  return {value.size(0),     value.size(1),     value.size(2),     value.size(3),
-          locations.size(1), locations.size(3), locations.size(4), shapes.data()};
-}
-
 at::Tensor forward_cpu(const at::Tensor& value, at::IntArrayRef shapes, const at::Tensor& locations,
                        const at::Tensor& weights) {
   check_arguments(value, c10::fromIntArrayRefSlow(shapes), locations, weights);
-  const auto arithmetic = arithmetic_type(value);
-  const auto v = value.contiguous(), loc = locations.to(arithmetic).contiguous(),
-             w = weights.to(arithmetic).contiguous();
-  const auto shape = shape_of(value, shapes, locations);
-  auto out = at::empty({shape.b, shape.q, shape.m * shape.d}, v.options());
+  const KernelCall call(value, shapes, {}, locations, weights, contiguous);
+  auto out = call.new_output();
   const auto status =
-      dsct_deform_attn_cpu_forward(dtype_code(v.scalar_type()), &shape, v.const_data_ptr(), loc.const_data_ptr(),
-                                   w.const_data_ptr(), out.mutable_data_ptr(), at::get_num_threads());
+      dsct_deform_attn_cpu_forward(&call.shape, &call.inputs, out.mutable_data_ptr(), at::get_num_threads());
   TORCH_CHECK(status == 0, "ms_deform_attn: ", dsct_last_error());
   return out;
 }
@@ -72,23 +41,15 @@ at::Tensor forward_cpu(const at::Tensor& value, at::IntArrayRef shapes, const at
 Gradients backward_cpu(const at::Tensor& grad_out, const at::Tensor& value, at::IntArrayRef shapes,
                        const at::Tensor& locations, const at::Tensor& weights, std::array<bool, 3> mask) {
   check_arguments(value, c10::fromIntArrayRefSlow(shapes), locations, weights);
-  check_grad_out(grad_out, value, locations);
-  const auto arithmetic = arithmetic_type(value);
-  const auto g = grad_out.to(value.scalar_type()).contiguous(), v = value.contiguous(),
-             loc = locations.to(arithmetic).contiguous(), w = weights.to(arithmetic).contiguous();
-  const auto shape = shape_of(value, shapes, locations);
-  auto grad_value = mask[0] ? at::zeros(v.sizes(), v.options().dtype(arithmetic)) : at::Tensor();
-  auto grad_locations = mask[1] ? at::empty_like(loc) : at::Tensor();
-  auto grad_weights = mask[2] ? at::empty_like(w) : at::Tensor();
-  const auto data = [](const at::Tensor& t) { return t.defined() ? t.mutable_data_ptr() : nullptr; };
-  const auto status = dsct_deform_attn_cpu_backward(
-      dtype_code(v.scalar_type()), &shape, g.const_data_ptr(), v.const_data_ptr(), loc.const_data_ptr(),
-      w.const_data_ptr(), data(grad_value), data(grad_locations), data(grad_weights), at::get_num_threads());
+  check_grad_out("ms_deform_attn_backward", grad_out, value, locations);
+  const KernelCall call(value, shapes, {}, locations, weights, contiguous);
+  const KernelGradients grads(call, mask[0], mask[1], mask[2]);
+  const auto g = contiguous(grad_out, value.scalar_type());
+  const auto pointers = grads.pointers();
+  const auto status = dsct_deform_attn_cpu_backward(&call.shape, &call.inputs, g.const_data_ptr(), &pointers,
+                                                    at::get_num_threads());
   TORCH_CHECK(status == 0, "ms_deform_attn_backward: ", dsct_last_error());
-  const auto as = [](const at::Tensor& t, const at::Tensor& like) {
-    return t.defined() ? t.to(like.scalar_type()) : t;
-  };
-  return {as(grad_value, value), as(grad_locations, locations), as(grad_weights, weights)};
+  return {cast_like(grads.value, value), cast_like(grads.points, locations), cast_like(grads.weights, weights)};
 }
 
 // ---------------------------------------------------------------- Meta: shapes for FakeTensor, export, compile
@@ -102,7 +63,7 @@ at::Tensor forward_meta(const at::Tensor& value, c10::SymIntArrayRef shapes, con
 Gradients backward_meta(const at::Tensor& grad_out, const at::Tensor& value, c10::SymIntArrayRef shapes,
                         const at::Tensor& locations, const at::Tensor& weights, std::array<bool, 3> mask) {
   check_arguments(value, shapes, locations, weights);
-  check_grad_out(grad_out, value, locations);
+  check_grad_out("ms_deform_attn_backward", grad_out, value, locations);
   const auto like = [](bool needed, const at::Tensor& t) {
     return needed ? t.new_empty_symint(t.sym_sizes()) : at::Tensor();
   };
@@ -117,6 +78,15 @@ at::Tensor forward_composite(const at::Tensor& value, c10::SymIntArrayRef shapes
   const auto arithmetic = arithmetic_type(value);
   return composite_forward(value.to(arithmetic), shapes, locations.to(arithmetic), weights.to(arithmetic))
       .to(value.scalar_type());
+}
+
+Gradients backward_composite(const at::Tensor& grad_out, const at::Tensor& value, c10::SymIntArrayRef shapes,
+                             const at::Tensor& locations, const at::Tensor& weights, std::array<bool, 3> mask) {
+  check_arguments(value, shapes, locations, weights);
+  check_grad_out("ms_deform_attn_backward", grad_out, value, locations);
+  const auto grads = composite_backward(composite(shapes.vec()), grad_out, {value, locations, weights},
+                                        {mask.begin(), mask.end()}, arithmetic_type(value));
+  return {grads[0], grads[1], grads[2]};
 }
 
 // ---------------------------------------------------------------- Autograd
@@ -139,12 +109,13 @@ struct DeformAttnBackward : torch::autograd::Function<DeformAttnBackward> {
   }
   static variable_list backward(AutogradContext* ctx, variable_list needed) {
     const auto saved = ctx->get_saved_variables();
-    const auto shapes = ctx->saved_data["spatial_shapes"].toSymIntVector();
     const auto mask = ctx->saved_data["mask"].toBoolList();
     variable_list grads(3);
     for (size_t i = 0, next = 0; i < 3; i++)
       if (mask.get(i)) grads[i] = needed[next++];
-    const auto second = composite_double_backward(grads, saved[0], saved[1], shapes, saved[2], saved[3]);
+    const auto second =
+        composite_double_backward(composite(ctx->saved_data["spatial_shapes"].toSymIntVector()), grads, saved[0],
+                                  {saved[1], saved[2], saved[3]}, arithmetic_type(saved[1]));
     return {second[0], second[1], at::Tensor(), second[2], second[3], at::Tensor()};
   }
 };
@@ -169,8 +140,6 @@ struct DeformAttn : torch::autograd::Function<DeformAttn> {
 
 at::Tensor forward_autograd(const at::Tensor& value, c10::SymIntArrayRef shapes, const at::Tensor& locations,
                             const at::Tensor& weights) {
-  if (!value.device().is_cpu() && !value.device().is_meta())  // no backward kernel there: record torch's operators
-    return forward_composite(value, shapes, locations, weights);
   return DeformAttn::apply(value, shapes.vec(), locations, weights);
 }
 
@@ -212,6 +181,15 @@ TORCH_LIBRARY(dsct, m) {
       "ms_deform_attn_backward(Tensor grad_output, Tensor value, SymInt[] spatial_shapes, Tensor sampling_locations, "
       "Tensor attention_weights, bool[3] output_mask) -> (Tensor, Tensor, Tensor)",
       tags);
+  m.def(
+      "ms_deform_attn_fused(Tensor value, SymInt[] spatial_shapes, Tensor reference_points, Tensor sampling_offsets, "
+      "Tensor logits) -> Tensor",
+      tags);
+  m.def(
+      "ms_deform_attn_fused_backward(Tensor grad_output, Tensor value, SymInt[] spatial_shapes, "
+      "Tensor reference_points, Tensor sampling_offsets, Tensor logits, bool[4] output_mask) "
+      "-> (Tensor, Tensor, Tensor, Tensor)",
+      tags);
 }
 
 TORCH_LIBRARY_IMPL(dsct, CPU, m) {
@@ -220,6 +198,7 @@ TORCH_LIBRARY_IMPL(dsct, CPU, m) {
 }
 TORCH_LIBRARY_IMPL(dsct, CompositeExplicitAutograd, m) {
   m.impl("ms_deform_attn", forward_composite);
+  m.impl("ms_deform_attn_backward", backward_composite);
 }
 TORCH_LIBRARY_IMPL(dsct, Meta, m) {
   m.impl("ms_deform_attn", forward_meta);
@@ -234,40 +213,5 @@ TORCH_LIBRARY_IMPL(dsct, AutocastCUDA, m) { m.impl("ms_deform_attn", forward_aut
 
 }  // namespace dsct
 
-// ---------------------------------------------------------------- called from Rust
-
-extern "C" {
-
-// Referenced from the module initialiser: see src/python/mod.rs.
-void dsct_ops_anchor() {}
-
-enum DsctErrorKind : int32_t { kDsctOther = 0, kDsctValue, kDsctType, kDsctNotImplemented, kDsctOutOfMemory };
-
-static char* copy_message(const std::string& text) { return strdup(text.c_str()); }
-
-// The operator through the dispatcher, so that autograd, autocast, tracing and every device apply to Rust callers.
-// Returns a new tensor, or null with `message` (to be freed with free()) and `kind` set.
-at::Tensor* dsct_ms_deform_attn(const at::Tensor* value, const int64_t* shapes, size_t len,
-                                const at::Tensor* locations, const at::Tensor* weights, char** message,
-                                int32_t* kind) {
-  try {
-    const std::vector<c10::SymInt> sizes(shapes, shapes + len);
-    return new at::Tensor(dsct::call_forward(*value, sizes, *locations, *weights));
-  } catch (const c10::ValueError& e) {
-    *kind = kDsctValue, *message = copy_message(e.what_without_backtrace());
-  } catch (const c10::TypeError& e) {
-    *kind = kDsctType, *message = copy_message(e.what_without_backtrace());
-  } catch (const c10::NotImplementedError& e) {
-    *kind = kDsctNotImplemented, *message = copy_message(e.what_without_backtrace());
-  } catch (const c10::OutOfMemoryError& e) {
-    *kind = kDsctOutOfMemory, *message = copy_message(e.what_without_backtrace());
-  } catch (const c10::Error& e) {
-    *kind = kDsctOther, *message = copy_message(e.what_without_backtrace());
-  } catch (const std::exception& e) {
-    *kind = kDsctOther, *message = copy_message(e.what());
-  } catch (...) {
-    *kind = kDsctOther, *message = copy_message("unknown C++ exception");
-  }
-  return nullptr;
-}
-}
+// See dsct_ops_anchor.
+extern "C" void dsct_plain_ops_anchor() {}

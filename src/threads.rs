@@ -32,3 +32,21 @@ pub(crate) fn map<T: Send>(threads: usize, count: usize, f: impl Fn(usize) -> T 
         _ => (0..count).map(f).collect(),
     }
 }
+
+/// `f(&mut memory, 0)`, …, `f(&mut memory, count − 1)`, on `threads` threads, each with a memory of its own.
+pub(crate) fn for_each_with<S: Send>(
+    threads: usize,
+    count: usize,
+    memory: impl Fn() -> S + Send + Sync,
+    f: impl Fn(&mut S, usize) + Send + Sync,
+) {
+    match pool(threads) {
+        Some(pool) if count > 1 => {
+            pool.install(|| (0..count).into_par_iter().with_max_len(1).for_each_init(memory, |memory, i| f(memory, i)));
+        }
+        _ => {
+            let mut memory = memory();
+            (0..count).for_each(|i| f(&mut memory, i));
+        }
+    }
+}

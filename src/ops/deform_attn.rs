@@ -1,16 +1,23 @@
-//! Multi-scale deformable attention (Deformable DETR, Eq. 3), the public operator.
+//! Multi-scale deformable attention (Deformable DETR, Eq. 3), the public operators.
 //!
 //! out[b, q, m] = Σ_l Σ_p attention_weights[b, q, m, l, p] · bilinear(value_l[b, :, m], sampling_locations[b, q, m, l, p])
 //!
 //! Bilinear interpolation with zeros outside and `align_corners = False`: a location (x, y) in [0, 1] lies at cell
-//! coordinate (x·W − ½, y·H − ½). The call goes through torch's dispatcher (`cuda/deform_attn_ops.cpp` registers
-//! the operator), so autograd, autocast, tracing and every device apply to callers in Rust as to callers in Python.
+//! coordinate (x·W − ½, y·H − ½). The calls go through torch's dispatcher (`cuda/deform_attn_ops.cpp` registers the
+//! operators), so autograd, autocast, tracing and every device apply to callers in Rust as to callers in Python.
 
 use std::ffi::{c_char, c_void, CStr};
 
 use tch::Tensor;
 
 use crate::{Error, Result};
+
+/// Why a call failed (`DsctFailure`).
+#[repr(C)]
+struct Failure {
+    message: *mut c_char,
+    kind: i32,
+}
 
 extern "C" {
     fn dsct_ms_deform_attn(
@@ -19,8 +26,16 @@ extern "C" {
         len: usize,
         locations: *const c_void,
         weights: *const c_void,
-        message: *mut *mut c_char,
-        kind: *mut i32,
+        failure: *mut Failure,
+    ) -> *mut c_void;
+    fn dsct_ms_deform_attn_fused(
+        value: *const c_void,
+        shapes: *const i64,
+        len: usize,
+        reference: *const c_void,
+        offsets: *const c_void,
+        logits: *const c_void,
+        failure: *mut Failure,
     ) -> *mut c_void;
     fn free(pointer: *mut c_void);
 }
@@ -42,31 +57,59 @@ pub fn ms_deform_attn(
     sampling_locations: &Tensor,
     attention_weights: &Tensor,
 ) -> Result<Tensor> {
-    let shapes: Vec<i64> = spatial_shapes.iter().flat_map(|&(h, w)| [h, w]).collect();
-    let (mut message, mut kind) = (std::ptr::null_mut(), 0);
+    let [value, locations, weights] = [value, sampling_locations, attention_weights].map(pointer);
     // SAFETY: the tensors outlive the call, `shapes` holds `len` numbers, and the callee lets no exception out.
-    let result = unsafe {
-        dsct_ms_deform_attn(
-            value.as_ptr().cast(),
-            shapes.as_ptr(),
-            shapes.len(),
-            sampling_locations.as_ptr().cast(),
-            attention_weights.as_ptr().cast(),
-            &mut message,
-            &mut kind,
-        )
-    };
+    call(spatial_shapes, |shapes, len, failure| unsafe {
+        dsct_ms_deform_attn(value, shapes, len, locations, weights, failure)
+    })
+}
+
+/// [`ms_deform_attn`] at `reference_points` + `sampling_offsets` with softmax(`logits`) as attention weights, none of
+/// which is stored.
+///
+/// * `value` and `spatial_shapes` as there.
+/// * `reference_points` (B, Q, L, 2) as (x, y): offsets are in cells, x = reference + offset / W. Or (B, Q, L, 4) as
+///   (cx, cy, w, h): offsets are in parts of the box, x = cx + offset / P · w / 2. Both in [0, 1].
+/// * `sampling_offsets` (B, Q, M, L, P, 2); `logits` (B, Q, M, L, P), whose softmax runs over L·P.
+///
+/// # Errors
+/// Shapes, dtypes, devices and level sizes that do not fit, by argument name.
+pub fn ms_deform_attn_fused(
+    value: &Tensor,
+    spatial_shapes: &[(i64, i64)],
+    reference_points: &Tensor,
+    sampling_offsets: &Tensor,
+    logits: &Tensor,
+) -> Result<Tensor> {
+    let [value, reference, offsets, logits] = [value, reference_points, sampling_offsets, logits].map(pointer);
+    // SAFETY: as above.
+    call(spatial_shapes, |shapes, len, failure| unsafe {
+        dsct_ms_deform_attn_fused(value, shapes, len, reference, offsets, logits, failure)
+    })
+}
+
+fn pointer(tensor: &Tensor) -> *const c_void {
+    tensor.as_ptr().cast()
+}
+
+fn call(
+    spatial_shapes: &[(i64, i64)],
+    operator: impl FnOnce(*const i64, usize, *mut Failure) -> *mut c_void,
+) -> Result<Tensor> {
+    let shapes: Vec<i64> = spatial_shapes.iter().flat_map(|&(h, w)| [h, w]).collect();
+    let mut failure = Failure { message: std::ptr::null_mut(), kind: 0 };
+    let result = operator(shapes.as_ptr(), shapes.len(), &mut failure);
     if !result.is_null() {
         // SAFETY: a new at::Tensor whose ownership passes to this Tensor.
         return Ok(unsafe { Tensor::from_ptr(result.cast()) });
     }
     // SAFETY: on failure `message` is a C string made by strdup.
     let text = unsafe {
-        let text = CStr::from_ptr(message).to_string_lossy().into_owned();
-        free(message.cast());
+        let text = CStr::from_ptr(failure.message).to_string_lossy().into_owned();
+        free(failure.message.cast());
         text
     };
-    Err(match kind {
+    Err(match failure.kind {
         1 => Error::Value(text),
         2 => Error::Type(text),
         3 => Error::NotImplemented(text),

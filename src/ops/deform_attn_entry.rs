@@ -7,35 +7,66 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use half::{bf16, f16};
 
-use super::deform_attn_cpu::{backward, forward, Element, Gradients, Level, Sizes};
+use super::deform_attn_cpu::{backward, forward, Element, Gradients, Level, Points, Sizes, Stored};
 
 /// Sizes of one call (`DsctDeformAttnShape`).
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct DeformAttnShape {
-    b: i64,
-    s: i64,
-    m: i64,
-    d: i64,
-    q: i64,
-    l: i64,
-    p: i64,
-    spatial_shapes: *const i64,
+pub(super) struct DeformAttnShape {
+    pub(super) b: i64,
+    pub(super) s: i64,
+    pub(super) m: i64,
+    pub(super) d: i64,
+    pub(super) q: i64,
+    pub(super) l: i64,
+    pub(super) p: i64,
+    pub(super) spatial_shapes: *const i64,
+}
+
+/// Tensors of one call (`DsctDeformAttnInputs`).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct DeformAttnInputs {
+    pub(super) dtype: i32,
+    pub(super) points_dtype: i32,
+    pub(super) reference_size: i32,
+    pub(super) value: *const c_void,
+    pub(super) reference: *const c_void,
+    pub(super) points: *const c_void,
+    pub(super) weights: *const c_void,
+}
+
+/// Results of the backward pass (`DsctDeformAttnGradients`).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct DeformAttnGradients {
+    pub(super) value: *mut c_void,
+    pub(super) points: *mut c_void,
+    pub(super) weights: *mut c_void,
+}
+
+impl DeformAttnShape {
+    /// (height, width) of each level.
+    ///
+    /// # Safety
+    /// `spatial_shapes` holds 2·L numbers.
+    pub(super) unsafe fn levels(&self) -> Vec<(i64, i64)> {
+        let numbers = std::slice::from_raw_parts(self.spatial_shapes, 2 * self.l as usize);
+        numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect()
+    }
 }
 
 /// # Safety
-/// `shape.spatial_shapes` holds 2·L numbers that the registration has checked.
+/// `shape` has passed the checks of the registration.
 unsafe fn sizes(shape: &DeformAttnShape) -> Sizes {
-    let pairs = std::slice::from_raw_parts(shape.spatial_shapes, 2 * shape.l as usize);
+    assert!(i32::try_from(shape.s).is_ok(), "value has {} cells, at most {} are supported", shape.s, i32::MAX);
     let mut start = 0;
-    let levels = pairs
-        .chunks_exact(2)
-        .map(|pair| {
-            let level = Level { h: pair[0], w: pair[1], start };
-            start += (pair[0] * pair[1]) as usize;
-            level
-        })
-        .collect();
+    let level = |(h, w): (i64, i64)| {
+        let level = Level { h: h as i32, w: w as i32, start };
+        start += (h * w) as i32;
+        level
+    };
+    let levels = shape.levels().into_iter().map(level).collect();
     let [b, s, m, d, q, p] = [shape.b, shape.s, shape.m, shape.d, shape.q, shape.p].map(|n| n as usize);
     Sizes { b, s, m, d, q, p, levels }
 }
@@ -44,14 +75,23 @@ thread_local! {
     static LAST_ERROR: RefCell<CString> = RefCell::default();
 }
 
-/// Runs `kernel`; a panic becomes a status and a text, it never crosses into C++.
-fn status(kernel: impl FnOnce()) -> i32 {
-    let Err(panic) = catch_unwind(AssertUnwindSafe(kernel)) else { return 0 };
-    let text = panic.downcast_ref::<String>().cloned();
-    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default();
+/// Keeps `text` for `dsct_last_error`, and is the status that says so.
+pub(super) fn failed(text: &str) -> i32 {
     let text = CString::new(text.replace('\0', " ")).unwrap_or_default();
     LAST_ERROR.with(|last| *last.borrow_mut() = text);
     1
+}
+
+/// Runs `kernel`; an error or a panic becomes a status and a text, it never crosses into C++.
+pub(super) fn status(kernel: impl FnOnce() -> Result<(), String>) -> i32 {
+    match catch_unwind(AssertUnwindSafe(kernel)) {
+        Ok(Ok(())) => 0,
+        Ok(Err(text)) => failed(&text),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            failed(text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown panic"))
+        }
+    }
 }
 
 #[no_mangle]
@@ -59,22 +99,14 @@ extern "C" fn dsct_last_error() -> *const c_char {
     LAST_ERROR.with(|last| last.borrow().as_ptr())
 }
 
-/// Calls `$f::<E, DIM>` for the dtype code and the common values of D.
+/// Calls `$f::<E>` for a dtype code.
 macro_rules! dispatch {
-    ($dtype:expr, $d:expr, $f:ident ( $($arg:tt)* )) => {
+    ($dtype:expr, $f:ident ( $($arg:tt)* )) => {
         match $dtype {
-            0 => dispatch!(@dim f32, $d, $f($($arg)*)),
-            1 => dispatch!(@dim f16, $d, $f($($arg)*)),
-            2 => dispatch!(@dim bf16, $d, $f($($arg)*)),
-            _ => dispatch!(@dim f64, $d, $f($($arg)*)),
-        }
-    };
-    (@dim $e:ty, $d:expr, $f:ident ( $($arg:tt)* )) => {
-        match $d {
-            16 => $f::<$e, 16>($($arg)*),
-            32 => $f::<$e, 32>($($arg)*),
-            64 => $f::<$e, 64>($($arg)*),
-            _ => $f::<$e, 0>($($arg)*),
+            0 => $f::<f32>($($arg)*),
+            1 => $f::<f16>($($arg)*),
+            2 => $f::<bf16>($($arg)*),
+            _ => $f::<f64>($($arg)*),
         }
     };
 }
@@ -88,79 +120,81 @@ unsafe fn slice<'a, T>(pointer: *const c_void, len: usize) -> &'a [T] {
     }
 }
 
-unsafe fn forward_raw<E: Element, const DIM: usize>(
-    shape: &DeformAttnShape,
-    value: *const c_void,
-    locations: *const c_void,
-    weights: *const c_void,
-    out: *mut c_void,
-    threads: usize,
-) {
-    let sizes = sizes(shape);
-    let items = sizes.b * sizes.q * sizes.m;
-    if items * sizes.d == 0 {
-        return;
+unsafe fn points<'a, E: Element>(sizes: &Sizes, inputs: &DeformAttnInputs) -> Points<'a, E> {
+    let n = sizes.items() * sizes.points();
+    let size = inputs.reference_size as usize;
+    if size == 0 {
+        return Points::Located { locations: slice(inputs.points, 2 * n), weights: slice(inputs.weights, n) };
     }
-    let value = slice::<E>(value, sizes.b * sizes.s * sizes.m * sizes.d);
-    let locations = slice(locations, items * sizes.points() * 2);
-    let weights = slice(weights, items * sizes.points());
-    let out = std::slice::from_raw_parts_mut(out.cast::<E>(), items * sizes.d);
-    forward::<E, DIM>(&sizes, value, locations, weights, out, threads);
+    let references = slice(inputs.reference, sizes.b * sizes.q * sizes.levels.len() * size);
+    let stored = |pointer, len| {
+        if inputs.points_dtype == inputs.dtype {
+            Stored::Element(slice(pointer, len))
+        } else {
+            Stored::Real(slice(pointer, len))
+        }
+    };
+    Points::Offset { references, size, offsets: stored(inputs.points, 2 * n), logits: stored(inputs.weights, n) }
 }
 
-#[allow(clippy::too_many_arguments)]
-unsafe fn backward_raw<E: Element, const DIM: usize>(
+unsafe fn forward_raw<E: Element>(shape: &DeformAttnShape, inputs: &DeformAttnInputs, out: *mut c_void, threads: i32) {
+    let sizes = sizes(shape);
+    if sizes.items() * sizes.d == 0 {
+        return;
+    }
+    let value = slice::<E>(inputs.value, sizes.b * sizes.s * sizes.m * sizes.d);
+    let out = std::slice::from_raw_parts_mut(out.cast::<E>(), sizes.items() * sizes.d);
+    forward(&sizes, value, &points(&sizes, inputs), out, threads.max(1) as usize);
+}
+
+unsafe fn backward_raw<E: Element>(
     shape: &DeformAttnShape,
+    inputs: &DeformAttnInputs,
     grad_out: *const c_void,
-    value: *const c_void,
-    locations: *const c_void,
-    weights: *const c_void,
-    grads: [*mut c_void; 3],
-    threads: usize,
+    grads: &DeformAttnGradients,
+    threads: i32,
 ) {
     let sizes = sizes(shape);
-    let items = sizes.b * sizes.q * sizes.m;
-    let grad_out = slice::<E>(grad_out, items * sizes.d);
-    let value = slice::<E>(value, sizes.b * sizes.s * sizes.m * sizes.d);
-    let locations = slice(locations, items * sizes.points() * 2);
-    let weights = slice(weights, items * sizes.points());
-    let [value_grad, locations_grad, weights_grad] = grads.map(|p| p.cast::<E::Real>());
-    let grads = Gradients { value: value_grad, locations: locations_grad, weights: weights_grad };
-    backward::<E, DIM>(&sizes, grad_out, value, locations, weights, &grads, threads);
+    let numbers = sizes.b * sizes.s * sizes.m * sizes.d;
+    if sizes.items() * sizes.points() == 0 {
+        if !grads.value.is_null() {
+            std::ptr::write_bytes(grads.value.cast::<E::Real>(), 0, numbers);
+        }
+        return;
+    }
+    let value = slice::<E>(inputs.value, numbers);
+    let grad_out = slice::<E>(grad_out, sizes.items() * sizes.d);
+    let grads = Gradients { value: grads.value.cast(), points: grads.points.cast(), weights: grads.weights.cast() };
+    backward(&sizes, value, &points(&sizes, inputs), grad_out, &grads, threads.max(1) as usize);
 }
 
 /// # Safety
 /// As declared in `cuda/deform_attn.h`: contiguous tensors of the sizes in `shape`.
 #[no_mangle]
 unsafe extern "C" fn dsct_deform_attn_cpu_forward(
-    dtype: i32,
     shape: &DeformAttnShape,
-    value: *const c_void,
-    locations: *const c_void,
-    weights: *const c_void,
+    inputs: &DeformAttnInputs,
     out: *mut c_void,
     threads: i32,
 ) -> i32 {
-    let threads = threads.max(1) as usize;
-    status(|| dispatch!(dtype, shape.d, forward_raw(shape, value, locations, weights, out, threads)))
+    status(|| {
+        dispatch!(inputs.dtype, forward_raw(shape, inputs, out, threads));
+        Ok(())
+    })
 }
 
 /// # Safety
 /// As declared in `cuda/deform_attn.h`: contiguous tensors of the sizes in `shape`, or null gradients.
 #[no_mangle]
 unsafe extern "C" fn dsct_deform_attn_cpu_backward(
-    dtype: i32,
     shape: &DeformAttnShape,
+    inputs: &DeformAttnInputs,
     grad_out: *const c_void,
-    value: *const c_void,
-    locations: *const c_void,
-    weights: *const c_void,
-    grad_value: *mut c_void,
-    grad_locations: *mut c_void,
-    grad_weights: *mut c_void,
+    grads: &DeformAttnGradients,
     threads: i32,
 ) -> i32 {
-    let threads = threads.max(1) as usize;
-    let grads = [grad_value, grad_locations, grad_weights];
-    status(|| dispatch!(dtype, shape.d, backward_raw(shape, grad_out, value, locations, weights, grads, threads)))
+    status(|| {
+        dispatch!(inputs.dtype, backward_raw(shape, inputs, grad_out, grads, threads));
+        Ok(())
+    })
 }

@@ -6,4 +6,4 @@ pub mod deform_attn_cuda;
 mod deform_attn_entry;
 pub mod deform_attn_reference;
 
-pub use deform_attn::ms_deform_attn;
+pub use deform_attn::{ms_deform_attn, ms_deform_attn_fused};

@@ -1,0 +1,82 @@
+//! CPU kernels of [`super::ms_deform_attn`] and its fused form: forward and backward on contiguous slices, rayon over
+//! rows or heads. Half types are stored, float32 is computed.
+//!
+//! `samples` finds the cells, `head` lays out their rows, `forward` and `backward` read and write their rows, `numbers` is what they compute in,
+//! and `instruction_set` compiles all of it for AVX-512, AVX2 and whatever else there is.
+
+mod backward;
+mod forward;
+mod head;
+pub(crate) mod instruction_set;
+pub(crate) mod numbers;
+pub(crate) mod samples;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use rayon::prelude::*;
+
+pub(super) use backward::Gradients;
+pub(super) use numbers::Element;
+pub(super) use samples::{Level, Points, Sizes, Stored};
+
+use crate::threads;
+use backward::SoftmaxRows;
+use head::{Head, Scratch};
+use instruction_set::run;
+
+/// value (B,S,M,D) and `points` -> out (B,Q,M,D), none of them empty.
+pub(super) fn forward<E: Element>(sizes: &Sizes, value: &[E], points: &Points<E>, out: &mut [E], threads: usize) {
+    // One part per head reads a head's rows once; where that is too few for the threads, heads share their queries.
+    let heads = sizes.b * sizes.m;
+    let chunks = (2 * threads).div_ceil(heads).min(sizes.q);
+    let out = forward::Output(out.as_mut_ptr());
+    threads::for_each_with(threads, heads * chunks, Scratch::default, |scratch, index| {
+        let (pair, chunk) = (index / chunks, index % chunks);
+        let queries = chunk * sizes.q / chunks..(chunk + 1) * sizes.q / chunks;
+        let head = Head { image: pair / sizes.m, head: pair % sizes.m, cells: 0..sizes.s };
+        run(forward::Part { sizes, value, points, out, head, queries, scratch });
+    });
+}
+
+/// Fills `grads` from grad_out (B,Q,M,D).
+///
+/// # Safety
+/// Every non-null pointer of `grads` covers the whole tensor of its name.
+pub(super) unsafe fn backward<E: Element>(
+    sizes: &Sizes,
+    value: &[E],
+    points: &Points<E>,
+    grad_out: &[E],
+    grads: &Gradients<E::Real>,
+    threads: usize,
+) {
+    // One part per head keeps an item's points together; where that is too few for the threads, one per level too.
+    let heads = sizes.b * sizes.m;
+    let split = heads < 2 * threads;
+    let parts = if split { sizes.levels.len() } else { 1 };
+    threads::for_each_with(threads, heads * parts, Scratch::default, |scratch, index| {
+        let (pair, part) = (index / parts, index % parts);
+        let levels = if split { part..part + 1 } else { 0..sizes.levels.len() };
+        let range = levels.start * sizes.p..levels.end * sizes.p;
+        let head = Head { image: pair / sizes.m, head: pair % sizes.m, cells: sizes.cells(levels) };
+        let part = backward::Part { sizes, value, points, grad_out, grads, head, range };
+        run(backward::Work { part, scratch });
+    });
+    if matches!(points, Points::Offset { .. }) && !grads.weights.is_null() {
+        // SAFETY: covers the whole tensor, and the parts are done with it.
+        let grads = unsafe { std::slice::from_raw_parts_mut(grads.weights, sizes.items() * sizes.points()) };
+        softmax_backward(sizes, points, grads, threads);
+    }
+}
+
+fn softmax_backward<E: Element>(sizes: &Sizes, points: &Points<E>, grads: &mut [E::Real], threads: usize) {
+    const ITEMS: usize = 256;
+    let per_item = sizes.points();
+    let task = |(chunk, grads): (usize, &mut [E::Real])| {
+        run(SoftmaxRows { points, first: chunk * ITEMS, per_item, grads });
+    };
+    match threads::pool(threads) {
+        Some(pool) => pool.install(|| grads.par_chunks_mut(ITEMS * per_item).enumerate().for_each(task)),
+        None => grads.chunks_mut(ITEMS * per_item).enumerate().for_each(task),
+    }
+}
