@@ -6,7 +6,6 @@
 // DSCT_CUDA_KERNELS=off, run the composite formulation.
 #include <ATen/Context.h>
 #include <c10/core/DeviceGuard.h>
-#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/library.h>
 
@@ -112,17 +111,6 @@ void run_backward(const char* op, const KernelCall& call, const at::Tensor& grad
                        bound.defined() ? bound.const_data_ptr<double>() : nullptr, place.device, place.stream));
 }
 
-// Kernels are called below the autograd keys; the composite needs them back to be differentiated.
-template <size_t n>
-std::vector<at::Tensor> differentiated(const CompositeForward& forward, const at::Tensor& grad_out,
-                                       const std::vector<at::Tensor>& inputs, const std::array<bool, n>& mask) {
-  const auto keys = c10::impl::tls_local_dispatch_key_set();
-  const c10::impl::ForceDispatchKeyGuard above(keys.included_,
-                                               keys.excluded_ - c10::autograd_dispatch_keyset_with_ADInplaceOrView);
-  return composite_backward(forward, grad_out, inputs, std::vector<bool>(mask.begin(), mask.end()),
-                            arithmetic_type(inputs[0]));
-}
-
 Gradients backward_cuda(const at::Tensor& grad_out, const at::Tensor& value, at::IntArrayRef shapes,
                         const at::Tensor& locations, const at::Tensor& weights, std::array<bool, 3> mask) {
   const auto symbolic = c10::fromIntArrayRefSlow(shapes);
@@ -138,7 +126,8 @@ Gradients backward_cuda(const at::Tensor& grad_out, const at::Tensor& value, at:
   const auto forward = [&](const std::vector<at::Tensor>& in) {
     return composite_forward(in[0], symbolic, in[1], in[2]);
   };
-  const auto grads = differentiated(forward, grad_out, {value, locations, weights}, mask);
+  const auto grads = composite_backward(forward, grad_out, {value, locations, weights},
+                                        std::vector<bool>(mask.begin(), mask.end()), arithmetic_type(value));
   return {grads[0], grads[1], grads[2]};
 }
 
@@ -158,7 +147,8 @@ FusedGradients fused_backward_cuda(const at::Tensor& grad_out, const at::Tensor&
   const auto forward = [&](const std::vector<at::Tensor>& in) {
     return composite_fused_forward(in[0], symbolic, in[1], in[2], in[3]);
   };
-  const auto grads = differentiated(forward, grad_out, {value, reference, offsets, logits}, mask);
+  const auto grads = composite_backward(forward, grad_out, {value, reference, offsets, logits},
+                                        std::vector<bool>(mask.begin(), mask.end()), arithmetic_type(value));
   return {grads[0], grads[1], grads[2], grads[3]};
 }
 
