@@ -86,7 +86,7 @@ def test_a_forked_child_is_refused_in_the_words_of_torch(stand_in: StandIn) -> N
 
 
 def test_threads_wait_for_one_compilation(stand_in: StandIn, cache: Path) -> None:
-    (line,) = stand_in.run("warm_in_threads", DSCT_KERNEL_CACHE=str(cache))
+    (line,) = stand_in.run("warm_in_threads", DSCT_KERNEL_CACHE=str(cache), **FEW)
     assert line.split() == [str(MODULES), "0", str(3 * MODULES)]
 
 
@@ -95,7 +95,7 @@ def test_threads_wait_for_one_compilation(stand_in: StandIn, cache: Path) -> Non
 
 def counts(stand_in: StandIn, cache: Path | str) -> list[list[int]]:
     """Compiled, read from disk, loaded before: at the first and at the second warmup of a process."""
-    lines = stand_in.run("warm", "float32", DSCT_KERNEL_CACHE=str(cache))
+    lines = stand_in.run("warm", "float32", DSCT_KERNEL_CACHE=str(cache), **FEW)
     return [[int(number) for number in line.split()] for line in lines]
 
 

@@ -426,7 +426,10 @@ pub(super) fn specialisations(gpu: &Gpu, dtype: i32, sizes: Sizes) -> Result<Vec
             let levels = vec![(1, 1); sizes.levels as usize];
             let call = Call { dtype, points_dtype, reference_size, b, s: l, m, d, q, l, p, levels };
             supports(&call)?;
-            all.push(Specialisation::new(&call, gpu));
+            let one = Specialisation::new(&call, gpu);
+            if !all.contains(&one) {
+                all.push(one);
+            }
         }
     }
     Ok(all)
