@@ -176,6 +176,7 @@ class Kernels:
 
     def check(self, *seeds: int) -> None:
         expected, dtype = self.inputs.expected, self.inputs.value.dtype
+        assert all(tensor.any() for tensor in expected.values())
         for seed in seeds:
             assert_close(self.forward(seed), expected["out"], ROUNDING[dtype])
             for plan in ("backward", "deterministic"):
@@ -280,6 +281,12 @@ PLANTED = {
     "softmax-gradient": ("few-float32-points", "(grad_attention[i] - mean)", "grad_attention[i]"),
     "divergent-shuffle": ("odd-maps", "if (wants_dots) reduce_dots", "if (wants_dots && mine) reduce_dots"),
     "window-start": ("cells-float32", "window_slot(params.window_start[level] + cell", "window_slot(cell"),
+    "window-origin": ("cells-beyond-windows", "memory.origins[2 * level] + cell % width", "cell % width"),
+    "beyond-window": (
+        "cells-beyond-windows",
+        "(base + offset, weight, grad);\n      return;",
+        "(base + offset, 0, grad);\n      return;",
+    ),
     "shared-overrun": ("few-float32", "kStagedRow = kPoints + 1", "kStagedRow = kPoints + 2"),
     "half-cell": ("few-float32-boxes", "reference[2]) * width - half", "reference[2]) * width"),
 }
