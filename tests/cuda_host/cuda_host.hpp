@@ -3,8 +3,9 @@
 //
 // Every CUDA thread is a fiber of one operating-system thread; blocks run one after the other. Between two points of
 // synchronisation the fibers run in turn, in order or in a random order, all warps side by side or one warp as far as
-// it can before the next. This finds wrong numbers, missing barriers that such an order exposes, uninitialised or overrun shared memory, divergent barriers and shuffles from absent lanes.
-// It knows no real concurrency, no memory model and not the GPU's rounding.
+// it can before the next. This finds wrong numbers, missing barriers that such an order exposes, uninitialised or
+// overrun shared memory, divergent barriers and shuffles from absent lanes. It knows no real concurrency, no memory
+// model and not the GPU's rounding.
 #pragma once
 #include <cmath>
 #include <cstdint>
