@@ -1,13 +1,15 @@
 // Multi-scale deformable attention on a GPU, part 4: backward.
 //
 // With s_k = <value at corner k, grad_out> and bilinear weights w_k, a point with attention weight a has the gradients
-//   weight: sum_k w_k s_k      x: a ((1-fy) (s_1 - s_0) + fy (s_3 - s_2))      y: a ((1-fx) (s_2 - s_0) + fx (s_3 - s_1))
+//   weight: sum_k w_k s_k
+//   x: a ((1-fy) (s_1 - s_0) + fy (s_3 - s_2))
+//   y: a ((1-fx) (s_2 - s_0) + fx (s_3 - s_1))
 // and adds a w_k grad_out to the gradient of corner k's cell. Only the last needs atomics. The kernels differ in the
 // sink that takes these contributions; what nobody asked for (null) is not computed.
 
 // ---------------------------------------------------------------- sinks of the value gradient
 
-// Four or two channels in one instruction where the GPU has it (sm_90), one by one elsewhere.
+// Four floats in one instruction where the GPU has it (sm_90), one by one elsewhere. The order of additions is open.
 __device__ __forceinline__ void add_to_global(real_t* address, const real_t values[kVector]) {
 #if !defined(DSCT_HOST) && DSCT_DTYPE != 3 && defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   DSCT_UNROLL for (int c = 0; c < kVector; c += 4)
@@ -206,7 +208,8 @@ __device__ __forceinline__ void attend_backward(const DeformAttnParams& params, 
 // Grid and groups as in deform_attn_forward. A thread owns the gradients of points and weights of kOwned points of its
 // group's pair and writes them once: the same bits in every run. The value gradient is summed with floating-point
 // atomics (16 bytes each on sm_90): its last bits depend on the run.
-extern "C" __global__ void __launch_bounds__(256, 4) deform_attn_backward(const __grid_constant__ DeformAttnParams params) {
+extern "C" __global__ void __launch_bounds__(256, 4)
+    deform_attn_backward(const __grid_constant__ DeformAttnParams params) {
   refuse_wrong_module(params);
   DSCT_SHARED_MEMORY(shared);
   const Task task = pair_task(params);

@@ -47,7 +47,8 @@ __device__ __forceinline__ void attend(const DeformAttnParams& params, const Tas
 // Grid (ceil(Q*M / groups per block), B), block up to 256 threads, a multiple of 32. Group g of block x takes pair
 // x * groups + g of the Q*M (query, head) pairs, heads fastest. Thread (share 0, lane c) of a group writes channels
 // c * kVector ... of the pair's output row. No atomics: the same bits in every run.
-extern "C" __global__ void __launch_bounds__(256) deform_attn_forward(const __grid_constant__ DeformAttnParams params) {
+extern "C" __global__ void __launch_bounds__(256)
+    deform_attn_forward(const __grid_constant__ DeformAttnParams params) {
   refuse_wrong_module(params);
   DSCT_SHARED_MEMORY(shared);
   attend(params, pair_task(params), staging_of_group(shared));

@@ -39,8 +39,8 @@ __device__ __forceinline__ Task pair_task(const DeformAttnParams& params) {
 
 // ---------------------------------------------------------------- tiles of queries
 
-// Where the queries are the cells (encoder self-attention, Q = S) neighbours look at nearly the same cells. A block then
-// takes the queries of one 8 x 8 tile of one level and one head, so that the cells stay in L1.
+// Where the queries are the cells (encoder self-attention, Q = S) neighbours look at nearly the same cells. A block
+// then takes the queries of one 8 x 8 tile of one level and one head, so that the cells stay in L1.
 static const int kTileSide = 8, kTileQueries = kTileSide * kTileSide;
 
 struct Tile { int level, x, y; };  // first cell
@@ -143,8 +143,8 @@ __device__ __forceinline__ void load_attention(const DeformAttnParams& params, c
     attention[i] = task.active && point < kPoints ? point_to_real(weights[point]) : 0;
   }
 #if DSCT_REFERENCE != 0
-  const bool owns_some = member() < kPoints;
-  real_t highest = owns_some ? attention[0] : -__uint_as_float(0x7f800000u);
+  const real_t minus_infinity = -__uint_as_float(0x7f800000u);
+  real_t highest = member() < kPoints ? attention[0] : minus_infinity;
   DSCT_UNROLL for (int i = 1; i < kOwned; i++)
     if (member() + i * kGroup < kPoints) highest = larger(highest, attention[i]);
   highest = group_max(highest);

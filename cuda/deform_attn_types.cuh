@@ -1,9 +1,9 @@
 // Multi-scale deformable attention on a GPU, part 1: parameters, types, loads and stores.
 //
-// src/ops/deform_attn_cuda/plan.rs joins the parts (types, stage, forward, backward, tiled backward) to one text, which
-// NVRTC compiles for the GPU at hand and g++ for the tests (tests/cuda_host). Hence no #include and no host code; inline
-// PTX stands behind DSCT_HOST. Shape letters: B batch, S cells over all levels, M heads, D channels per head,
-// Q queries, L levels, P points.
+// src/ops/deform_attn_cuda/plan.rs joins the parts (types, stage, forward, backward, tiled backward) to one text,
+// which NVRTC compiles for the GPU at hand and g++ for the tests (tests/cuda_host). Hence no #include and no host
+// code; inline PTX stands behind DSCT_HOST. Shape letters: B batch, S cells over all levels, M heads, D channels per
+// head, Q queries, L levels, P points.
 //
 // One compilation serves one specialisation:
 //   DSCT_DTYPE         of value, out and grad_out: 0 float32, 1 float16, 2 bfloat16, 3 float64

@@ -55,7 +55,8 @@ struct Runtime {
   std::vector<Fiber> fibers;
   Fiber* running = nullptr;
   ucontext_t scheduler;
-  const std::function<void()>* body = nullptr;
+  void (*body)(const void*) = nullptr;
+  const void* argument = nullptr;
   std::vector<unsigned char> shared;  // the kernel's bytes (aligned like any allocation), then the guard
   std::mt19937 random;
   bool shuffled = false;
@@ -78,7 +79,7 @@ void leave_fiber() {
 void run_fiber() {
   Runtime& r = runtime();
   try {
-    (*r.body)();
+    r.body(r.argument);
   } catch (const std::exception& e) {
     r.error = e.what();
   }
@@ -194,8 +195,10 @@ void run_block(const LaunchShape& shape) {
   std::shuffle(warp_rank.begin(), warp_rank.end(), r.random);
   const auto done = [](const Fiber& fiber) { return fiber.state == State::kDone; };
   while (!std::all_of(r.fibers.begin(), r.fibers.end(), done)) {
-    if (r.greedy) shuffle_greedily(order, warp_rank);
-    else if (r.shuffled) std::shuffle(order.begin(), order.end(), r.random);
+    if (r.greedy)
+      shuffle_greedily(order, warp_rank);
+    else if (r.shuffled)
+      std::shuffle(order.begin(), order.end(), r.random);
     if (!run_ready(order)) release_block_barrier();
   }
   const auto intact = [](unsigned char byte) { return byte == kGuard; };
@@ -203,7 +206,7 @@ void run_block(const LaunchShape& shape) {
     throw std::runtime_error("the kernel wrote behind its shared memory");
 }
 
-void prepare(const std::function<void()>& body, const LaunchShape& shape) {
+void prepare(const LaunchShape& shape) {
   Runtime& r = runtime();
   const size_t threads = size_t{shape.block.x} * shape.block.y * shape.block.z;
   if (threads == 0 || threads > kMaxThreads) throw std::runtime_error("more threads per block than a GPU has");
@@ -214,7 +217,6 @@ void prepare(const std::function<void()>& body, const LaunchShape& shape) {
     if (stacks == MAP_FAILED) throw std::runtime_error("no memory for the stacks");
     r.stacks = static_cast<unsigned char*>(stacks);
   }
-  r.body = &body;
   r.error.clear();
   r.fibers.resize(threads);
   r.shared.assign(shape.shared_bytes + kGuardBytes, kPoison);
@@ -254,8 +256,10 @@ unsigned char* shared_memory() { return runtime().shared.data(); }
 
 void fail(const char* reason) { throw std::runtime_error(reason); }
 
-void launch(const std::function<void()>& body, const LaunchShape& shape) {
-  prepare(body, shape);
+void launch(void (*body)(const void* argument), const void* argument, const LaunchShape& shape) {
+  prepare(shape);
+  runtime().body = body;
+  runtime().argument = argument;
   for (unsigned z = 0; z < shape.grid.z; z++)
     for (unsigned y = 0; y < shape.grid.y; y++)
       for (unsigned x = 0; x < shape.grid.x; x++) {

