@@ -12,7 +12,7 @@ unexport PYTHONPATH
 TORCH := $(shell sed -nE 's/^ *"(torch(vision)?==[0-9.]+)",/\1/p' pyproject.toml)
 NATIVE := Cargo.toml Cargo.lock build.rs $(shell find src cuda -type f)
 
-.PHONY: help setup demo test test-rust test-python lint format clean
+.PHONY: help setup demo test test-rust test-python bench bench-cuda lint format clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml $(NATIVE)
 	maturin develop --release --extras dev --quiet
 	touch $@
 
+$(VENV)/.bench: $(VENV)/.installed
+	maturin develop --release --extras bench --quiet
+	touch $@
+
 demo: setup ## Train a small DSCT on the embedded scenes, evaluate it, write a page of pictures.
 	python examples/demo.py
 
@@ -40,6 +44,13 @@ test-rust: setup
 
 test-python: setup
 	python -m pytest
+
+bench: $(VENV)/.bench ## All benchmarks on this CPU, up to an hour: results and README in tests/bench.
+	python -m tests.bench
+
+bench-cuda: $(VENV)/.bench ## The benchmark on this machine's NVIDIA GPU.
+	python -m tests.bench.bench_cuda
+	python -m tests.bench.report
 
 lint: setup ## Format check, clippy, ruff, mypy, stubs against the binary.
 	cargo fmt --check

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+collect_ignore = ["bench"]
+"""Benchmarks are programs of their own; `test_bench.py` tests what of them is no measurement."""
+
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
