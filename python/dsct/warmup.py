@@ -60,8 +60,8 @@ def warmup(
         return 0
     if not torch.cuda.is_available():
         raise RuntimeError(f"warmup: device must be a GPU that torch can use, got '{place}', and torch finds none")
-    torch.cuda.init()
-    index = torch.cuda.current_device() if place.index is None else place.index
+    current = torch.cuda.current_device()  # starts CUDA, or says why a forked process cannot
+    index = current if place.index is None else place.index
     if index >= torch.cuda.device_count():
         raise RuntimeError(f"warmup: device must be one of {torch.cuda.device_count()} GPUs, got '{place}'")
     return sum(_dsct.cuda_warmup(index, DTYPES[dtype], (heads, channels, levels, points)))

@@ -43,8 +43,8 @@ def compile_kernels(architecture: int, dtype: torch.dtype) -> dict[str, Compiled
     """Compiles every common specialisation of a dtype; the numbers of each kernel by its name."""
     found: dict[str, Compiled] = {}
     for _, cubin_bytes, kernels in _dsct.cuda_reports(architecture, DTYPES[dtype], SIZES):
-        for name, *numbers in kernels:
-            one = Compiled(*numbers, cubin_bytes)
+        for name, registers, local_bytes, shared_bytes in kernels:
+            one = Compiled(registers, local_bytes, shared_bytes, cubin_bytes)
             found[name] = Compiled(*map(max, one, found.get(name, one)))
     return found
 
