@@ -58,13 +58,22 @@ def compile_all(jobs: list[tuple[int, torch.dtype]]) -> Iterator[Future[dict[str
         pool.shutdown(cancel_futures=True)
 
 
+def empty_table() -> Table:
+    table = Table()
+    for title in ("for", "dtype", "deform_attn_…"):
+        table.add_column(title, no_wrap=True)
+    for title in Compiled._fields:
+        table.add_column(title.replace("_", " "), justify="right")
+    return table
+
+
 def show_compiled_kernels(text: str) -> bool:
     """Prints a table; whether everything compiles and no kernel spills.
 
     Raises:
         ValueError: Not a list of compute capabilities that this NVRTC knows.
     """
-    table = Table("architecture", "dtype", "kernel", *(name.replace("_", " ") for name in Compiled._fields))
+    table = empty_table()
     jobs = [(architecture, dtype) for architecture in architectures(text) for dtype in DTYPES]
     failures = []
     done = track(compile_all(jobs), "compiling", len(jobs), console=Console(stderr=True), transient=True)
@@ -78,7 +87,8 @@ def show_compiled_kernels(text: str) -> bool:
         for kernel, numbers in kernels.items():
             if numbers.local_bytes:
                 failures.append(f"{' '.join(name)}: {kernel} spills {numbers.local_bytes} bytes")
-            table.add_row(*name, kernel, *map(str, numbers), style="red" if numbers.local_bytes else None)
+            short = kernel.removeprefix("deform_attn_")
+            table.add_row(*name, short, *map(str, numbers), style="red" if numbers.local_bytes else None)
     console = Console()
     console.print(table, highlight=False)
     console.print("M = {}, D = {}, L = {}, P = {}; local bytes are registers that did not fit.".format(*SIZES))
