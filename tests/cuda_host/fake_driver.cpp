@@ -203,6 +203,8 @@ int cuModuleLoadData(void** module, const void* image) {
 
 int cuModuleGetFunction(void** function, void* module, const char* name) {
   FAIL_IF_INJECTED;
+  if (contexts.empty()) return kInvalidContext;
+  if (capture_mode != 2) return kCaptureUnsupported;
   auto* from = static_cast<HostModule*>(module);
   void* kernel = dlsym(from->library, name);
   if (!kernel) return kNotFound;

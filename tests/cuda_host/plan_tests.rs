@@ -108,6 +108,23 @@ fn table() -> String {
 }
 
 #[test]
+fn every_planned_kernel_is_in_the_text_of_its_pass() {
+    for case in CASES {
+        let (call, gpu) = (call_of(case), if case.full { TINY } else { H100 });
+        let (specialisation, launch) = forward(&call, &gpu);
+        assert!(Pass::Forward.kernels(&specialisation).contains(&launch.kernel));
+        for deterministic in [false, true] {
+            let (_, launches) = backward(&call, &gpu, ALL, deterministic);
+            assert!(launches.iter().all(|launch| Pass::Backward.kernels(&specialisation).contains(&launch.kernel)));
+        }
+        for pass in Pass::ALL {
+            let names = pass.kernels(&specialisation).iter();
+            assert!(names.clone().all(|name| pass.source().contains(&format!(" {name}("))), "{names:?}");
+        }
+    }
+}
+
+#[test]
 fn the_table_that_the_kernel_tests_read_is_what_the_plans_are() {
     if std::env::var_os("DSCT_UPDATE_PLANS").is_some() {
         std::fs::write("tests/cuda_host/plans.json", table()).unwrap();

@@ -166,11 +166,7 @@ impl Drop for Current<'_> {
     }
 }
 
-/// A loaded module; never unloaded. An address, so that it may stand in a table that all threads read.
-#[derive(Clone, Copy)]
-pub(super) struct Module(usize);
-
-/// A kernel of a module.
+/// A kernel of a module, which is never unloaded. An address, so that it may stand in a table that all threads read.
 #[derive(Clone, Copy)]
 pub(super) struct Function(usize);
 
@@ -180,31 +176,35 @@ impl<'a> Current<'a> {
         self.device
     }
 
-    /// Loads a cubin, or PTX (zero-terminated). Allowed during a stream capture: a load would end a capture that is
-    /// in global mode, so the mode of this thread is relaxed meanwhile.
-    pub(super) fn load(&self, image: &[u8]) -> Result<Module, String> {
+    /// Loads a cubin, or PTX (zero-terminated), and finds its kernels. Allowed during a stream capture: a load would
+    /// end a capture that is in global mode, so the mode of this thread is relaxed meanwhile.
+    pub(super) fn load(&self, image: &[u8], kernels: &[&str]) -> Result<Vec<Function>, String> {
         let driver = self.device.driver;
         let mut mode = STREAM_CAPTURE_MODE_RELAXED;
-        let mut module = null_mut();
-        // SAFETY: `mode` is exchanged back below; `image` is a complete module.
-        let exchanged = unsafe { (driver.cuThreadExchangeStreamCaptureMode)(&mut mode) };
-        driver.check("cuThreadExchangeStreamCaptureMode", exchanged)?;
-        let status = unsafe { (driver.cuModuleLoadData)(&mut module, image.as_ptr().cast()) };
+        // SAFETY: `mode` holds a mode before and after, and is exchanged back below.
+        let status = unsafe { (driver.cuThreadExchangeStreamCaptureMode)(&mut mode) };
+        driver.check("cuThreadExchangeStreamCaptureMode", status)?;
+        let functions = self.load_relaxed(image, kernels);
+        // SAFETY: as above. What succeeded once succeeds again.
         unsafe { (driver.cuThreadExchangeStreamCaptureMode)(&mut mode) };
-        driver.check("cuModuleLoadData", status)?;
-        Ok(Module(module as usize))
+        functions
     }
 
-    /// The kernel of this name.
-    pub(super) fn function(&self, module: Module, name: &str) -> Result<Function, String> {
-        let mut function = null_mut();
-        let symbol = CString::new(name).map_err(|error| error.to_string())?;
-        // SAFETY: modules are never unloaded.
-        let status = unsafe {
-            (self.device.driver.cuModuleGetFunction)(&mut function, module.0 as *mut c_void, symbol.as_ptr())
+    fn load_relaxed(&self, image: &[u8], kernels: &[&str]) -> Result<Vec<Function>, String> {
+        let driver = self.device.driver;
+        let mut module = null_mut();
+        // SAFETY: a complete module and a valid place for the result.
+        let status = unsafe { (driver.cuModuleLoadData)(&mut module, image.as_ptr().cast()) };
+        driver.check("cuModuleLoadData", status)?;
+        let function = |name: &&str| {
+            let mut function = null_mut();
+            let symbol = CString::new(*name).map_err(|error| error.to_string())?;
+            // SAFETY: the module that was just loaded, a zero-terminated name.
+            let status = unsafe { (driver.cuModuleGetFunction)(&mut function, module, symbol.as_ptr()) };
+            driver.check(&format!("cuModuleGetFunction({name})"), status)?;
+            Ok(Function(function as usize))
         };
-        self.device.driver.check("cuModuleGetFunction", status)?;
-        Ok(Function(function as usize))
+        kernels.iter().map(function).collect()
     }
 
     /// Lets launches of the kernel ask for as much dynamic shared memory; by default 48 KB less its static share.

@@ -1,14 +1,13 @@
-//! Kernels in a form that can be launched: each text is compiled once per
-//! specialisation and machine, and loaded once per device.
+//! Kernels in a form that can be launched: compiled once per specialisation and machine, loaded once per device.
 //!
 //! One mutex guards the table, also while a module is compiled, so that threads that want the same one wait for it.
 //! Nothing under it calls Python.
 
-use std::collections::HashMap;
+use std::collections::hash_map::{Entry, HashMap};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::cache::{Cache, Key};
-use super::driver::{Current, Device, Function, Module};
+use super::driver::{Current, Device, Function};
 use super::nvrtc::{nvrtc, Target};
 use super::plan::{Launch, Pass, Specialisation};
 
@@ -23,16 +22,13 @@ pub(super) enum Origin {
     Memory,
 }
 
-struct Loaded {
-    module: Module,
-    /// Kernels with the dynamic shared memory that they may ask for so far.
-    kernels: HashMap<&'static str, (Function, u32)>,
-}
+/// The kernels of a module, with the dynamic shared memory that each may ask for so far.
+type Kernels = HashMap<&'static str, (Function, u32)>;
 
 /// One compilation.
 pub(super) type Unit = (Specialisation, Pass);
 
-type Table = HashMap<(i32, Unit), Loaded>;
+type Table = HashMap<(i32, Unit), Kernels>;
 
 fn with_table<T>(f: impl FnOnce(&mut Table) -> T) -> T {
     static TABLE: OnceLock<Mutex<Table>> = OnceLock::new();
@@ -57,15 +53,18 @@ fn image(device: &Device, (specialisation, pass): &Unit) -> Result<(Vec<u8>, Ori
     Ok((image, Origin::Compiled))
 }
 
-fn loaded<'t>(table: &'t mut Table, current: &Current<'_>, unit: Unit) -> Result<(&'t mut Loaded, Origin), String> {
-    use std::collections::hash_map::Entry;
+/// All kernels are looked up at once: the driver may put off the work of loading until then, and a later capture of a
+/// graph must not meet it.
+fn loaded<'t>(table: &'t mut Table, current: &Current<'_>, unit: Unit) -> Result<(&'t mut Kernels, Origin), String> {
     let device = current.device();
     match table.entry((device.ordinal, unit)) {
         Entry::Occupied(entry) => Ok((entry.into_mut(), Origin::Memory)),
         Entry::Vacant(entry) => {
             let (image, origin) = image(device, &unit)?;
-            let module = current.load(&image)?;
-            Ok((entry.insert(Loaded { module, kernels: HashMap::new() }), origin))
+            let names = unit.1.kernels(&unit.0);
+            let functions = current.load(&image, names)?;
+            let kernels = names.iter().zip(functions).map(|(&name, function)| (name, (function, 0)));
+            Ok((entry.insert(kernels.collect()), origin))
         }
     }
 }
@@ -78,16 +77,13 @@ pub(super) fn load(current: &Current<'_>, unit: Unit) -> Result<Origin, String> 
 /// The kernel of a launch, allowed to use the shared memory that the launch asks for.
 pub(super) fn kernel(current: &Current<'_>, unit: Unit, launch: &Launch) -> Result<Function, String> {
     with_table(|table| {
-        let (loaded, _) = loaded(table, current, unit)?;
-        let (function, allowed) = match loaded.kernels.get(launch.kernel) {
-            Some(&known) => known,
-            None => (current.function(loaded.module, launch.kernel)?, 0),
-        };
+        let (kernels, _) = loaded(table, current, unit)?;
+        let (function, allowed) = kernels.get_mut(launch.kernel).ok_or("not in this module")?;
         // Above 48 KB, less what the kernel uses statically, shared memory has to be asked for.
-        if launch.shared_bytes > allowed {
-            current.allow_shared_memory(function, launch.shared_bytes)?;
+        if launch.shared_bytes > *allowed {
+            current.allow_shared_memory(*function, launch.shared_bytes)?;
+            *allowed = launch.shared_bytes;
         }
-        loaded.kernels.insert(launch.kernel, (function, allowed.max(launch.shared_bytes)));
-        Ok(function)
+        Ok(*function)
     })
 }

@@ -18,6 +18,21 @@ pub(super) enum Pass {
 impl Pass {
     pub(super) const ALL: [Self; 2] = [Self::Forward, Self::Backward];
 
+    /// What the text holds.
+    pub(super) fn kernels(self, of: &Specialisation) -> &'static [&'static str] {
+        const BACKWARD: [&str; 4] = [
+            "deform_attn_backward",
+            "deform_attn_backward_fixed_point",
+            "deform_attn_from_fixed_point",
+            "deform_attn_backward_tiled",
+        ];
+        match self {
+            Self::Forward => &["deform_attn_forward", "deform_attn_forward_tiled"],
+            Self::Backward if of.dtype == FLOAT64 => &BACKWARD[..3],
+            Self::Backward => &BACKWARD,
+        }
+    }
+
     /// The text that NVRTC compiles.
     pub(super) fn source(self) -> &'static str {
         match self {
