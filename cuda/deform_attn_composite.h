@@ -2,6 +2,7 @@
 // which there is no kernel. They materialise (B, M, Q*P, D) gathers, so they are slow and memory-hungry.
 #pragma once
 #include <ATen/ATen.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <functional>
@@ -72,9 +73,13 @@ inline at::Tensor composite_fused_forward(const at::Tensor& value, c10::SymIntAr
 using CompositeForward = std::function<at::Tensor(const std::vector<at::Tensor>&)>;
 
 // Gradients of `forward` in the arithmetic type, with respect to those inputs that `mask` names; others undefined.
+// Kernels are called below the autograd keys; torch's operators need these back to be differentiated.
 inline std::vector<at::Tensor> composite_backward(const CompositeForward& forward, const at::Tensor& grad_out,
                                                   const std::vector<at::Tensor>& inputs,
                                                   const std::vector<bool>& mask, at::ScalarType arithmetic) {
+  const auto keys = c10::impl::tls_local_dispatch_key_set();
+  const c10::impl::ForceDispatchKeyGuard above(keys.included_,
+                                               keys.excluded_ - c10::autograd_dispatch_keyset_with_ADInplaceOrView);
   const at::AutoGradMode enabled(true);
   std::vector<at::Tensor> leaves, wanted;
   for (size_t i = 0; i < inputs.size(); i++) {

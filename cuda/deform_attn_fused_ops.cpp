@@ -87,7 +87,7 @@ FusedGradients backward_composite(const at::Tensor& grad_out, const at::Tensor& 
   check_fused_arguments(value, shapes, reference, offsets, logits);
   check_grad_out(kBackward, grad_out, value, offsets);
   const auto grads = composite_backward(composite(shapes.vec()), grad_out, {value, reference, offsets, logits},
-                                        {mask.begin(), mask.end()}, arithmetic_type(value));
+                                        std::vector<bool>(mask.begin(), mask.end()), arithmetic_type(value));
   return {grads[0], grads[1], grads[2], grads[3]};
 }
 

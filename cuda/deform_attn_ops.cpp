@@ -85,7 +85,7 @@ Gradients backward_composite(const at::Tensor& grad_out, const at::Tensor& value
   check_arguments(value, shapes, locations, weights);
   check_grad_out("ms_deform_attn_backward", grad_out, value, locations);
   const auto grads = composite_backward(composite(shapes.vec()), grad_out, {value, locations, weights},
-                                        {mask.begin(), mask.end()}, arithmetic_type(value));
+                                        std::vector<bool>(mask.begin(), mask.end()), arithmetic_type(value));
   return {grads[0], grads[1], grads[2]};
 }
 

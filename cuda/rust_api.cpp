@@ -8,11 +8,13 @@ extern "C" {
 
 void dsct_plain_ops_anchor();
 void dsct_fused_ops_anchor();
+void dsct_cuda_ops_anchor();
 
 // Referenced from Rust. A linker drops an object of an archive that nobody refers to, registrations included.
 void dsct_ops_anchor() {
   dsct_plain_ops_anchor();
   dsct_fused_ops_anchor();
+  dsct_cuda_ops_anchor();
 }
 
 enum DsctErrorKind : int32_t { kDsctOther = 0, kDsctValue, kDsctType, kDsctNotImplemented, kDsctOutOfMemory };

@@ -48,6 +48,8 @@ pub enum Error {
     OutOfMemory(String),
     /// An error of libtorch itself; holds the first line of its message.
     Torch(String),
+    /// The CUDA driver or its compiler is missing, or refused.
+    Cuda(String),
     /// A panic that was caught at the boundary: a bug in this crate.
     Panic(String),
 }
@@ -78,6 +80,7 @@ impl fmt::Display for Error {
             | Self::Type(text)
             | Self::NotImplemented(text)
             | Self::OutOfMemory(text)
+            | Self::Cuda(text)
             | Self::Torch(text) => f.write_str(text),
         }
     }

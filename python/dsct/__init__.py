@@ -18,6 +18,7 @@ from dsct.modules import DSCT, DeformableEncoder, DSCTDecoder, MSDeformAttn
 from dsct.people import People
 from dsct.post_process import PostProcess
 from dsct.predict import predict
+from dsct.warmup import warmup
 
 __all__ = [
     "DSCT",
@@ -38,4 +39,5 @@ __all__ = [
     "ops",
     "predict",
     "save_model",
+    "warmup",
 ]

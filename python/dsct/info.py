@@ -8,10 +8,10 @@ import torch
 import torchvision
 
 from dsct import _dsct
+from dsct.warmup import kernels_are_off
 
 _REGISTERED = {
     "CPU": "native kernel (Rust, rayon)",
-    "CUDA": "composite of torch operators: correct, but slow and memory-hungry; no native kernel yet",
     "Meta": "shapes only (FakeTensor, export, compile)",
 }
 
@@ -39,4 +39,30 @@ def info() -> dict[str, str]:
     for key, kernel in _REGISTERED.items():
         registered = torch._C._dispatch_has_computed_kernel_for_dispatch_key("dsct::ms_deform_attn", key)
         found[f"ms_deform_attn on {key}"] = kernel if registered else "missing"
-    return found
+    return found | _cuda_kernels()
+
+
+def _cuda_kernels() -> dict[str, str]:
+    """What the CUDA kernels need, and what a call would therefore do."""
+    status = _dsct.cuda_status()
+    rows = {
+        "CUDA driver": status["driver"],
+        "CUDA compiler (NVRTC)": status["nvrtc"],
+        "compiled kernels": status["cache"],
+    }
+    found = {name: text if there else f"none: {text}" for name, (there, text) in rows.items()}
+    missing = [name for name in ("driver", "nvrtc") if not status[name][0]]
+    if kernels_are_off():
+        kernel = "composite of torch operators, slow and memory-hungry: DSCT_CUDA_KERNELS=off"
+    elif missing:
+        kernel = f"an error: no {' and no '.join(missing)}"
+    else:
+        kernel = "native kernels, compiled for the GPU when first used" + _gpu_architecture()
+    return {"ms_deform_attn on CUDA": kernel} | found
+
+
+def _gpu_architecture() -> str:
+    if not torch.cuda.is_available():
+        return ""
+    major, minor = torch.cuda.get_device_capability()
+    return f" (compute capability {major}.{minor})"

@@ -2,6 +2,7 @@
 
 pub mod deform_attn;
 mod deform_attn_cpu;
+pub mod deform_attn_cuda;
 mod deform_attn_entry;
 pub mod deform_attn_reference;
 

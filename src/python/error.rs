@@ -24,7 +24,7 @@ impl From<Error> for PyErr {
             }
             Error::NotImplemented(_) => PyNotImplementedError::new_err(text),
             Error::OutOfMemory(_) => out_of_memory(text),
-            Error::Torch(_) | Error::Panic(_) => DsctError::new_err(text),
+            Error::Torch(_) | Error::Cuda(_) | Error::Panic(_) => DsctError::new_err(text),
         }
     }
 }

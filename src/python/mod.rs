@@ -2,6 +2,7 @@
 
 mod config;
 mod criterion;
+mod cuda;
 mod error;
 mod gateway;
 mod model;
@@ -22,5 +23,6 @@ fn _dsct(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("DsctError", module.py().get_type::<error::DsctError>())?;
     module.add_class::<config::PyConfig>()?;
     criterion::register(module)?;
+    cuda::register(module)?;
     model::register(module)
 }

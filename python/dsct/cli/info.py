@@ -11,14 +11,23 @@ from rich.table import Table
 
 import dsct
 from dsct.checkpoint import read_checkpoint
+from dsct.cli.compiled_kernels import show_compiled_kernels
 from dsct.cli.errors import told_in_one_sentence
 
 
 @told_in_one_sentence
 def info(
     weights: Annotated[Path | None, typer.Argument(help="Describe this weights file instead.")] = None,
+    compile_for: Annotated[
+        str | None,
+        typer.Option("--compile", help="Compile the CUDA kernels for these compute capabilities, as in 80,90."),
+    ] = None,
 ) -> None:
     """Show versions and which kernels would run, or what a weights file holds."""
+    if compile_for is not None:
+        if not show_compiled_kernels(compile_for):
+            raise typer.Exit(1)
+        return
     table = Table(show_header=False, box=None)
     for name, value in (dsct.info() if weights is None else _describe(weights)).items():
         table.add_row(name, value)
