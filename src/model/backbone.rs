@@ -46,7 +46,13 @@ impl Backbone {
     /// [`Error::Argument`] for another shape or an empty image, [`Error::Type`] for integers.
     pub fn forward(&self, images: &Tensor) -> Result<[Tensor; 3]> {
         check_images(images, self.stem.inputs)?;
-        let stem = self.stem.forward(&channels_last(images)?)?.f_relu_()?.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)?;
+        let stem = self.stem.forward(&channels_last(images)?)?.f_relu_()?.f_max_pool2d(
+            [3, 3],
+            [2, 2],
+            [1, 1],
+            [1, 1],
+            false,
+        )?;
         let [layer1, layer2, layer3, layer4] = &self.stages;
         let stride8 = run(layer2, &run(layer1, &stem)?)?;
         let stride16 = run(layer3, &stride8)?;

@@ -120,7 +120,8 @@ impl Dsct {
         let (_, subject_points) = split(&points, self.config.num_context_queries)?;
         let mut outputs = vec![];
         for (layer, heads) in self.decoder.iter().zip(&self.heads) {
-            let step = layer.forward(&self.config, &tgt, Some(&query_pos), &scaled, memory, &spatial, dropout, false)?;
+            let step =
+                layer.forward(&self.config, &tgt, Some(&query_pos), &scaled, memory, &spatial, dropout, false)?;
             tgt = step.0;
             let (_, subject) = split(&tgt, self.config.num_context_queries)?;
             outputs.push(heads.forward(&subject, &subject_points)?);

@@ -7,3 +7,4 @@ mod deform_attn_entry;
 pub mod deform_attn_reference;
 
 pub use deform_attn::{ms_deform_attn, ms_deform_attn_fused};
+pub use deform_attn_cpu::instruction_set::name as cpu_instruction_set;

@@ -2,9 +2,9 @@
 
 mod config;
 mod criterion;
-mod cuda;
 mod error;
 mod gateway;
+mod kernels;
 mod model;
 mod tensor;
 
@@ -23,6 +23,6 @@ fn _dsct(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("DsctError", module.py().get_type::<error::DsctError>())?;
     module.add_class::<config::PyConfig>()?;
     criterion::register(module)?;
-    cuda::register(module)?;
+    kernels::register(module)?;
     model::register(module)
 }

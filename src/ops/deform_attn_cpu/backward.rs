@@ -114,10 +114,10 @@ impl<E: Element> Part<'_, E> {
                 continue;
             }
             let mut partial = [[E::Real::ZERO; 8]; 4];
-            for k in 0..4 {
+            for (k, partial) in partial.iter_mut().enumerate() {
                 // SAFETY: a located cell lies in its level, and the blocks together are D channels.
                 let row = E::load::<I, N>(unsafe { value.block(block.cells[k][lane], channel) });
-                partial[k] = E::Real::partial_dot::<I, N>(&row, grad);
+                *partial = E::Real::partial_dot::<I, N>(&row, grad);
             }
             let sums = E::Real::sum_rows::<I>(&partial);
             for k in 0..4 {

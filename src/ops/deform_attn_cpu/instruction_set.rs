@@ -67,7 +67,7 @@ fn allowed(detected: Level, asked: Option<&str>) -> Level {
     }
 }
 
-/// Name of the instruction set that the kernels use, for `dsct info`.
+/// Name of the instruction set that the CPU kernels use: `AVX-512`, `AVX2`, `NEON` or `baseline`.
 pub fn name() -> &'static str {
     match level() {
         Level::Avx512 => "AVX-512",

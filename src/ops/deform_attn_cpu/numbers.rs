@@ -102,7 +102,7 @@ impl_real!(f32, exp_f32, {
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     fn partial_dot<I: InstructionSet, const N: usize>(a: &[f32; N], b: &[f32; N]) -> [f32; 8] {
-        if I::AVX2 && N % 8 == 0 {
+        if I::AVX2 && N.is_multiple_of(8) {
             // SAFETY: both were asked for.
             return unsafe { x86::partial_dot(a, b) };
         }
@@ -195,7 +195,7 @@ impl Element for f16 {
     #[inline(always)]
     fn load<I: InstructionSet, const N: usize>(from: &[Self; N]) -> [f32; N] {
         #[cfg(target_arch = "x86_64")]
-        if I::AVX2 && N % 8 == 0 {
+        if I::AVX2 && N.is_multiple_of(8) {
             // SAFETY: both were asked for.
             return unsafe { x86::load_f16(from) };
         }
@@ -204,7 +204,7 @@ impl Element for f16 {
     #[inline(always)]
     fn store<I: InstructionSet, const N: usize>(from: &[f32; N], to: &mut [Self; N]) {
         #[cfg(target_arch = "x86_64")]
-        if I::AVX2 && N % 8 == 0 {
+        if I::AVX2 && N.is_multiple_of(8) {
             // SAFETY: both were asked for.
             return unsafe { x86::store_f16(from, to) };
         }

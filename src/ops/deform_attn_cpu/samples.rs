@@ -258,7 +258,8 @@ impl<T: Real> Maps<T> {
         for l in 0..LANES {
             let (columns, rows) = (self.columns[l], self.rows[l]);
             // `&`, not `&&`: no branches. A map of no cells has no inside, as a NaN has none.
-            let in_map = (x[l] > T::MINUS_ONE) & (y[l] > T::MINUS_ONE) & (x[l] < self.width[l]) & (y[l] < self.height[l]);
+            let in_map =
+                (x[l] > T::MINUS_ONE) & (y[l] > T::MINUS_ONE) & (x[l] < self.width[l]) & (y[l] < self.height[l]);
             let in_map = in_map & (columns > 0);
             let (px, py) = (if in_map { x[l] } else { T::ZERO }, if in_map { y[l] } else { T::ZERO });
             let ((x0, left), (y0, top)) = (floor(px), floor(py));

@@ -1,4 +1,4 @@
-//! The CUDA kernels without a call: what is there, compiling ahead, what the compiler says.
+//! The operators' kernels without a call: what is there, compiling ahead, what the compiler says.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +14,12 @@ type KernelRow = (String, u32, u32, u32);
 
 fn sizes((heads, channels, levels, points): SizeNumbers) -> Sizes {
     Sizes { heads, channels, levels, points }
+}
+
+/// The instructions that the CPU kernels use.
+#[pyfunction]
+fn cpu_instruction_set() -> &'static str {
+    crate::ops::cpu_instruction_set()
 }
 
 /// By name ("driver", "nvrtc", "cache"): whether it is there, and its version or place, or why it is not.
@@ -58,6 +64,7 @@ fn cuda_reports(
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(cpu_instruction_set, module)?)?;
     module.add_function(wrap_pyfunction!(cuda_status, module)?)?;
     module.add_function(wrap_pyfunction!(cuda_warmup, module)?)?;
     module.add_function(wrap_pyfunction!(cuda_reports, module)?)
