@@ -17,7 +17,7 @@ fn main() {
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
         .files(["cuda/deform_attn_ops.cpp", "cuda/deform_attn_fused_ops.cpp", "cuda/deform_attn_cuda_ops.cpp"])
-        .file("cuda/rust_api.cpp");
+        .files(["cuda/dropout_ops.cpp", "cuda/rust_api.cpp"]);
     let python = std::env::var_os("CARGO_FEATURE_PYTHON").is_some();
     if python {
         build.file("cuda/python_tensor.cpp");

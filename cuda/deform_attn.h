@@ -1,4 +1,4 @@
-// C entry points between the operator registration (C++) and the kernels (Rust on the CPU, CUDA on a GPU).
+// C entry points between the registration of operators (C++) and their kernels (Rust on the CPU, CUDA on a GPU).
 // Plain data only; every function returns a status and never unwinds.
 #pragma once
 #include <cstdint>
@@ -29,9 +29,9 @@ struct DsctDeformAttnInputs {
   const void* weights;     // (B,Q,M,L,P)
 };
 
-// Results of the backward pass in the arithmetic type; null where nobody needs the gradient.
+// Results of the backward pass, null where nobody needs the gradient; points and weights in the arithmetic type.
 struct DsctDeformAttnGradients {
-  void* value;    // (B,S,M,D); on a GPU zero on entry
+  void* value;    // (B,S,M,D): on a CPU in `dtype`; on a GPU in the arithmetic type, and zero on entry
   void* points;   // (B,Q,M,L,P,2): with respect to the sampling locations when reference_size is 0, otherwise to the
                   // cell coordinates (x, y) in units of cells, from which the registration derives the rest
   void* weights;  // (B,Q,M,L,P): with respect to `weights` as given (attention weights, or logits)
@@ -44,6 +44,11 @@ int32_t dsct_deform_attn_cpu_forward(const DsctDeformAttnShape* shape, const Dsc
                                      int32_t threads);
 int32_t dsct_deform_attn_cpu_backward(const DsctDeformAttnShape* shape, const DsctDeformAttnInputs* inputs,
                                       const void* grad_out, const DsctDeformAttnGradients* grads, int32_t threads);
+
+// `count` numbers of `dtype`, each zeroed with probability p by a hash of (seed, index), the others divided by 1 - p;
+// before that a relu where asked for. `from` and `to` do not overlap.
+int32_t dsct_dropout_cpu(int32_t dtype, int64_t count, double p, int64_t seed, bool relu, const void* from, void* to,
+                         int32_t threads);
 
 // 1 when there is a CUDA kernel for these sizes and dtypes, else 0 (then the composite formulation runs).
 int32_t dsct_deform_attn_cuda_supports(const DsctDeformAttnShape* shape, const DsctDeformAttnInputs* inputs);

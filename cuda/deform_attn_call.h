@@ -89,14 +89,15 @@ struct KernelCall {
   at::Tensor new_output() const { return at::empty({shape.b, shape.q, shape.m * shape.d}, value.options()); }
 };
 
-// Gradients that the kernels fill, in the arithmetic type; undefined where nobody needs them. The CPU kernels write
-// all of the gradient of value, the CUDA kernels add to it: it is for the caller to zero it.
+// Gradients that the kernels fill; undefined where nobody needs them. `value_type` is that of the gradient of value: the
+// CPU kernels write all of it in the dtype of value, the CUDA kernels add to it in the arithmetic type.
 struct KernelGradients {
   at::Tensor value, points, weights;
 
-  KernelGradients(const KernelCall& call, bool wants_value, bool wants_points, bool wants_weights) {
+  KernelGradients(const KernelCall& call, at::ScalarType value_type, bool wants_value, bool wants_points,
+                  bool wants_weights) {
     const auto arithmetic = arithmetic_type(call.value);
-    if (wants_value) value = at::empty(call.value.sizes(), call.value.options().dtype(arithmetic));
+    if (wants_value) value = at::empty(call.value.sizes(), call.value.options().dtype(value_type));
     if (wants_points) points = at::empty(call.points.sizes(), call.points.options().dtype(arithmetic));
     if (wants_weights) weights = at::empty(call.weights.sizes(), call.weights.options().dtype(arithmetic));
   }

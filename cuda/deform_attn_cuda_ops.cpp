@@ -119,7 +119,7 @@ Gradients backward_cuda(const at::Tensor& grad_out, const at::Tensor& value, at:
   const c10::DeviceGuard guard(value.device());
   const KernelCall call(value, shapes, {}, locations, weights, aligned);
   if (has_kernel(call)) {
-    const KernelGradients grads(call, mask[0], mask[1], mask[2]);
+    const KernelGradients grads(call, arithmetic_type(value), mask[0], mask[1], mask[2]);
     run_backward(kBackward, call, grad_out, grads);
     return {cast_like(grads.value, value), cast_like(grads.points, locations), cast_like(grads.weights, weights)};
   }
@@ -140,7 +140,7 @@ FusedGradients fused_backward_cuda(const at::Tensor& grad_out, const at::Tensor&
   const c10::DeviceGuard guard(value.device());
   const KernelCall call(value, shapes, reference, offsets, logits, aligned);
   if (has_kernel(call)) {
-    const KernelGradients grads(call, mask[0], mask[1] || mask[2], mask[3]);
+    const KernelGradients grads(call, arithmetic_type(value), mask[0], mask[1] || mask[2], mask[3]);
     run_backward(kFusedBackward, call, grad_out, grads);
     return fused_gradients(grads, symbolic, value, reference, offsets, logits, mask);
   }

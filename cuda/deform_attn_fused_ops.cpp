@@ -43,7 +43,7 @@ FusedGradients backward_cpu(const at::Tensor& grad_out, const at::Tensor& value,
   check_fused_arguments(value, symbolic, reference, offsets, logits);
   check_grad_out(kBackward, grad_out, value, offsets);
   const KernelCall call(value, shapes, reference, offsets, logits, contiguous);
-  const KernelGradients grads(call, mask[0], mask[1] || mask[2], mask[3]);
+  const KernelGradients grads(call, value.scalar_type(), mask[0], mask[1] || mask[2], mask[3]);
   const auto g = contiguous(grad_out, value.scalar_type());
   const auto pointers = grads.pointers();
   const auto status = dsct_deform_attn_cpu_backward(&call.shape, &call.inputs, g.const_data_ptr(), &pointers,

@@ -43,7 +43,7 @@ Gradients backward_cpu(const at::Tensor& grad_out, const at::Tensor& value, at::
   check_arguments(value, c10::fromIntArrayRefSlow(shapes), locations, weights);
   check_grad_out("ms_deform_attn_backward", grad_out, value, locations);
   const KernelCall call(value, shapes, {}, locations, weights, contiguous);
-  const KernelGradients grads(call, mask[0], mask[1], mask[2]);
+  const KernelGradients grads(call, value.scalar_type(), mask[0], mask[1], mask[2]);
   const auto g = contiguous(grad_out, value.scalar_type());
   const auto pointers = grads.pointers();
   const auto status = dsct_deform_attn_cpu_backward(&call.shape, &call.inputs, g.const_data_ptr(), &pointers,

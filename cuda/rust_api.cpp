@@ -1,6 +1,11 @@
 // The operators for callers in Rust, through the dispatcher: autograd, autocast, tracing and every device apply to
 // them as to callers in Python. No exception crosses.
+#include <ATen/TensorIterator.h>
+
+#include <unistd.h>
+
 #include <cstring>
+#include <optional>
 
 #include "deform_attn_call.h"
 
@@ -9,12 +14,14 @@ extern "C" {
 void dsct_plain_ops_anchor();
 void dsct_fused_ops_anchor();
 void dsct_cuda_ops_anchor();
+void dsct_dropout_anchor();
 
 // Referenced from Rust. A linker drops an object of an archive that nobody refers to, registrations included.
 void dsct_ops_anchor() {
   dsct_plain_ops_anchor();
   dsct_fused_ops_anchor();
   dsct_cuda_ops_anchor();
+  dsct_dropout_anchor();
 }
 
 enum DsctErrorKind : int32_t { kDsctOther = 0, kDsctValue, kDsctType, kDsctNotImplemented, kDsctOutOfMemory };
@@ -26,7 +33,13 @@ struct DsctFailure {
 };
 }
 
+namespace dsct {
+at::Tensor call_dropout(const at::Tensor& input, double p, const at::Tensor& seed, bool relu);
+}
+
 namespace {
+
+const auto loaded_by = getpid();
 
 template <class Call>
 at::Tensor* guarded(Call call, DsctFailure* failure) {
@@ -77,5 +90,33 @@ at::Tensor* dsct_ms_deform_attn_fused(const at::Tensor* value, const int64_t* sh
         return dsct::call_fused_forward(*value, sizes, *reference, *offsets, *logits);
       },
       failure);
+}
+
+at::Tensor* dsct_dropout(const at::Tensor* input, double p, const at::Tensor* seed, bool relu, DsctFailure* failure) {
+  return guarded([&] { return dsct::call_dropout(*input, p, *seed, relu); }, failure);
+}
+
+// Whether this process is a child of the one that loaded this library, by a fork.
+bool dsct_forked() { return getpid() != loaded_by; }
+
+// body(context, begin, end) for parts of [0, count) on torch's threads. `body` does not throw. at::parallel_for itself
+// is OpenMP in a header, which would bring a second pool of threads with it; torch's own loop over the elements of a
+// tensor is compiled where the threads are.
+void dsct_parallel_for(size_t count, void (*body)(const void*, size_t, size_t), const void* context) {
+  std::optional<at::TensorIterator> loop;
+  const char* first = nullptr;
+  try {
+    auto indices = at::empty({static_cast<int64_t>(count)}, at::kByte);
+    first = static_cast<const char*>(indices.const_data_ptr());
+    loop = at::TensorIterator::nullary_op(indices);
+  } catch (const std::exception&) {  // no memory for it: this thread does all
+    return body(context, 0, count);
+  }
+  loop->for_each(
+      [&](char** data, const int64_t*, int64_t size, int64_t rows) {
+        const auto begin = static_cast<size_t>(data[0] - first);
+        body(context, begin, begin + static_cast<size_t>(size * rows));
+      },
+      /*grain_size=*/1);
 }
 }

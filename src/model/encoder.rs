@@ -73,7 +73,7 @@ impl FeedForward {
     }
 
     pub(super) fn forward(&self, x: &Tensor, dropout: Dropout) -> Result<Tensor> {
-        let hidden = dropout.forward(self.linear1.forward(x)?.f_relu_()?)?;
+        let hidden = dropout.after_relu(self.linear1.forward(x)?)?;
         dropout.forward(self.linear2.forward(&hidden)?)
     }
 }

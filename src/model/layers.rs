@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use crate::{Params, Result};
+use crate::{ops, Params, Result};
 
 /// y = x Wᵀ + b.
 pub struct Linear {
@@ -131,20 +131,35 @@ impl Dropout {
     /// Torch's.
     pub fn forward(self, x: Tensor) -> Result<Tensor> {
         if self.train && self.p > 0.0 {
-            Ok(x.f_dropout(self.p, true)?)
+            ops::dropout(&x, self.p, false)
         } else {
             Ok(x)
         }
     }
+
+    /// Relu, then dropout. `fresh` as in [`add_to`].
+    ///
+    /// # Errors
+    /// Torch's.
+    pub fn after_relu(self, mut fresh: Tensor) -> Result<Tensor> {
+        if self.train && self.p > 0.0 {
+            ops::dropout(&fresh, self.p, true)
+        } else if fresh.requires_grad() {
+            Ok(fresh.f_relu()?)
+        } else {
+            Ok(fresh.f_relu_()?)
+        }
+    }
 }
 
-/// `fresh + x`, in place where the dtypes allow it. `fresh` is a tensor of its own that its operator does not keep for
-/// the gradient, as the output of a linear layer, a convolution or a dropout is.
+/// `fresh + x`, in place where nobody needs a gradient and the dtypes allow it. `fresh` is a tensor that the caller owns.
+/// With a gradient it would be no gain: the output of a linear layer is a view, and a change in place of a view costs
+/// autograd two copies.
 ///
 /// # Errors
 /// Torch's.
 pub fn add_to(mut fresh: Tensor, x: &Tensor) -> Result<Tensor> {
-    if fresh.kind() == x.kind() && fresh.size() == x.size() {
+    if !fresh.requires_grad() && !x.requires_grad() && fresh.kind() == x.kind() && fresh.size() == x.size() {
         Ok(fresh.f_add_(x)?)
     } else {
         Ok(x.f_add(&fresh)?)

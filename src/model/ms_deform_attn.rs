@@ -111,8 +111,13 @@ impl MsDeformAttn {
             if mask.kind() != Kind::Bool {
                 return Err(Error::Type(format!("{OP}: padding_mask must be bool, got {:?}", mask.kind())));
             }
-            // In place on what the projection returned, which it does not keep for the gradient.
-            value = value.f_masked_fill_(&mask.f_unsqueeze(-1)?, 0.0)?;
+            let mask = mask.f_unsqueeze(-1)?;
+            // In place only without a gradient, see `add_to`.
+            value = if value.requires_grad() {
+                value.f_masked_fill(&mask, 0.0)?
+            } else {
+                value.f_masked_fill_(&mask, 0.0)?
+            };
         }
         Ok(value.f_view([b, s, self.heads, e / self.heads])?)
     }

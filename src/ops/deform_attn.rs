@@ -37,6 +37,13 @@ extern "C" {
         logits: *const c_void,
         failure: *mut Failure,
     ) -> *mut c_void;
+    fn dsct_dropout(
+        input: *const c_void,
+        p: f64,
+        seed: *const c_void,
+        relu: bool,
+        failure: *mut Failure,
+    ) -> *mut c_void;
     fn free(pointer: *mut c_void);
 }
 
@@ -59,9 +66,8 @@ pub fn ms_deform_attn(
 ) -> Result<Tensor> {
     let [value, locations, weights] = [value, sampling_locations, attention_weights].map(pointer);
     // SAFETY: the tensors outlive the call, `shapes` holds `len` numbers, and the callee lets no exception out.
-    call(spatial_shapes, |shapes, len, failure| unsafe {
-        dsct_ms_deform_attn(value, shapes, len, locations, weights, failure)
-    })
+    let shapes = flatten(spatial_shapes);
+    call(|failure| unsafe { dsct_ms_deform_attn(value, shapes.as_ptr(), shapes.len(), locations, weights, failure) })
 }
 
 /// [`ms_deform_attn`] at `reference_points` + `sampling_offsets` with softmax(`logits`) as attention weights, none of
@@ -83,8 +89,9 @@ pub fn ms_deform_attn_fused(
 ) -> Result<Tensor> {
     let [value, reference, offsets, logits] = [value, reference_points, sampling_offsets, logits].map(pointer);
     // SAFETY: as above.
-    call(spatial_shapes, |shapes, len, failure| unsafe {
-        dsct_ms_deform_attn_fused(value, shapes, len, reference, offsets, logits, failure)
+    let shapes = flatten(spatial_shapes);
+    call(|failure| unsafe {
+        dsct_ms_deform_attn_fused(value, shapes.as_ptr(), shapes.len(), reference, offsets, logits, failure)
     })
 }
 
@@ -92,13 +99,20 @@ fn pointer(tensor: &Tensor) -> *const c_void {
     tensor.as_ptr().cast()
 }
 
-fn call(
-    spatial_shapes: &[(i64, i64)],
-    operator: impl FnOnce(*const i64, usize, *mut Failure) -> *mut c_void,
-) -> Result<Tensor> {
-    let shapes: Vec<i64> = spatial_shapes.iter().flat_map(|&(h, w)| [h, w]).collect();
+fn flatten(spatial_shapes: &[(i64, i64)]) -> Vec<i64> {
+    spatial_shapes.iter().flat_map(|&(h, w)| [h, w]).collect()
+}
+
+/// `dsct::dropout` with the mask of `seed`, an int64 scalar.
+pub(super) fn call_dropout(input: &Tensor, p: f64, seed: &Tensor, relu: bool) -> Result<Tensor> {
+    let [input, seed] = [input, seed].map(pointer);
+    // SAFETY: as above.
+    call(|failure| unsafe { dsct_dropout(input, p, seed, relu, failure) })
+}
+
+fn call(operator: impl FnOnce(*mut Failure) -> *mut c_void) -> Result<Tensor> {
     let mut failure = Failure { message: std::ptr::null_mut(), kind: 0 };
-    let result = operator(shapes.as_ptr(), shapes.len(), &mut failure);
+    let result = operator(&mut failure);
     if !result.is_null() {
         // SAFETY: a new at::Tensor whose ownership passes to this Tensor.
         return Ok(unsafe { Tensor::from_ptr(result.cast()) });

@@ -8,6 +8,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use half::{bf16, f16};
 
 use super::deform_attn_cpu::{backward, forward, Element, Gradients, Level, Points, Sizes, Stored};
+use super::dropout::dropout_cpu;
 
 /// Sizes of one call (`DsctDeformAttnShape`).
 #[repr(C)]
@@ -158,7 +159,7 @@ unsafe fn backward_raw<E: Element>(
     let numbers = sizes.b * sizes.s * sizes.m * sizes.d;
     if sizes.items() * sizes.points() == 0 {
         if !grads.value.is_null() {
-            std::ptr::write_bytes(grads.value.cast::<E::Real>(), 0, numbers);
+            std::ptr::write_bytes(grads.value.cast::<E>(), 0, numbers);
         }
         return;
     }
@@ -195,6 +196,40 @@ unsafe extern "C" fn dsct_deform_attn_cpu_backward(
 ) -> i32 {
     status(|| {
         dispatch!(inputs.dtype, backward_raw(shape, inputs, grad_out, grads, threads));
+        Ok(())
+    })
+}
+
+unsafe fn dropout_raw<E: Element>(
+    count: i64,
+    p: f64,
+    seed: i64,
+    relu: bool,
+    pointers: (*const c_void, *mut c_void),
+    threads: i32,
+) {
+    if count == 0 {
+        return;
+    }
+    let to = std::slice::from_raw_parts_mut(pointers.1.cast::<E>(), count as usize);
+    dropout_cpu(slice::<E>(pointers.0, count as usize), to, p, seed as u64, relu, threads.max(1) as usize);
+}
+
+/// # Safety
+/// As declared in `cuda/deform_attn.h`: `count` numbers at both pointers.
+#[no_mangle]
+unsafe extern "C" fn dsct_dropout_cpu(
+    dtype: i32,
+    count: i64,
+    p: f64,
+    seed: i64,
+    relu: bool,
+    from: *const c_void,
+    to: *mut c_void,
+    threads: i32,
+) -> i32 {
+    status(|| {
+        dispatch!(dtype, dropout_raw(count, p, seed, relu, (from, to), threads));
         Ok(())
     })
 }

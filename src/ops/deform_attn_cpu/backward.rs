@@ -9,14 +9,14 @@ use super::numbers::{Element, Real};
 use super::samples::{Lanes, Located, Points, Samples, Sizes, LANES};
 
 /// Gradients that tasks share, null where nobody needs them; see `DsctDeformAttnGradients`.
-pub(crate) struct Gradients<T> {
-    pub(crate) value: *mut T,
-    pub(crate) points: *mut T,
-    pub(crate) weights: *mut T,
+pub(crate) struct Gradients<E: Element> {
+    pub(crate) value: *mut E,
+    pub(crate) points: *mut E::Real,
+    pub(crate) weights: *mut E::Real,
 }
 // SAFETY: tasks write disjoint elements, see `Part`.
-unsafe impl<T> Send for Gradients<T> {}
-unsafe impl<T> Sync for Gradients<T> {}
+unsafe impl<E: Element> Send for Gradients<E> {}
+unsafe impl<E: Element> Sync for Gradients<E> {}
 
 /// One head of one image in some of the levels. An element of any gradient belongs to one image, head and level, so
 /// parts write without atomics, and every sum has one order: the same bits for any number of threads.
@@ -27,7 +27,7 @@ pub(super) struct Part<'a, E: Element> {
     pub(super) points: &'a Points<'a, E>,
     /// (B,Q,M,D).
     pub(super) grad_out: &'a [E],
-    pub(super) grads: &'a Gradients<E::Real>,
+    pub(super) grads: &'a Gradients<E>,
     pub(super) head: Head,
     /// The points that lie in the cells of `head`, among the L·P.
     pub(super) range: Range<usize>,
@@ -60,7 +60,7 @@ impl<E: Element> Task for Work<'_, E> {
         }
         if sums.is_some() {
             // SAFETY: this task alone writes rows of its head and cells.
-            unsafe { head.write_sums(sizes, scratch, part.grads.value) };
+            unsafe { head.write_sums::<I, E>(sizes, scratch, part.grads.value) };
         }
     }
 }
@@ -194,12 +194,27 @@ impl<E: Element> Task for SoftmaxRows<'_, E> {
         let mut attention = vec![[E::Real::ZERO; LANES]; n.div_ceil(LANES)];
         for (item, grads) in self.grads.chunks_exact_mut(n).enumerate() {
             self.points.attention::<I>(self.first + item, n, &mut attention);
-            let attention = &attention.as_flattened()[..n];
-            let mut mean = E::Real::ZERO;
-            for (&a, &g) in attention.iter().zip(grads.iter()) {
-                mean += a * g;
+            let (blocks, rest) = grads.as_chunks_mut::<LANES>();
+            let mut means = [E::Real::ZERO; LANES];
+            for (a, g) in attention.iter().zip(blocks.iter()) {
+                for l in 0..LANES {
+                    means[l] += a[l] * g[l];
+                }
             }
-            for (&a, g) in attention.iter().zip(grads) {
+            let last = &attention[blocks.len()..].as_flattened()[..rest.len()];
+            for (l, (&a, &g)) in last.iter().zip(rest.iter()).enumerate() {
+                means[l] += a * g;
+            }
+            let mut mean = E::Real::ZERO;
+            for part in means {
+                mean += part;
+            }
+            for (a, g) in attention.iter().zip(blocks) {
+                for l in 0..LANES {
+                    g[l] = a[l] * (g[l] - mean);
+                }
+            }
+            for (&a, g) in last.iter().zip(rest) {
                 *g = a * (*g - mean);
             }
         }

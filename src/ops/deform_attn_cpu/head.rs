@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use super::instruction_set::InstructionSet;
 use super::numbers::{Element, Real};
 use super::samples::Sizes;
 
@@ -88,15 +89,27 @@ impl Head {
         Rows { origin: scratch.grad.as_mut_ptr().wrapping_sub(self.cells.start * sizes.d), stride: sizes.d }
     }
 
-    /// Copies what was summed into `to` (B,S,M,D).
+    /// Writes what was summed to `to` (B,S,M,D).
     ///
     /// # Safety
     /// `to` covers the whole tensor, and nobody else holds these rows.
     #[inline(always)]
-    pub(super) unsafe fn write_sums<E: Element>(&self, sizes: &Sizes, scratch: &Scratch<E>, to: *mut E::Real) {
+    pub(super) unsafe fn write_sums<I: InstructionSet, E: Element>(
+        &self,
+        sizes: &Sizes,
+        scratch: &Scratch<E>,
+        to: *mut E,
+    ) {
         let (first, stride) = (self.first(sizes), sizes.m * sizes.d);
         for (cell, row) in self.cells.clone().zip(scratch.grad.chunks_exact(sizes.d)) {
-            std::ptr::copy_nonoverlapping(row.as_ptr(), to.add(first + cell * stride), sizes.d);
+            let to = std::slice::from_raw_parts_mut(to.add(first + cell * stride), sizes.d);
+            let ((blocks, rest), (to_blocks, to_rest)) = (row.as_chunks::<8>(), to.as_chunks_mut::<8>());
+            for (from, to) in blocks.iter().zip(to_blocks) {
+                E::store::<I, 8>(from, to);
+            }
+            for (from, to) in rest.iter().zip(to_rest) {
+                E::store::<I, 1>(std::array::from_ref(from), std::array::from_mut(to));
+            }
         }
     }
 }

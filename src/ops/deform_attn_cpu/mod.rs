@@ -13,8 +13,6 @@ pub(crate) mod samples;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use rayon::prelude::*;
-
 pub(super) use backward::Gradients;
 pub(super) use numbers::Element;
 pub(super) use samples::{Level, Points, Sizes, Stored};
@@ -47,7 +45,7 @@ pub(super) unsafe fn backward<E: Element>(
     value: &[E],
     points: &Points<E>,
     grad_out: &[E],
-    grads: &Gradients<E::Real>,
+    grads: &Gradients<E>,
     threads: usize,
 ) {
     // One part per head keeps an item's points together; where that is too few for the threads, one per level too.
@@ -72,11 +70,7 @@ pub(super) unsafe fn backward<E: Element>(
 fn softmax_backward<E: Element>(sizes: &Sizes, points: &Points<E>, grads: &mut [E::Real], threads: usize) {
     const ITEMS: usize = 256;
     let per_item = sizes.points();
-    let task = |(chunk, grads): (usize, &mut [E::Real])| {
+    threads::for_each_chunk(threads, grads, ITEMS * per_item, |chunk, grads| {
         run(SoftmaxRows { points, first: chunk * ITEMS, per_item, grads });
-    };
-    match threads::pool(threads) {
-        Some(pool) => pool.install(|| grads.par_chunks_mut(ITEMS * per_item).enumerate().for_each(task)),
-        None => grads.chunks_mut(ITEMS * per_item).enumerate().for_each(task),
-    }
+    });
 }

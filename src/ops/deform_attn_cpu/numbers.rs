@@ -28,6 +28,7 @@ pub(crate) trait Real:
     const MINUS_ONE: Self;
     const NEG_INFINITY: Self;
     fn from_size(n: usize) -> Self;
+    fn from_f64(x: f64) -> Self;
     fn from_index(n: i32) -> Self;
     /// Towards zero.
     ///
@@ -71,6 +72,10 @@ macro_rules! impl_real {
             #[inline(always)]
             fn from_size(n: usize) -> Self {
                 n as $t
+            }
+            #[inline(always)]
+            fn from_f64(x: f64) -> Self {
+                x as $t
             }
             #[inline(always)]
             fn from_index(n: i32) -> Self {

@@ -92,21 +92,33 @@ impl<E: Element> Points<'_, E> {
     }
 }
 
+// Loops, not closures: what a closure holds is compiled for the baseline where it is not inlined.
 #[inline(always)]
 fn softmax<T: Real>(x: &mut [Lanes<T>]) {
     let mut max = [T::NEG_INFINITY; LANES];
     for x in x.iter() {
-        max = std::array::from_fn(|l| if x[l] > max[l] { x[l] } else { max[l] });
+        for l in 0..LANES {
+            max[l] = if x[l] > max[l] { x[l] } else { max[l] };
+        }
     }
-    let max = max.into_iter().reduce(|a, b| if b > a { b } else { a }).unwrap_or(T::ZERO);
+    let mut largest = max[0];
+    for m in max {
+        largest = if m > largest { m } else { largest };
+    }
     let mut sum = [T::ZERO; LANES];
     for x in x.iter_mut() {
-        *x = x.map(|x| (x - max).exp());
-        sum = std::array::from_fn(|l| sum[l] + x[l]);
+        for l in 0..LANES {
+            x[l] = (x[l] - largest).exp();
+            sum[l] += x[l];
+        }
     }
-    let scale = T::ONE / sum.into_iter().reduce(|a, b| a + b).unwrap_or(T::ONE);
-    for x in x.iter_mut() {
-        *x = x.map(|x| x * scale);
+    let mut total = T::ZERO;
+    for sum in sum {
+        total += sum;
+    }
+    let scale = T::ONE / total;
+    for x in x.as_flattened_mut() {
+        *x = *x * scale;
     }
 }
 

@@ -1,0 +1,88 @@
+// torch.ops.dsct.dropout: dropout, or relu and dropout in one pass, without a stored mask.
+//
+// torch's own keeps a mask as large as the activation and draws it one number after the other. Here number i is kept
+// or not by a hash of (seed, i), so threads share the work and the backward pass finds the same mask from the seed;
+// after a relu the positive outputs are the mask. CPU only: on a GPU torch's dropout is one kernel already.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/library.h>
+
+#include "deform_attn_call.h"
+
+namespace dsct {
+
+at::Tensor call_dropout(const at::Tensor& input, double p, const at::Tensor& seed, bool relu) {
+  using Op = at::Tensor(const at::Tensor&, double, const at::Tensor&, bool);
+  static const auto op = c10::Dispatcher::singleton().findSchemaOrThrow("dsct::dropout", "").typed<Op>();
+  return op.call(input, p, seed, relu);
+}
+
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+void check(const at::Tensor& input, double p, const at::Tensor& seed) {
+  const auto type = input.scalar_type();
+  TORCH_CHECK_TYPE(type == at::kFloat || type == at::kDouble || type == at::kHalf || type == at::kBFloat16,
+                   "dropout: input must be float32, float64, float16 or bfloat16, got ", type);
+  TORCH_CHECK_VALUE(p >= 0 && p < 1, "dropout: p must be in [0, 1), got ", p);
+  TORCH_CHECK_TYPE(seed.scalar_type() == at::kLong, "dropout: seed must be int64, got ", seed.scalar_type());
+  TORCH_CHECK_VALUE(seed.sym_numel() == 1, "dropout: seed must hold one number, got ", seed.sym_sizes());
+}
+
+at::Tensor dropout_cpu(const at::Tensor& input, double p, const at::Tensor& seed, bool relu) {
+  check(input, p, seed);
+  const auto from = input.contiguous();
+  auto to = at::empty(from.sizes(), from.options());
+  const auto status = dsct_dropout_cpu(dtype_code(from.scalar_type()), from.numel(), p, seed.item<int64_t>(), relu,
+                                       from.const_data_ptr(), to.mutable_data_ptr(), at::get_num_threads());
+  TORCH_CHECK(status == 0, "dropout: ", dsct_last_error());
+  return to;
+}
+
+at::Tensor dropout_meta(const at::Tensor& input, double p, const at::Tensor& seed, bool) {
+  check(input, p, seed);
+  return input.new_empty_symint(input.sym_sizes());
+}
+
+struct Dropout : torch::autograd::Function<Dropout> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input, double p, const at::Tensor& seed,
+                            bool relu) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    const auto out = call_dropout(input, p, seed, relu);
+    ctx->save_for_backward({relu ? out : seed});
+    ctx->saved_data["p"] = p;
+    ctx->saved_data["relu"] = relu;
+    return out;
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto saved = ctx->get_saved_variables()[0];
+    const auto p = ctx->saved_data["p"].toDouble();
+    // Dropout by a seed is linear: its transpose is itself.
+    const auto grad = ctx->saved_data["relu"].toBool()
+                          ? at::threshold_backward(grads[0], saved, 0).mul_(1 / (1 - p))
+                          : call_dropout(grads[0], p, saved, false);
+    return {grad, at::Tensor(), at::Tensor(), at::Tensor()};
+  }
+};
+
+at::Tensor dropout_autograd(const at::Tensor& input, double p, const at::Tensor& seed, bool relu) {
+  return Dropout::apply(input, p, seed, relu);
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(dsct, m) {
+  m.def("dropout(Tensor input, float p, Tensor seed, bool relu) -> Tensor", {at::Tag::pt2_compliant_tag});
+}
+TORCH_LIBRARY_IMPL(dsct, CPU, m) { m.impl("dropout", dropout_cpu); }
+TORCH_LIBRARY_IMPL(dsct, Meta, m) { m.impl("dropout", dropout_meta); }
+TORCH_LIBRARY_IMPL(dsct, Autograd, m) { m.impl("dropout", dropout_autograd); }
+
+}  // namespace dsct
+
+// See dsct_ops_anchor.
+extern "C" void dsct_dropout_anchor() {}
