@@ -17,6 +17,7 @@ import dsct
 from . import peak_memory, program
 from .agreement import require
 from .program import Options
+from .replay import record, replay
 from .report import COMPARISON_COLUMNS, Table
 from .timing import paired
 from .twins import QUICK, Sizes, Targets, full, hugging_face, hugging_face_targets, plain, targets, twins
@@ -96,6 +97,27 @@ def time_table(options: Options) -> Table:
     return table
 
 
+def floor_table(options: Options) -> Table:
+    """What no library that calls the same products could go below."""
+    table = Table(
+        "training step against its own convolutions and matrix products",
+        ["products of", "step, ms", "products alone, ms", "step / products", "peer's step / products"],
+        note="Recorded in one step, forward and backward, and run again alone on tensors of the same layout. The last "
+        "column is the ratio that a step would reach if everything else took no time.",
+    )
+    sizes = QUICK if options.quick else Sizes()
+    ours, theirs = twins(sizes)
+    images, subjects = batch(options.quick)
+    mine, peer = our_step(ours, images, subjects), their_step(theirs, images, subjects)
+    products = replay(record(mine, gradients=True))
+    alone = paired(products, mine, options.budget)
+    against = paired(products, peer, options.budget)
+    table.rows.append(
+        ["plain Deformable DETR", 1e3 * alone.peer_median, 1e3 * alone.ours_median, alone.ratio, against.ratio]
+    )
+    return table
+
+
 def memory_step(side: str, quick: bool) -> Step:
     """One side alone, for a process of its own."""
     sizes = QUICK if quick else Sizes()
@@ -122,8 +144,8 @@ def memory_table(options: Options) -> Table:
 
 
 def measure(options: Options) -> list[Table]:
-    """Time, then memory."""
-    return [time_table(options), memory_table(options)]
+    """Time, its floor, memory."""
+    return [time_table(options), floor_table(options), memory_table(options)]
 
 
 if __name__ == "__main__":

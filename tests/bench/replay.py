@@ -1,4 +1,4 @@
-"""The convolutions and matrix products of a model, recorded in one forward pass and run again on their own.
+"""The convolutions and matrix products of a model, recorded in one step and run again on their own.
 
 Their time is what the model would take if all else were free: a floor for anything built on the same library.
 """
@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_map_only
 #: Names of ``torch.ops.aten`` that multiply: one of them never calls another where the recorder sees it.
 PRODUCTS = {
     "convolution",
+    "convolution_backward",
     "_convolution",
     "mkldnn_convolution",
     "linear",
@@ -84,9 +85,9 @@ class Recorder(TorchDispatchMode):
         return func(*args, **kwargs)
 
 
-def record(step: Callable[[], Any]) -> list[Call]:
-    """Calls of one step."""
-    with torch.no_grad(), Recorder() as recorder:
+def record(step: Callable[[], Any], gradients: bool = False) -> list[Call]:
+    """Calls of one step, those of its backward pass included where it has `gradients`."""
+    with torch.set_grad_enabled(gradients), Recorder() as recorder:
         step()
     return recorder.calls
 
