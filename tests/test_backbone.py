@@ -90,7 +90,9 @@ def test_gradients_equal_torchvision_in_float64(name: str, size: tuple[int, int]
     for module in (backbone, reference):
         maps = module(batch)
         torch.manual_seed(1)
-        loss = sum(((m * torch.randn(m.shape, dtype=m.dtype)).sum() for m in maps), torch.zeros((), dtype=torch.float64))
+        # Not randn_like, whose order follows the layout in memory.
+        weights = [torch.randn(m.shape, dtype=m.dtype) for m in maps]
+        loss = torch.stack([(m * w).sum() for m, w in zip(maps, weights, strict=True)]).sum()
         results.append((maps, torch.autograd.grad(loss, [batch, *module.parameters()])))
     (maps, gradients), (expected_maps, expected_gradients) = results
     assert_near(maps, expected_maps, 1e-12)

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 import dsct
-from dsct import _dsct  # noqa: F401  (registers the operator)
 from comparison import small
+from dsct import _dsct  # noqa: F401  (registers the operator)
 
 
 def op(x: Tensor, p: float = 0.3, seed: int = 7, relu: bool = False) -> Tensor:
@@ -62,7 +62,8 @@ def test_dtypes(dtype: torch.dtype) -> None:
 
 def test_what_is_kept_stays_nan() -> None:
     out = op(torch.full((1000,), float("nan")), 0.5, relu=True)
-    assert out.isnan().any() and (out[~out.isnan()] == 0).all()
+    assert out.isnan().any()
+    assert (out[~out.isnan()] == 0).all()
 
 
 @pytest.mark.parametrize("relu", [False, True])
