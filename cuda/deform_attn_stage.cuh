@@ -169,7 +169,8 @@ struct Staging {
   Real4* dots;     // backward only: <value at the corner, grad_out>
 };
 
-// Bytes per block, as plan.rs computes them: groups * kStagedRow * (sizeof(Real4) + sizeof(Word4) [+ sizeof(Real4)]).
+// Bytes per block, as specialisation.rs and plan.rs compute them:
+// groups * kStagedRow * (sizeof(Real4) + sizeof(Word4) [+ sizeof(Real4)]).
 __device__ __forceinline__ Staging staging_of_group(unsigned char* shared) {
   const int groups = blockDim.x / kGroup, group = threadIdx.x / kGroup;
   Real4* weights = (Real4*)shared;

@@ -1,6 +1,6 @@
 // Multi-scale deformable attention on a GPU, part 1: parameters, types, loads and stores.
 //
-// src/ops/deform_attn_cuda/plan.rs joins the parts (types, stage, forward, backward, tiled backward) to one text,
+// src/ops/deform_attn_cuda/pass.rs joins the parts (types, stage, forward, backward, tiled backward) to one text,
 // which NVRTC compiles for the GPU at hand and g++ for the tests (tests/cuda_host). Hence no #include and no host
 // code; inline PTX stands behind DSCT_HOST. Shape letters: B batch, S cells over all levels, M heads, D channels per
 // head, Q queries, L levels, P points.
@@ -28,7 +28,7 @@
 
 static const int kMaxLevels = 8;
 
-// One struct by value per kernel. plan.rs holds its twin.
+// One struct by value per kernel. params.rs holds its twin.
 struct DeformAttnParams {
   const void* value;       // (B,S,M,D) value_t
   const void* reference;   // (B,Q,L,DSCT_REFERENCE) real_t

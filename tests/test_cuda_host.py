@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,9 +60,8 @@ class Params(ctypes.Structure):
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    directory: Path = tmp_path_factory.mktemp("cuda_host")
-    return Compiler(directory).library([], TEXT)
+def library(compiler: Compiler) -> ctypes.CDLL:
+    return compiler.library([], TEXT)
 
 
 def run(library: ctypes.CDLL, kernel: str, seed: int = -1, **shape: Any) -> list[int]:

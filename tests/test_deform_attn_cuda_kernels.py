@@ -39,11 +39,6 @@ GRADIENTS = {torch.float32: 4e-6, torch.float16: 4e-6, torch.bfloat16: 4e-6, tor
 EVERYTHING = ("value", "points", "weights")
 
 
-@pytest.fixture(scope="session")
-def compiler(tmp_path_factory: pytest.TempPathFactory) -> Compiler:
-    return Compiler(tmp_path_factory.mktemp("cuda_host"))
-
-
 @dataclass
 class Inputs:
     """The tensors of one call and the float64 results."""

@@ -21,9 +21,9 @@ COMPILER = shutil.which("g++")
 MAX_LEVELS = 8
 GUARD = 64  # elements on both sides of every tensor
 
-# All that plan.rs names, in its order.
+# All that pass.rs names, in its order.
 PARTS = dict.fromkeys(
-    re.findall(r'include_str!\("(?:\.\./)*(cuda/[^"]+)"\)', (ROOT / "src/ops/deform_attn_cuda/plan.rs").read_text())
+    re.findall(r'include_str!\("(?:\.\./)*(cuda/[^"]+)"\)', (ROOT / "src/ops/deform_attn_cuda/pass.rs").read_text())
 )
 KERNEL_TEXT = "".join((ROOT / part).read_text(encoding="utf-8") for part in PARTS)
 

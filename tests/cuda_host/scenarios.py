@@ -1,4 +1,7 @@
-"""What a process does that meets the stand-in for the CUDA driver: ``python scenarios.py <name> [arguments]``.
+"""What a process does that meets the stand-in for the CUDA driver.
+
+``python scenarios.py`` imports torch once and forks a process per scenario, each with a driver, modules and an
+environment of its own: see ``serve``.
 
 Tensors of the CPU go to the kernels that are registered for CUDA, and their results are compared with the operators
 on the CPU. ``test_deform_attn_cuda_launch.py`` starts these.
@@ -7,9 +10,12 @@ on the CPU. ``test_deform_attn_cuda_launch.py`` starts these.
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import sys
+import tempfile
 import threading
+import traceback
 from typing import Any
 
 import torch
@@ -243,5 +249,36 @@ def status() -> None:
         print(name, there, text)
 
 
+# ---------------------------------------------------------------- processes
+
+
+def run_in_child(name: str, arguments: list[str], environment: dict[str, str], output: int) -> None:
+    """Never returns. The driver has not been opened yet, so that the child is like a process of its own."""
+    status = 1
+    try:
+        os.dup2(output, 1)
+        os.environ.update(environment)
+        globals()[name](*arguments)
+        status = 0
+    except BaseException:
+        traceback.print_exc(file=sys.stdout)
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
+
+
+def serve() -> None:
+    """For each line [name, arguments, environment] of JSON on stdin: a line [status, output] on stdout."""
+    for line in sys.stdin:
+        with tempfile.TemporaryFile() as output:
+            child = os.fork()
+            if child == 0:
+                name, arguments, environment = json.loads(line)
+                run_in_child(name, arguments, environment, output.fileno())
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            output.seek(0)
+            print(json.dumps([status, output.read().decode()]), flush=True)
+
+
 if __name__ == "__main__":
-    globals()[sys.argv[1]](*sys.argv[2:])
+    serve()

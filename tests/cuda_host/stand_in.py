@@ -1,7 +1,11 @@
-"""The stand-in for the CUDA driver (``fake_driver.cpp``) in a directory of its own, and processes that meet it."""
+"""The stand-in for the CUDA driver (``fake_driver.cpp``), and processes that meet it.
+
+Compiled kernels and host libraries are shared by all of them; what a process has loaded is not.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import subprocess
@@ -17,7 +21,7 @@ FLOAT64 = 3
 
 
 def fnv1a(text: str) -> int:
-    """The hash of plan.rs."""
+    """The hash of specialisation.rs."""
     value = 0x811C9DC5
     for byte in text.encode():
         value = (value ^ byte) * 0x01000193 % 2**32
@@ -40,9 +44,7 @@ def manifest() -> str:
 class StandIn:
     """Builds the stand-in; host builds of the kernels are made when a module is first loaded."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        compiler = Compiler(directory)
+    def __init__(self, compiler: Compiler, directory: Path) -> None:
         compiler.run(["-shared", str(HERE / "fake_driver.cpp"), "-o", str(directory / "libcuda.so.1")])
         text = directory / "kernels.cu"
         text.write_text(KERNEL_TEXT, encoding="utf-8")
@@ -57,15 +59,31 @@ class StandIn:
             "DSCT_KERNEL_CACHE": str(directory / "cache"),
             "PYTHONPATH": os.pathsep.join([str(ROOT / "python"), str(ROOT / "tests"), *sys.path]),
         }
+        self.servers: dict[str, subprocess.Popen[str]] = {}
+
+    def server(self, library_path: str) -> subprocess.Popen[str]:
+        """One per value of LD_LIBRARY_PATH, which counts when a process starts."""
+        if library_path not in self.servers:
+            self.servers[library_path] = subprocess.Popen(
+                [sys.executable, str(HERE / "scenarios.py")],
+                env=os.environ | self.environment | {"LD_LIBRARY_PATH": library_path},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        return self.servers[library_path]
 
     def run(self, scenario: str, *arguments: str, **environment: str) -> list[str]:
         """Lines that a scenario of ``scenarios.py`` prints in a process of its own; its failure is one here."""
-        done = subprocess.run(
-            [sys.executable, str(HERE / "scenarios.py"), scenario, *arguments],
-            env=os.environ | self.environment | environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout.splitlines()
+        server = self.server(environment.get("LD_LIBRARY_PATH", self.environment["LD_LIBRARY_PATH"]))
+        assert server.stdin is not None
+        assert server.stdout is not None
+        print(json.dumps([scenario, arguments, environment]), file=server.stdin, flush=True)
+        status, output = json.loads(server.stdout.readline())
+        assert status == 0, output
+        return str(output).splitlines()
+
+    def close(self) -> None:
+        """Ends the processes that fork."""
+        for server in self.servers.values():
+            server.communicate()

@@ -10,7 +10,8 @@ use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use super::plan::{Gpu, Launch};
+use super::call::Gpu;
+use super::plan::Launch;
 use super::shared_library::function_table;
 
 const NAMES: &[&str] = if cfg!(windows) { &["nvcuda.dll"] } else { &["libcuda.so.1"] };

@@ -3,9 +3,12 @@
 use std::ffi::c_void;
 use std::panic::catch_unwind;
 
+use super::call::{supports, Call};
 use super::driver::{device, Device};
 use super::modules::{self, Unit};
-use super::plan::{self, Call, DeformAttnParams, Launch, Pass, Wants};
+use super::params::DeformAttnParams;
+use super::pass::Pass;
+use super::plan::{self, Launch, Wants};
 use crate::ops::deform_attn_entry::{status, DeformAttnGradients, DeformAttnInputs, DeformAttnShape};
 
 /// # Safety
@@ -46,7 +49,7 @@ unsafe fn run(
 /// As declared in `cuda/deform_attn.h`.
 #[no_mangle]
 unsafe extern "C" fn dsct_deform_attn_cuda_supports(shape: &DeformAttnShape, inputs: &DeformAttnInputs) -> i32 {
-    i32::from(catch_unwind(|| plan::supports(&call(shape, inputs)).is_ok()).unwrap_or(false))
+    i32::from(catch_unwind(|| supports(&call(shape, inputs)).is_ok()).unwrap_or(false))
 }
 
 /// # Safety
@@ -61,7 +64,7 @@ unsafe extern "C" fn dsct_deform_attn_cuda_forward(
 ) -> i32 {
     status(|| {
         let call = call(shape, inputs);
-        plan::supports(&call)?;
+        supports(&call)?;
         let device = device(ordinal)?;
         let (specialisation, launch) = plan::forward(&call, &device.gpu);
         run(device, (&call, inputs), ((specialisation, Pass::Forward), &[launch]), stream, |params| params.out = out)
@@ -83,7 +86,7 @@ unsafe extern "C" fn dsct_deform_attn_cuda_backward(
 ) -> i32 {
     status(|| {
         let call = call(shape, inputs);
-        plan::supports(&call)?;
+        supports(&call)?;
         let device = device(ordinal)?;
         let wants =
             Wants { value: !grads.value.is_null(), points: !grads.points.is_null(), weights: !grads.weights.is_null() };

@@ -1,17 +1,22 @@
 //! The CUDA kernels at run time: compiled by NVRTC for the GPU at hand, launched through the driver on torch's stream.
 //! Neither nvcc nor a CUDA header takes part in the build.
 //!
-//! A call comes in through `entry`, which asks `plan` for kernels and grids, `modules` for the compiled kernels (with
-//! `nvrtc` and `cache` behind it) and `driver` to launch them. `report` compiles without a GPU.
+//! A call comes in through `entry`, which describes it as a `call`, asks `plan` for kernels and grids, `modules` for the
+//! compiled kernels (with `nvrtc` and `cache` behind it), fills in `params` and has `driver` launch them. What is compiled
+//! is the text of a `pass` for a `specialisation`. `report` compiles without a GPU.
 
 mod cache;
+mod call;
 mod driver;
 mod entry;
 mod modules;
 mod nvrtc;
+mod params;
+mod pass;
 mod plan;
 mod report;
 mod shared_library;
+mod specialisation;
 
 use crate::{Error, Result};
 
@@ -67,9 +72,9 @@ impl Default for Sizes {
     }
 }
 
-fn units(gpu: &plan::Gpu, dtype: i32, sizes: Sizes) -> std::result::Result<Vec<modules::Unit>, String> {
-    let specialisations = plan::specialisations(gpu, dtype, sizes)?;
-    Ok(plan::Pass::ALL.iter().flat_map(|&pass| specialisations.iter().map(move |&one| (one, pass))).collect())
+fn units(gpu: &call::Gpu, dtype: i32, sizes: Sizes) -> std::result::Result<Vec<modules::Unit>, String> {
+    let specialisations = specialisation::specialisations(gpu, dtype, sizes)?;
+    Ok(pass::Pass::ALL.iter().flat_map(|&pass| specialisations.iter().map(move |&one| (one, pass))).collect())
 }
 
 /// Compiles and loads what calls of these sizes and this dtype code (`cuda/deform_attn.h`) will need on a device:
@@ -103,6 +108,6 @@ pub fn reports(architecture: u32, dtype: i32, sizes: Sizes) -> Result<Vec<Report
     if !known.contains(&architecture) {
         return Err(Error::Value(format!("NVRTC compiles for {known:?}, got {architecture}")));
     }
-    let units = units(&plan::Gpu::any(), dtype, sizes).map_err(Error::Cuda)?;
+    let units = units(&call::Gpu::any(), dtype, sizes).map_err(Error::Cuda)?;
     units.into_iter().map(|unit| report::report(unit, architecture).map_err(Error::Cuda)).collect()
 }

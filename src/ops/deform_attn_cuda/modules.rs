@@ -9,7 +9,9 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use super::cache::{Cache, Key};
 use super::driver::{Current, Device, Function};
 use super::nvrtc::{nvrtc, Target};
-use super::plan::{Launch, Pass, Specialisation};
+use super::pass::Pass;
+use super::plan::Launch;
+use super::specialisation::Specialisation;
 
 /// Flags of every compilation, besides the specialisation and the architecture.
 const FLAGS: &[&str] = &["--std=c++17", "--disable-warnings"];
