@@ -1,4 +1,4 @@
-"""The Python face of the operator: how level sizes are accepted, and bad input."""
+"""The Python face of the operators: how level sizes are accepted, and bad input."""
 
 from __future__ import annotations
 
@@ -48,3 +48,37 @@ def test_level_sizes_in_any_form(shapes: Any, starts: Any) -> None:
 def test_bad_input_is_named(changes: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call(**changes)
+
+
+def fused(shapes: Any = SHAPES, **changes: Any) -> torch.Tensor:
+    torch.manual_seed(0)
+    arguments = {
+        "value": torch.randn(1, 18, 2, 4),
+        "reference_points": torch.rand(1, 5, 2, 2),
+        "sampling_offsets": torch.randn(1, 5, 2, 2, 3, 2),
+        "logits": torch.randn(1, 5, 2, 2, 3),
+    }
+    value, reference, offsets, logits = {**arguments, **changes}.values()
+    return dsct.ops.ms_deform_attn_fused(value, shapes, reference, offsets, logits)
+
+
+@pytest.mark.parametrize("shapes", [tuple(SHAPES), torch.tensor(SHAPES), torch.tensor(SHAPES, dtype=torch.int32)])
+def test_fused_takes_level_sizes_in_any_form(shapes: Any) -> None:
+    assert torch.equal(fused(shapes), fused())
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"shapes": [4, 3, 2, 3]}, ValueError, "ms_deform_attn_fused: spatial_shapes must be L pairs"),
+        ({"shapes": torch.tensor(SHAPES).float()}, TypeError, "ms_deform_attn_fused: spatial_shapes must hold int"),
+        ({"shapes": [(4, 3), (2, 4)]}, ValueError, "ms_deform_attn_fused: spatial_shapes cover more than the 18"),
+        ({"value": [1.0]}, TypeError, "ms_deform_attn_fused: value must be a torch.Tensor, got list"),
+        ({"reference_points": 0.5}, TypeError, "reference_points must be a torch.Tensor, got float"),
+        ({"sampling_offsets": None}, TypeError, "sampling_offsets must be a torch.Tensor, got NoneType"),
+        ({"logits": (1, 2)}, TypeError, "logits must be a torch.Tensor, got tuple"),
+    ],
+)
+def test_bad_input_of_fused_is_named(changes: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        fused(**changes)

@@ -1,4 +1,4 @@
-"""The deformable attention operator, with the call that Deformable DETR users know."""
+"""Deformable attention: with the call that Deformable DETR users know, and fused with what comes before it."""
 
 from __future__ import annotations
 
@@ -59,6 +59,22 @@ def check_level_start_index(level_start_index: Tensor | Sequence[int] | None, sh
         raise ValueError(f"{op}: level_start_index must be {level_starts(shapes)}, got {given}")
 
 
+def check_tensors(op: str, **arguments: object) -> None:
+    """Torch names a parameter of its schema at best; this names the argument.
+
+    Raises:
+        TypeError: One of ``arguments`` is not a tensor.
+    """
+    for name, argument in arguments.items():
+        if not isinstance(argument, Tensor):
+            raise TypeError(f"{op}: {name} must be a torch.Tensor, got {type(argument).__name__}")
+
+
+def flat_sizes(shapes: Shapes) -> list[int]:
+    """Height and width of each level in one list, as the registered operators take them."""
+    return [size for pair in shapes for size in pair]
+
+
 def ms_deform_attn(
     value: Tensor,
     spatial_shapes: Tensor | Sequence[Sequence[int]],
@@ -92,12 +108,63 @@ def ms_deform_attn(
         >>> dsct.ops.ms_deform_attn(value, [(4, 6)], [0], torch.rand(1, 3, 2, 1, 4, 2), torch.rand(1, 3, 2, 1, 4)).shape
         torch.Size([1, 3, 16])
     """
-    named = (("value", value), ("sampling_locations", sampling_locations), ("attention_weights", attention_weights))
-    for name, tensor in named:
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"ms_deform_attn: {name} must be a torch.Tensor, got {type(tensor).__name__}")
-    shapes = level_shapes(spatial_shapes)
-    check_level_start_index(level_start_index, shapes, "ms_deform_attn")
-    flat = [size for pair in shapes for size in pair]
-    out: Tensor = torch.ops.dsct.ms_deform_attn(value, flat, sampling_locations, attention_weights)
+    op = "ms_deform_attn"
+    check_tensors(op, value=value, sampling_locations=sampling_locations, attention_weights=attention_weights)
+    shapes = level_shapes(spatial_shapes, op)
+    check_level_start_index(level_start_index, shapes, op)
+    out: Tensor = torch.ops.dsct.ms_deform_attn(value, flat_sizes(shapes), sampling_locations, attention_weights)
+    return out
+
+
+def ms_deform_attn_fused(
+    value: Tensor,
+    spatial_shapes: Tensor | Sequence[Sequence[int]],
+    reference_points: Tensor,
+    sampling_offsets: Tensor,
+    logits: Tensor,
+) -> Tensor:
+    """:func:`ms_deform_attn` from what the linear layers give, without the tensors in between.
+
+    The attention weights are the softmax of ``logits`` over the L · P points of a (query, head). The sampling
+    locations (x, y), in [0, 1] inside a level of width W and height H, are
+
+    * x = reference_x + offset_x / W, y = reference_y + offset_y / H for reference points (x, y): offsets count cells;
+    * x = cx + offset_x / P · w / 2, y = cy + offset_y / P · h / 2 for reference boxes (cx, cy, w, h): offsets count
+      parts of the box.
+
+    Neither is stored, in the forward or the backward pass, which spares three of the numbers that the plain operator
+    keeps for each point, and the passes over memory that write and read them. Differentiable twice; shape letters as
+    in :func:`ms_deform_attn`.
+
+    Args:
+        value: (B, S, M, D), float32, float64, float16 or bfloat16. Half types compute in float32.
+        spatial_shapes: (L, 2) int64 tensor or list of (height, width), Σ height · width = S.
+        reference_points: (B, Q, L, 2) as (x, y) or (B, Q, L, 4) as (cx, cy, w, h), in [0, 1]; in the dtype of
+            ``value``, or float32 beside a half-precision value, which bfloat16 needs: it has 8 bits for a position.
+        sampling_offsets: (B, Q, M, L, P, 2) as (x, y), same dtypes.
+        logits: (B, Q, M, L, P), same dtypes.
+
+    Returns:
+        (B, Q, M · D) in the dtype of ``value``.
+
+    Raises:
+        ValueError: Shapes, devices or level sizes that do not fit.
+        TypeError: Not a tensor, or a dtype that is not supported.
+
+    Example:
+        >>> import torch, dsct
+        >>> value, reference = torch.randn(1, 4 * 6, 2, 8), torch.rand(1, 3, 1, 2)
+        >>> offsets, logits = torch.randn(1, 3, 2, 1, 4, 2), torch.randn(1, 3, 2, 1, 4)
+        >>> out = dsct.ops.ms_deform_attn_fused(value, [(4, 6)], reference, offsets, logits)
+        >>> out.shape
+        torch.Size([1, 3, 16])
+        >>> locations = reference[:, :, None, :, None] + offsets / torch.tensor([6, 4])
+        >>> weights = logits.flatten(3).softmax(-1).view_as(logits)
+        >>> torch.allclose(out, dsct.ops.ms_deform_attn(value, [(4, 6)], None, locations, weights), atol=1e-5)
+        True
+    """
+    op = "ms_deform_attn_fused"
+    check_tensors(op, value=value, reference_points=reference_points, sampling_offsets=sampling_offsets, logits=logits)
+    shapes = flat_sizes(level_shapes(spatial_shapes, op))
+    out: Tensor = torch.ops.dsct.ms_deform_attn_fused(value, shapes, reference_points, sampling_offsets, logits)
     return out
