@@ -108,6 +108,9 @@ struct KernelGradients {
   }
 };
 
+// What the CPU kernels ask of their inputs.
+inline at::Tensor contiguous(const at::Tensor& t, at::ScalarType type) { return t.to(type).contiguous(); }
+
 inline at::Tensor cast_like(const at::Tensor& gradient, const at::Tensor& input) {
   return gradient.defined() ? gradient.to(input.scalar_type()) : gradient;
 }
@@ -123,8 +126,11 @@ inline FusedGradients fused_gradients(const KernelGradients& kernel, c10::SymInt
     const auto at_locations = kernel.points * level_sizes(shapes, kernel.points);
     const auto half_step = 0.5 / static_cast<double>(offsets.size(4));
     if (mask[1]) grad_reference = at_locations.sum({2, 4});
-    if (mask[1] && boxes)
-      grad_reference = at::cat({grad_reference, (at_locations * offsets).sum({2, 4}) * half_step}, -1);
+    if (mask[1] && boxes) {
+      // A point that lies nowhere has no gradient, also where its offset is infinite or NaN: 0 · inf is not 0.
+      const auto products = (at_locations * offsets).masked_fill(at_locations.eq(0), 0);
+      grad_reference = at::cat({grad_reference, products.sum({2, 4}) * half_step}, -1);
+    }
     if (boxes && mask[2])
       grad_offsets = at_locations * (reference.narrow(3, 2, 2) * half_step).unsqueeze(2).unsqueeze(4);
   }

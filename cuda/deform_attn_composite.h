@@ -5,6 +5,7 @@
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <cmath>
 #include <functional>
 
 namespace dsct {
@@ -36,7 +37,11 @@ inline at::Tensor composite_forward(const at::Tensor& value, c10::SymIntArrayRef
     const auto cells = value.narrow_symint(1, start, h * w).permute({0, 2, 1, 3});
     start = start + h * w;
     const auto at_level = locations.select(3, level), attention = weights.select(3, level);
-    const auto x = at_level.select(4, 0) * w - 0.5, y = at_level.select(4, 1) * h - 0.5;
+    auto x = at_level.select(4, 0) * w - 0.5, y = at_level.select(4, 1) * h - 0.5;
+    // A point without a corner in the map, NaN included, becomes a fixed one outside: a gradient of 0 · NaN is not 0.
+    const auto near = x.gt(-1).logical_and(x.lt(w)).logical_and(y.gt(-1)).logical_and(y.lt(h));
+    const auto outside = at::full({}, -2, x.options());
+    x = at::where(near, x, outside), y = at::where(near, y, outside);
     const auto x0 = x.floor(), y0 = y.floor();
     for (int dy = 0; dy < 2; dy++)
       for (int dx = 0; dx < 2; dx++)
@@ -60,7 +65,10 @@ inline at::Tensor composite_locations(c10::SymIntArrayRef shapes, const at::Tens
   const auto at_points = reference.unsqueeze(2).unsqueeze(4);  // (B,Q,1,L,1,2 or 4)
   if (reference.sym_size(3) == 2) return at_points + offsets / level_sizes(shapes, offsets);
   const auto points = static_cast<double>(offsets.sym_size(4).guard_int(__FILE__, __LINE__));
-  return at_points.narrow(-1, 0, 2) + offsets * at_points.narrow(-1, 2, 2) * (0.5 / points);
+  // As in composite_forward: no gradient of a size through an offset that is NaN or infinite.
+  const auto finite = offsets.isfinite().all(-1, /*keepdim=*/true);
+  const auto steps = offsets.masked_fill(finite.logical_not(), 0) * at_points.narrow(-1, 2, 2) * (0.5 / points);
+  return (at_points.narrow(-1, 0, 2) + steps).masked_fill(finite.logical_not(), NAN);
 }
 
 inline at::Tensor composite_fused_forward(const at::Tensor& value, c10::SymIntArrayRef shapes,

@@ -15,8 +15,6 @@ using torch::autograd::variable_list;
 
 constexpr auto kBackward = "ms_deform_attn_fused_backward";
 
-at::Tensor contiguous(const at::Tensor& t, at::ScalarType type) { return t.to(type).contiguous(); }
-
 CompositeForward composite(std::vector<c10::SymInt> shapes) {
   return [shapes = std::move(shapes)](const std::vector<at::Tensor>& in) {
     return composite_fused_forward(in[0], shapes, in[1], in[2], in[3]);

@@ -17,8 +17,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-at::Tensor contiguous(const at::Tensor& t, at::ScalarType type) { return t.to(type).contiguous(); }
-
 CompositeForward composite(std::vector<c10::SymInt> shapes) {
   return [shapes = std::move(shapes)](const std::vector<at::Tensor>& in) {
     return composite_forward(in[0], shapes, in[1], in[2]);

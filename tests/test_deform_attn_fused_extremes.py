@@ -60,14 +60,40 @@ def test_logits_without_a_softmax_harm_their_own_query_and_head_only(size: int, 
     assert all(torch.equal(a, b) for a, b in zip(rest, clean_rest, strict=True))
 
 
+@points_or_boxes
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf"), 1e30, -1e30])
-def test_points_nowhere_contribute_nothing(bad: float) -> None:
-    value, reference, offsets, logits = inputs()
+def test_points_nowhere_contribute_nothing(size: int, bad: float) -> None:
+    value, reference, offsets, logits = inputs(size)
     nowhere = torch.rand(logits.shape) < 0.4
     results = []
-    for number in (bad, -100.0):  # both outside of every map
+    for number in (bad, -1e6):  # both outside of every map
         tensors = leaves(value, reference, offsets.masked_fill(nowhere[..., None], number), logits)
         out = op(tensors[0], LEVELS, *tensors[1:])
         results.append((out, *torch.autograd.grad(out.square().sum(), tensors)))
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
     assert not results[0][3][nowhere].any()
+
+
+@points_or_boxes
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1e6])
+def test_the_composite_agrees_about_points_nowhere(size: int, bad: float) -> None:
+    tensors = inputs(size)
+    tensors[2].masked_fill_((torch.rand(tensors[3].shape) < 0.4)[..., None], bad)
+    backward = torch.ops.dsct.ms_deform_attn_fused_backward
+    flat = [n for pair in LEVELS for n in pair]
+    grad = torch.randn_like(op(tensors[0], LEVELS, *tensors[1:]))
+    arguments = (grad, tensors[0], flat, *tensors[1:], [True] * 4)
+    ours = backward(*arguments)
+    keys = torch._C.DispatchKeySet(torch._C.DispatchKey.XLA)  # a device without kernels
+    theirs = backward.default.redispatch(keys, *arguments)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine.isfinite().all()
+        torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-10)
+
+
+def test_no_points_give_zeros() -> None:
+    value, reference, offsets, logits = inputs()
+    tensors = leaves(value, reference, offsets[:, :, :, :, :0], logits[..., :0])
+    out = op(tensors[0], LEVELS, *tensors[1:])
+    assert not out.any()
+    assert not any(grad.any() for grad in torch.autograd.grad(out.sum(), tensors))

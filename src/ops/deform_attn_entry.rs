@@ -140,7 +140,10 @@ unsafe fn points<'a, E: Element>(sizes: &Sizes, inputs: &DeformAttnInputs) -> Po
 
 unsafe fn forward_raw<E: Element>(shape: &DeformAttnShape, inputs: &DeformAttnInputs, out: *mut c_void, threads: i32) {
     let sizes = sizes(shape);
-    if sizes.items() * sizes.d == 0 {
+    if sizes.items() * sizes.d * sizes.points() == 0 {
+        if !out.is_null() {
+            std::ptr::write_bytes(out.cast::<E>(), 0, sizes.items() * sizes.d);
+        }
         return;
     }
     let value = slice::<E>(inputs.value, sizes.b * sizes.s * sizes.m * sizes.d);
