@@ -185,12 +185,16 @@ impl Element for bf16 {
     }
     #[inline(always)]
     fn store<I: InstructionSet, const N: usize>(from: &[f32; N], to: &mut [Self; N]) {
-        for (x, to) in from.iter().zip(to) {
-            let bits = x.to_bits();
-            let rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+        let mut halves = [0u32; N];
+        for c in 0..N {
+            let bits = from[c].to_bits();
+            let rounded = (bits.wrapping_add(0x7fff + (bits >> 16 & 1))) >> 16;
             // Rounding up could carry a NaN's payload into an infinity.
-            let bits = if x.is_nan() { bits >> 16 | 0x40 } else { rounded };
-            *to = bf16::from_bits(bits as u16);
+            let quiet = bits >> 16 | 0x40;
+            halves[c] = if bits & 0x7fff_ffff > 0x7f80_0000 { quiet } else { rounded };
+        }
+        for c in 0..N {
+            to[c] = bf16::from_bits(halves[c] as u16);
         }
     }
 }
