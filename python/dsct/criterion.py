@@ -91,7 +91,7 @@ class SetCriterion(nn.Module):
         suffixes = ["", *(f"_{layer}" for layer in range(cfg.dec_layers - 1))]
         self.weight_dict = {name + suffix: weight for suffix in suffixes for name, weight in weights.items()}
 
-    def forward(self, outputs: Outputs, targets: Targets) -> dict[str, Tensor]:
+    def forward(self, outputs: Outputs, targets: Targets, num_boxes: float | None = None) -> dict[str, Tensor]:
         """All losses, unweighted.
 
         Args:
@@ -99,6 +99,8 @@ class SetCriterion(nn.Module):
                 same of every earlier decoder layer, or without it for the last layer only.
             targets: per image ``labels``, (n,) int64 class numbers or, for a multi-label model, (n, C) of 0 and 1, and
                 ``boxes`` (n, 4) cxcywh in [0, 1]. n may be 0 and may exceed N. Further keys are ignored.
+            num_boxes: what the losses are divided by, for batches that are computed in parts: the boxes of all parts
+                and processes, divided by the number of processes. None counts those of this call in all processes.
 
         Returns:
             0-dim tensors ``loss_ce``, ``loss_bbox``, ``loss_giou`` of the last layer, and with suffix ``_0``, ``_1``, …
@@ -113,7 +115,8 @@ class SetCriterion(nn.Module):
         layers = [_output(layer, name) for layer, name in zip([*aux, outputs], names, strict=True)]
         logits, boxes = ([layer[i] for layer in layers] for i in (0, 1))
         pairs = _pairs(targets)
-        losses = _dsct.set_criterion(self.cfg.native, logits, boxes, pairs, _num_boxes(pairs, logits[-1].device))
+        count = _num_boxes(pairs, logits[-1].device) if num_boxes is None else num_boxes
+        losses = _dsct.set_criterion(self.cfg.native, logits, boxes, pairs, count)
         suffixes = [*(f"_{layer}" for layer in range(len(aux))), ""]
         return {
             name + suffix: loss

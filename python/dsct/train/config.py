@@ -9,6 +9,8 @@ from typing import Any
 
 SCHEDULES = ("step", "cosine")
 OPTIMIZERS = ("adamw", "adam")
+PRECISIONS = ("float32", "bfloat16", "float16")
+BATCHINGS = ("shuffled", "aspect_ratio")
 
 
 @dataclass(frozen=True)
@@ -17,8 +19,10 @@ class TrainConfig:
 
     Attributes:
         epochs: passes over the training data.
-        batch_size: images per step.
+        batch_size: images per optimizer step, of all processes and micro-batches together.
+        accumulation: micro-batches into which a process divides its part of a batch: less memory, the same step.
         lr: learning rate of everything that has no factor of its own.
+        lr_batch_size: the batch size that `lr` is meant for; the rate grows in proportion. 0: `lr` as it is.
         lr_backbone_mult: factor on `lr` for the backbone.
         lr_linear_proj_mult: factor on `lr` for the layers that place reference and sampling points.
         weight_decay: on every parameter.
@@ -27,6 +31,13 @@ class TrainConfig:
         schedule: ``"step"``: lr × 0.1 from epoch `lr_drop` on; ``"cosine"``: half a cosine down to 0 at the end.
         lr_drop: epochs before the step of the ``"step"`` schedule.
         warmup_steps: optimizer steps during which lr rises linearly to its schedule.
+        precision: ``"float32"``, or the autocast type ``"bfloat16"`` or ``"float16"`` (with loss scaling). Weights,
+            losses and optimizer stay in float32.
+        activation_checkpointing: encoder and decoder layers keep their input only and are computed twice.
+        ema: decay of the moving average of the weights, which is then what is validated and kept as best; 0: none.
+        batching: ``"shuffled"``, or ``"aspect_ratio"``: pictures of like shape share a batch, so less is padding.
+        early_stop: epochs without a better one on validation data after which training ends; 0: never.
+        save_every: optimizer steps after which ``last.pt`` is written, besides after each epoch; 0: only then.
         seed: of initial weights, order, augmentation and dropout.
         workers: processes that load images; 0 loads in the main process. The result does not depend on it.
         log_every: optimizer steps between two lines of the step log.
@@ -42,7 +53,9 @@ class TrainConfig:
 
     epochs: int = 50
     batch_size: int = 4
+    accumulation: int = 1
     lr: float = 2e-4
+    lr_batch_size: int = 0
     lr_backbone_mult: float = 0.1
     lr_linear_proj_mult: float = 0.1
     weight_decay: float = 1e-4
@@ -51,6 +64,12 @@ class TrainConfig:
     schedule: str = "step"
     lr_drop: int = 40
     warmup_steps: int = 0
+    precision: str = "float32"
+    activation_checkpointing: bool = False
+    ema: float = 0.0
+    batching: str = "shuffled"
+    early_stop: int = 0
+    save_every: int = 500
     seed: int = 42
     workers: int = 2
     log_every: int = 50
@@ -59,15 +78,24 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 1), ("lr_drop", 1), ("log_every", 1), ("warmup_steps", 0),
                             ("workers", 0), ("seed", 0), ("weight_decay", 0), ("clip", 0), ("lr_backbone_mult", 0),
-                            ("lr_linear_proj_mult", 0)):  # fmt: skip
+                            ("lr_linear_proj_mult", 0), ("accumulation", 1), ("lr_batch_size", 0), ("early_stop", 0),
+                            ("save_every", 0), ("ema", 0)):  # fmt: skip
             if not getattr(self, name) >= least:
                 raise ValueError(f"TrainConfig: {name} must be at least {least}, got {getattr(self, name)}")
         if not self.lr > 0:
             raise ValueError(f"TrainConfig: lr must be positive, got {self.lr}")
-        for name, known in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS),
+        if not self.ema < 1:
+            raise ValueError(f"TrainConfig: ema must be below 1, such as 0.9998, got {self.ema}")
+        for name, known in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS), ("precision", PRECISIONS),
+                            ("batching", BATCHINGS),
                             ("select_by", ("official", "paper", "detection"))):  # fmt: skip
             if getattr(self, name) not in known:
                 raise ValueError(f"TrainConfig: {name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+
+    @property
+    def base_lr(self) -> float:
+        """The learning rate of everything without a factor, for this batch size."""
+        return self.lr * (self.batch_size / self.lr_batch_size if self.lr_batch_size else 1.0)
 
     @classmethod
     def paper_emotic(cls, **overrides: Any) -> TrainConfig:
