@@ -203,14 +203,15 @@ def test_total_needs_known_losses() -> None:
 # --- several processes ------------------------------------------------------------------------------------------------
 
 
-def _loss_of_one_process(rank: int, world: int, folder: str) -> None:
+def _losses_of_one_process(rank: int, world: int, folder: str) -> None:
     rendezvous = f"file://{folder}/rendezvous"
     torch.distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=world)
     try:
-        inputs = torch.load(f"{folder}/inputs.pt")
-        cfg = DSCTConfig.paper_caer_s(dec_layers=1)
-        out = {key: value[rank : rank + 1] for key, value in inputs["outputs"].items()}
-        losses = SetCriterion(cfg)(out, inputs["targets"][rank : rank + 1])
+        criterion = SetCriterion(DSCTConfig.paper_caer_s(dec_layers=1))
+        losses = []
+        for out, targets in torch.load(f"{folder}/inputs.pt"):
+            part = {key: value[rank : rank + 1] for key, value in out.items()}
+            losses.append(criterion(part, targets[rank : rank + 1]))
         torch.save(losses, f"{folder}/losses{rank}.pt")
     finally:
         torch.distributed.destroy_process_group()
@@ -218,13 +219,41 @@ def _loss_of_one_process(rank: int, world: int, folder: str) -> None:
 
 def test_mean_over_processes_is_the_loss_of_the_whole_batch(tmp_path: Path) -> None:
     cfg = DSCTConfig.paper_caer_s(dec_layers=1)
-    out = {key: value.detach() for key, value in layer(cfg, 2, 4).items()}
-    targets = subjects(cfg, 1, 4)
-    torch.save({"outputs": out, "targets": targets}, tmp_path / "inputs.pt")
-    torch.multiprocessing.spawn(_loss_of_one_process, (2, str(tmp_path)), nprocs=2)
+    # Also where the processes' share is less than one box.
+    inputs = [
+        ({key: value.detach() for key, value in layer(cfg, 2, 4).items()}, subjects(cfg, *counts))
+        for counts in ((1, 4), (1, 0), (0, 0))
+    ]
+    torch.save(inputs, tmp_path / "inputs.pt")
+    torch.multiprocessing.spawn(_losses_of_one_process, (2, str(tmp_path)), nprocs=2)
     parts = [torch.load(tmp_path / f"losses{rank}.pt") for rank in range(2)]
-    for name, expected in SetCriterion(cfg)(out, targets).items():
-        torch.testing.assert_close((parts[0][name] + parts[1][name]) / 2, expected)
+    for case, (out, targets) in enumerate(inputs):
+        for name, expected in SetCriterion(cfg)(out, targets).items():
+            torch.testing.assert_close((parts[0][case][name] + parts[1][case][name]) / 2, expected)
+
+
+def test_parts_of_a_batch_add_up_to_the_loss_of_the_whole() -> None:
+    cfg = DSCTConfig.paper_emotic(dec_layers=2)
+    criterion, targets = SetCriterion(cfg), subjects(cfg, 3, 0, 1)
+    aux, last = layer(cfg, 3, 4), layer(cfg, 3, 4)
+    parts = [
+        criterion(
+            {**{key: value[i : i + 1] for key, value in last.items()},
+             "aux_outputs": [{key: value[i : i + 1] for key, value in aux.items()}]},
+            targets[i : i + 1],
+            num_boxes=4.0,
+        )
+        for i in range(3)
+    ]  # fmt: skip
+    for name, expected in criterion({**last, "aux_outputs": [aux]}, targets).items():
+        torch.testing.assert_close(sum(part[name] for part in parts), expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("number", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_bad_number_of_boxes_is_named(number: float) -> None:
+    cfg = DSCTConfig.paper_caer_s(dec_layers=1)
+    with pytest.raises(ValueError, match="num_boxes must be positive and finite, got"):
+        SetCriterion(cfg)(layer(cfg, 1, 2), subjects(cfg, 1), num_boxes=number)
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------

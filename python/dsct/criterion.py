@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -61,8 +62,10 @@ class SetCriterion(nn.Module):
     """The three losses of every decoder layer, each layer with its own matching.
 
     ``loss_ce`` is the sigmoid focal loss summed over all queries and classes, ``loss_bbox`` the L1 distance and
-    ``loss_giou`` 1 − GIoU of matched boxes; all are divided by the number of ground-truth boxes, matched or not,
-    averaged over processes and at least 1. Half-precision outputs are widened to float32.
+    ``loss_giou`` 1 − GIoU of matched boxes; all are divided by the number of ground-truth boxes, matched or not. In a
+    ``torch.distributed`` process group that is the number of all processes together, at least 1, divided by the
+    number of processes, so that the mean over processes is the loss of their images as one batch. Half-precision
+    outputs are widened to float32.
 
     Attributes:
         matcher: the `HungarianMatcher` of the same configuration.
@@ -91,7 +94,7 @@ class SetCriterion(nn.Module):
         suffixes = ["", *(f"_{layer}" for layer in range(cfg.dec_layers - 1))]
         self.weight_dict = {name + suffix: weight for suffix in suffixes for name, weight in weights.items()}
 
-    def forward(self, outputs: Outputs, targets: Targets, num_boxes: float | None = None) -> dict[str, Tensor]:
+    def forward(self, outputs: Outputs, targets: Targets, *, num_boxes: float | None = None) -> dict[str, Tensor]:
         """All losses, unweighted.
 
         Args:
@@ -99,8 +102,9 @@ class SetCriterion(nn.Module):
                 same of every earlier decoder layer, or without it for the last layer only.
             targets: per image ``labels``, (n,) int64 class numbers or, for a multi-label model, (n, C) of 0 and 1, and
                 ``boxes`` (n, 4) cxcywh in [0, 1]. n may be 0 and may exceed N. Further keys are ignored.
-            num_boxes: what the losses are divided by, for batches that are computed in parts: the boxes of all parts
-                and processes, divided by the number of processes. None counts those of this call in all processes.
+            num_boxes: divides the losses, for gradients that are accumulated over several calls: the boxes of all
+                calls and processes, at least 1, divided by the number of processes. None counts `targets`, over all
+                processes, which must then all call.
 
         Returns:
             0-dim tensors ``loss_ce``, ``loss_bbox``, ``loss_giou`` of the last layer, and with suffix ``_0``, ``_1``, …
@@ -108,20 +112,25 @@ class SetCriterion(nn.Module):
 
         Raises:
             TypeError: a dtype does not fit, or something is not a tensor.
-            ValueError: a shape, device or label does not fit, or a value is not finite; the message names it.
+            ValueError: a shape, device or label does not fit, or a value is not finite, or `num_boxes` is not
+                positive; the message names it.
         """
+        if num_boxes is not None and not 0 < num_boxes < math.inf:
+            raise ValueError(f"criterion: num_boxes must be positive and finite, got {num_boxes}")
         aux = outputs.get("aux_outputs", ())
         names = [*(f"aux_outputs[{i}]" for i in range(len(aux))), "outputs"]
         layers = [_output(layer, name) for layer, name in zip([*aux, outputs], names, strict=True)]
         logits, boxes = ([layer[i] for layer in layers] for i in (0, 1))
         pairs = _pairs(targets)
-        count = _num_boxes(pairs, logits[-1].device) if num_boxes is None else num_boxes
-        losses = _dsct.set_criterion(self.cfg.native, logits, boxes, pairs, count)
+        if num_boxes is None:
+            num_boxes = _num_boxes(pairs, logits[-1].device)
+        # Divided here: the native code takes less than one box for one, and a process's share may be less.
+        sums = _dsct.set_criterion(self.cfg.native, logits, boxes, pairs, 1.0)
         suffixes = [*(f"_{layer}" for layer in range(len(aux))), ""]
         return {
             name + suffix: loss
-            for name, of_layers in zip(("loss_ce", "loss_bbox", "loss_giou"), losses, strict=True)
-            for suffix, loss in zip(suffixes, of_layers.unbind(), strict=True)
+            for name, of_layers in zip(("loss_ce", "loss_bbox", "loss_giou"), sums, strict=True)
+            for suffix, loss in zip(suffixes, (of_layers * (1.0 / num_boxes)).unbind(), strict=True)
         }
 
     def total(self, losses: Mapping[str, Tensor]) -> Tensor:
@@ -178,10 +187,10 @@ def _require_tensor(value: object, name: str) -> None:
 
 
 def _num_boxes(pairs: list[tuple[Tensor, Tensor]], device: torch.device) -> float:
-    """Ground-truth boxes, matched or not, averaged over processes, so that the losses of processes weigh equally."""
+    """Ground-truth boxes, matched or not, of all processes and at least 1, divided by the number of processes."""
     count = sum(len(boxes) for _, boxes in pairs)
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return float(count)
+        return max(float(count), 1.0)
     total = torch.tensor(count, device=device)
     torch.distributed.all_reduce(total)
-    return total.item() / torch.distributed.get_world_size()
+    return max(float(total.item()), 1.0) / torch.distributed.get_world_size()

@@ -1,0 +1,244 @@
+"""Several processes that train one model: who they are, how they agree, and which images each of them takes."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, TypeVar
+
+import torch
+from torch import distributed
+from torch.utils.data import Sampler
+
+from dsct.train.sampling import EpochBatches, SeededIndex
+
+T = TypeVar("T")
+
+VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of a run, seen from one of them.
+
+    Every method that talks to the others must be called by all of them, in the same order. Alone, a process talks to
+    nobody and every method returns at once.
+
+    Attributes:
+        rank: number of this process, from 0.
+        world_size: number of processes.
+        local_rank: number of this process on its machine.
+        device: where this process computes.
+
+    Example:
+        >>> with Processes.from_environment("cpu") as processes:
+        ...     processes.is_main, processes.sum({"images": 3}), processes.any(False), processes.gather("mine")
+        (True, {'images': 3.0}, False, ['mine'])
+    """
+
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @classmethod
+    def from_environment(
+        cls, device: torch.device | str = "cpu", timeout: timedelta = timedelta(minutes=30)
+    ) -> Processes:
+        """Joins the processes that ``torchrun`` started; without ``torchrun`` the process is alone.
+
+        Args:
+            device: ``"cpu"``, or ``"cuda"`` for the GPU of number `local_rank`; alone, any device.
+            timeout: how long one process waits for the others before it fails.
+
+        Returns:
+            The processes; use them in a ``with`` block, which leaves the group at its end.
+
+        Raises:
+            ValueError: some of torchrun's variables are missing or no numbers, or the device is none to share work
+                on.
+        """
+        device = torch.device(device)
+        if not any(name in os.environ for name in ("RANK", "WORLD_SIZE")):
+            return cls(device=device)
+        rank, world_size, local_rank = _numbers()
+        if world_size == 1:
+            return cls(device=device)
+        if device.type == "cuda":
+            if local_rank >= torch.cuda.device_count():
+                raise ValueError(
+                    f"every process must have a GPU of its own, got LOCAL_RANK {local_rank} and "
+                    f"{torch.cuda.device_count()} GPUs"
+                )
+            device = torch.device("cuda", local_rank)
+            torch.cuda.set_device(device)
+        elif device.type != "cpu":
+            raise ValueError(f"device must be cpu or cuda for several processes, got {device}")
+        # Numbers and objects travel between CPUs, so that agreeing never waits for a GPU.
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        distributed.init_process_group(backend, timeout=timeout)
+        return cls(rank, world_size, local_rank, device)
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.world_size > 1 and distributed.is_initialized():
+            distributed.destroy_process_group()
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the one process that writes files and shows progress."""
+        return self.rank == 0
+
+    def barrier(self) -> None:
+        """Waits until every process is here."""
+        if self.world_size > 1:
+            distributed.barrier()
+
+    def sum(self, values: dict[str, float]) -> dict[str, float]:
+        """Sums over the processes, in float64 and the same to the bit in every process.
+
+        Args:
+            values: numbers by name; a name that a process lacks counts as 0 there.
+
+        Returns:
+            The sums by name, of every name that some process has.
+        """
+        everyone = self._all_gather(values)
+        names = dict.fromkeys(name for one in everyone for name in one)
+        return {name: math.fsum(one.get(name, 0.0) for one in everyone) for name in names}
+
+    def any(self, flag: bool) -> bool:
+        """Whether `flag` is true in at least one process; so all stop together, and none waits for one that left."""
+        if self.world_size == 1:
+            return bool(flag)
+        raised = torch.tensor(int(flag))
+        distributed.all_reduce(raised, distributed.ReduceOp.MAX)
+        return bool(raised)
+
+    def gather(self, value: T) -> list[T] | None:
+        """Collects a picklable object of every process.
+
+        Returns:
+            The objects by rank in the main process, None in the others.
+        """
+        if self.world_size == 1:
+            return [value]
+        everyone: list[Any] | None = [None] * self.world_size if self.is_main else None
+        distributed.gather_object(value, everyone)
+        return everyone
+
+    def broadcast(self, value: T) -> T:
+        """The main process's picklable object, in every process."""
+        if self.world_size == 1:
+            return value
+        box = [value]
+        distributed.broadcast_object_list(box)
+        return box[0]
+
+    @contextmanager
+    def fail_together(self) -> Iterator[None]:
+        """If the block fails in one process, it fails in all: nobody waits for a process that has left.
+
+        The block itself must not talk to other processes, since one that failed would not answer.
+
+        Raises:
+            RuntimeError: the block failed in other processes only; the message says where and how.
+        """
+        failure: Exception | None = None
+        try:
+            yield
+        except Exception as error:
+            failure = error
+        if not self.any(failure is not None):
+            return
+        reports = self._all_gather(None if failure is None else f"{type(failure).__name__}: {failure}")
+        if failure is not None:
+            raise failure
+        rank, report = next((rank, report) for rank, report in enumerate(reports) if report is not None)
+        raise RuntimeError(f"process {rank} failed with {report}")
+
+    def _all_gather(self, value: T) -> list[T]:
+        if self.world_size == 1:
+            return [value]
+        everyone: list[Any] = [None] * self.world_size
+        distributed.all_gather_object(everyone, value)
+        return everyone
+
+
+class ShardedBatches(Sampler[list[SeededIndex]]):
+    """This process's part of every batch: every ``world_size``-th row from ``rank`` on.
+
+    The parts of all processes are the whole batch, each row once. Where a batch has fewer rows than there are
+    processes, one without a row gets the batch's first row as a stand-in: it must compute too, because the others
+    wait for its gradients, but its loss has weight 0. :meth:`rows` tells.
+
+    A part is padded to its own largest image, so the result depends on the number of processes as far as it depends
+    on padding.
+
+    Args:
+        batches: of the whole run; its ``epoch`` and ``start`` stay in use.
+        processes: among which to share.
+
+    Example:
+        >>> parts = ShardedBatches(EpochBatches(5, 4, seed=0), Processes(rank=1, world_size=2))
+        >>> [len(part) for part in parts], [parts.rows(batch) for batch in range(2)]
+        ([2, 1], [2, 0])
+    """
+
+    def __init__(self, batches: EpochBatches, processes: Processes) -> None:
+        self.batches = batches
+        self.processes = processes
+
+    def __len__(self) -> int:
+        """Batches in a whole epoch."""
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[SeededIndex]]:
+        for batch in self.batches:
+            yield [batch[row] for row in shard_indices(len(batch), self.processes)] or batch[:1]
+
+    def rows(self, batch: int) -> int:
+        """Number of rows of this process that count in a batch of the epoch; 0 means that it holds a stand-in."""
+        size = min(self.batches.batch_size, self.batches.length - batch * self.batches.batch_size)
+        return len(shard_indices(size, self.processes))
+
+
+def shard_indices(length: int, processes: Processes) -> range:
+    """Which of `length` items this process takes; all processes together take each of them once.
+
+    Args:
+        length: number of items.
+        processes: among which to share.
+
+    Returns:
+        Every ``world_size``-th index from ``rank`` on; nothing is repeated to make the shares equal.
+
+    Example:
+        >>> [list(shard_indices(5, Processes(rank=rank, world_size=2))) for rank in range(2)]
+        [[0, 2, 4], [1, 3]]
+    """
+    return range(processes.rank, length, processes.world_size)
+
+
+def _numbers() -> tuple[int, int, int]:
+    """RANK, WORLD_SIZE and LOCAL_RANK as torchrun sets them."""
+    missing = [name for name in VARIABLES if name not in os.environ]
+    if missing:
+        raise ValueError(
+            f"several processes need the variables {', '.join(VARIABLES)}, as torchrun sets them; missing: "
+            f"{', '.join(missing)}"
+        )
+    texts = [os.environ[name] for name in VARIABLES[:3]]
+    if not all(text.isdecimal() for text in texts) or not int(texts[0]) < int(texts[1]):
+        raise ValueError(f"RANK, WORLD_SIZE, LOCAL_RANK must be numbers with RANK < WORLD_SIZE, got {texts}")
+    rank, world_size, local_rank = map(int, texts)
+    return rank, world_size, local_rank

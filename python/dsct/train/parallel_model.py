@@ -1,0 +1,146 @@
+"""One model in several processes: replicated (DDP) or sharded (FSDP2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils._pytree import tree_map_only
+
+from dsct.train.distributed import Processes
+
+
+def wrap(model: nn.Module, processes: Processes, fsdp: bool = False) -> nn.Module:
+    """Makes a model compute the same gradients in every process: the mean of what each process computed.
+
+    Every process begins with the main process's weights. Build the optimizer afterwards, from ``unwrap(model)``.
+
+    Args:
+        model: a :class:`dsct.DSCT` on ``processes.device``.
+        processes: in which to train.
+        fsdp: shard weights, gradients and optimizer state over the processes, instead of a copy in each.
+
+    Returns:
+        The model itself when there is one process, or sharded in place; else a ``DistributedDataParallel`` around it.
+
+    Example:
+        >>> import dsct
+        >>> model = dsct.DSCT(dsct.DSCTConfig.tiny())
+        >>> wrap(model, Processes()) is model
+        True
+    """
+    if processes.world_size == 1:
+        return model
+    if fsdp:
+        return _shard(model, processes)
+    # Every parameter of every variant gets a gradient in every step, also from images without people. Buffers are
+    # those of frozen batch norms, which never change.
+    devices = [processes.device] if processes.device.type == "cuda" else None
+    return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The model that :func:`wrap` was given: with its attributes, and names of parameters without ``module.``.
+
+    Example:
+        >>> model = torch.nn.Linear(1, 1)
+        >>> unwrap(wrap(model, Processes())) is model
+        True
+    """
+    return model.module if isinstance(model, DistributedDataParallel) else model
+
+
+@contextmanager
+def gradient_sync(model: nn.Module, enabled: bool) -> Iterator[None]:
+    """Whether forward and backward passes inside average gradients over processes.
+
+    To accumulate gradients over several passes, enable it for the last one only.
+
+    Args:
+        model: what :func:`wrap` returned.
+        enabled: average, or leave each process with its own gradients, on which the next pass adds.
+
+    Example:
+        >>> model = wrap(torch.nn.Linear(1, 1), Processes())
+        >>> for last in (False, True):
+        ...     with gradient_sync(model, last):
+        ...         model(torch.ones(1, 1)).backward()
+        >>> float(model.bias.grad)
+        2.0
+    """
+    if isinstance(model, DistributedDataParallel) and not enabled:
+        with model.no_sync():
+            yield
+        return
+    if isinstance(model, FSDPModule):
+        model.set_requires_gradient_sync(enabled)
+    yield
+
+
+@contextmanager
+def gathered(model: nn.Module) -> Iterator[None]:
+    """Whole weights in every process, so that forward passes inside need no other process.
+
+    For evaluation, where processes may have different numbers of batches. All processes enter and leave together;
+    nothing inside may change the weights or read ``state_dict``.
+
+    Args:
+        model: what :func:`wrap` returned; only a sharded one is changed.
+
+    Example:
+        >>> model = wrap(torch.nn.Linear(1, 1), Processes())
+        >>> with gathered(model):
+        ...     model(torch.zeros(2, 1)).shape
+        torch.Size([2, 1])
+    """
+    sharded = [module for module in model.modules() if isinstance(module, FSDPModule)]
+    for module in sharded:
+        module.set_reshard_after_forward(False, recurse=False)
+        module.unshard()
+    try:
+        yield
+    finally:
+        for module in sharded:
+            # The root's backward begins where its forward ends; only its parts are worth resharding in between.
+            module.set_reshard_after_forward(module is not model, recurse=False)
+            module.reshard()
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """The whole of a tensor that is sharded over processes, in each of them; any other tensor as it is.
+
+    Example:
+        >>> norm = torch.ones(())
+        >>> whole(norm) is norm
+        True
+    """
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def _shard(model: nn.Module, processes: Processes) -> nn.Module:
+    """FSDP2 with backbone and every encoder and decoder layer as units, and the rest as one more.
+
+    A unit is a block whose forward is called as a module, which is when FSDP2 gathers its weights. Heads, level
+    embedding and queries are read by the model's own forward and belong to the last unit.
+    """
+    for tensor in [*model.parameters(), *model.buffers()]:
+        distributed.broadcast(tensor.detach(), src=0)
+    model.register_forward_hook(_copy_views)
+    mesh = init_device_mesh(processes.device.type, (processes.world_size,))
+    root: Any = model
+    for unit in (root.backbone[0], *root.transformer.encoder.layers, *root.transformer.decoder.layers):
+        fully_shard(unit, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    return model
+
+
+def _copy_views(_model: nn.Module, _inputs: Any, outputs: Any) -> Any:
+    """FSDP2 begins its backward pass at the outputs, and asks that none of them is a view of another tensor."""
+    return tree_map_only(torch.Tensor, lambda tensor: tensor.clone() if tensor._is_view() else tensor, outputs)
