@@ -114,7 +114,9 @@ def _fit(
     if processes.is_main and about["name"] != DatasetName.synthetic.value:
         typer.echo(f"{told(train_data)}\n{told(val_data)}")
         if weights is None and not resume:
-            typer.echo("starting from random weights; the paper starts from a Deformable DETR trained on COCO: --weights")
+            typer.echo(
+                "starting from random weights; the paper starts from a Deformable DETR trained on COCO: --weights"
+            )
     trainer = Trainer(
         model,
         dsct.SetCriterion(model_config),

@@ -208,8 +208,11 @@ class ShardedBatches(Sampler[list[SeededIndex]]):
 
     def rows(self, batch: int) -> int:
         """Number of rows of this process that count in a batch of the epoch; 0 means that it holds a stand-in."""
-        size = min(self.batches.batch_size, self.batches.length - batch * self.batches.batch_size)
-        return len(shard_indices(size, self.processes))
+        return len(shard_indices(self.batches.size(batch), self.processes))
+
+    def most_rows(self, batch: int) -> int:
+        """The most rows that a process has in a batch of the epoch."""
+        return -(-self.batches.size(batch) // self.processes.world_size)
 
 
 def shard_indices(length: int, processes: Processes) -> range:

@@ -20,15 +20,18 @@ from dsct.checkpoint import replaced_when_complete, save_model
 from dsct.data.collate import Batch
 from dsct.data.records import Dataset
 from dsct.loss_curves import loss_curves
-from dsct.metrics import Evaluation, Evaluator, evaluate
-from dsct.metrics.inference import Outputs, PostProcess
+from dsct.metrics import Evaluation, Evaluator
+from dsct.metrics.inference import PostProcess
 from dsct.train.config import TrainConfig
 from dsct.train.display import Display, peak_memory
+from dsct.train.distributed import Processes, ShardedBatches
 from dsct.train.interrupt import StopRequest
 from dsct.train.resume import Progress, load_state, save_state, seed_everything
 from dsct.train.run_log import RunLog
 from dsct.train.sampling import EpochBatches, aspect_ratios, training_loader
-from dsct.train.step import Criterion, OptimizerStep, autocast
+from dsct.train.sharded_state import model_state
+from dsct.train.step import Criterion, OptimizerStep
+from dsct.train.validation import validate
 
 if TYPE_CHECKING:
     from dsct import DSCT
@@ -67,12 +70,14 @@ class Trainer:
         val_data: the same for choosing the best epoch; never the test split.
         config: the recipe.
         run_dir: folder of the run, made if missing.
-        device: where to compute.
+        device: where to compute, for one process.
         description: of the data, written to ``config.json``.
         visible: show progress.
+        processes: that train together; each builds the same Trainer, the main one writes the files.
+        fsdp: shard the model over the processes (FSDP2) instead of a copy in each (DDP).
 
     Raises:
-        ValueError: `val_data` is a test split, or the training data is empty.
+        ValueError: `val_data` is a test split, the training data is empty, or the recipe does not go with `fsdp`.
     """
 
     def __init__(
@@ -88,25 +93,28 @@ class Trainer:
         device: torch.device | str = "cpu",
         description: Mapping[str, Any] | None = None,
         visible: bool = True,
+        processes: Processes | None = None,
+        fsdp: bool = False,
     ) -> None:
         if getattr(val_data, "split", None) == "test":
             raise ValueError("val_data must not be the test split: the best epoch would be chosen on test data")
-        self.model = model.to(device)
+        self.processes = processes or Processes(device=torch.device(device))
+        self.model = model.to(self.processes.device)
         self.criterion = criterion
         self.post_process = post_process
         self.val_data = val_data
         self.config = config
         self.run_dir = Path(run_dir)
-        self.device = torch.device(device)
         self.description = dict(description or {})
-        self.visible = visible
+        self.visible = visible and self.processes.is_main
         self.progress = Progress()
         ratios = aspect_ratios(train_data) if config.batching == "aspect_ratio" else None
         self._batches = EpochBatches(len(train_data), config.batch_size, config.seed, ratios)
-        self._loader = training_loader(train_data, self._batches, config.workers, config.accumulation)
+        self._shards = ShardedBatches(self._batches, self.processes)
+        self._loader = training_loader(train_data, self._shards, config.workers, config.accumulation)
         self.model.set_activation_checkpointing(config.activation_checkpointing)
-        self._step = OptimizerStep(self.model, criterion, config, len(self._batches), self.device)
-        self._log = RunLog(self.run_dir)
+        self._step = OptimizerStep(self.model, criterion, config, len(self._batches), self.processes, fsdp)
+        self._log = RunLog(self.run_dir, self.processes.is_main)
 
     def fit(self, resume: bool = False) -> TrainResult:
         """Trains to the last epoch, or until the validation data see no progress (``early_stop``).
@@ -134,23 +142,30 @@ class Trainer:
             while self.progress.epoch < self.config.epochs and not self._waited_in_vain():
                 self._train_epoch(stop, display)
                 evaluation = self._finish_epoch(stop, display)
-        if evaluation is not None:
+        if evaluation is not None and self.processes.is_main:
             with replaced_when_complete(self.run_dir / CURVES) as partial:
                 loss_curves({self.run_dir.name: self.run_dir}).savefig(partial, format="png")
         return TrainResult(self.run_dir, self.progress.best, self.progress.best_epoch, evaluation)
 
     def _begin(self, resume: bool) -> None:
         if resume:
-            self.progress = load_state(self.run_dir / LAST, self.model, self._step, self.config)
+            self.progress = load_state(self.run_dir / LAST, self._step, self.config)
             self._log.rewind(self.progress.step)
             return
+        with self.processes.fail_together():
+            if self.processes.is_main:
+                self._write_config()
+        # Processes draw different numbers for dropout; weights are equal already.
+        seed_everything(self.config.seed + self.processes.rank)
+
+    def _write_config(self) -> None:
         if (self.run_dir / LAST).exists() or self._log.jsonl_path.exists():
             raise FileExistsError(f"{self.run_dir} already holds a run: resume it or choose another folder")
-        seed_everything(self.config.seed)
         about = {
             "model": json.loads(self.model.config.to_json()),
             "train": json.loads(self.config.to_json()),
             "data": self.description,
+            "processes": self.processes.world_size,
             "versions": {"python": platform.python_version(), "torch": torch.__version__},
         }
         with replaced_when_complete(self.run_dir / "config.json") as partial:
@@ -163,8 +178,8 @@ class Trainer:
         total_steps = self.config.epochs * len(self._batches)
         began = time.perf_counter() - progress.seconds
         for parts in self._loader if progress.position < len(self._batches) else ():
+            images = self._batches.size(progress.position)
             losses = self._take_step(parts)
-            images = sum(len(part.images) for part in parts)
             progress.position += 1
             progress.step += 1
             progress.images += images
@@ -173,17 +188,23 @@ class Trainer:
             progress.seconds = time.perf_counter() - began
 
             rate = progress.images / progress.seconds
-            display.show(self._epoch_name(), progress.step, total_steps, losses, rate, peak_memory(self.device))
+            display.show(
+                self._epoch_name(), progress.step, total_steps, losses, rate, peak_memory(self.processes.device)
+            )
             if progress.step % self.config.log_every == 0:
                 self._log.step({"epoch": progress.epoch + 1, "step": progress.step, "lr": self._lr(), **losses})
-            if stop.raised:
+            if self.processes.any(stop.raised):
                 self._save_and_interrupt()
             if self.config.save_every and progress.step % self.config.save_every == 0:
                 self._save()
 
     def _take_step(self, parts: list[Batch]) -> dict[str, float]:
+        position = self.progress.position
+        # Equally many parts in every process: the others wait for each of them.
+        most = min(self.config.accumulation, self._shards.most_rows(position))
+        counted = len(parts) if self._shards.rows(position) else 0
         try:
-            return self._step(parts)
+            return self._step([*parts, *parts[-1:] * (most - len(parts))], counted)
         except FloatingPointError as error:
             raise FloatingPointError(
                 f"{error}, in epoch {self.progress.epoch + 1}, step {self.progress.step + 1}; lower lr, or look at "
@@ -198,7 +219,7 @@ class Trainer:
         # A value that does not exist (no person in the validation data) still leaves a best checkpoint: the latest.
         improved = progress.best is None or not score.value <= progress.best
         if improved:
-            save_model(cast("DSCT", self._step.averaged), self.run_dir / BEST)
+            self._save_best()
             progress.best, progress.best_epoch = score.value, progress.epoch + 1
         train_losses = {name: value / progress.images for name, value in progress.sums.items()}
         self._log.epoch(
@@ -211,7 +232,7 @@ class Trainer:
                 **{f"val_{name}": value for name, value in evaluation.to_dict().items()},
                 "is_best": int(improved),
                 "images_per_second": round(progress.images / progress.seconds, 2),
-                "peak_memory_mb": round(peak_memory(self.device) / 1e6),
+                "peak_memory_mb": round(peak_memory(self.processes.device) / 1e6),
                 "seconds": round(progress.seconds, 2),
             }
         )
@@ -225,28 +246,26 @@ class Trainer:
         return evaluation
 
     def _validate(self, stop: StopRequest) -> tuple[dict[str, float], Evaluation]:
-        sums: dict[str, float] = {}
-        images = 0
-
-        def add(outputs: Outputs, batch: Batch) -> None:
-            nonlocal images
-            terms = self.criterion(outputs, batch.targets)
-            for name, term in {"loss": self.criterion.total(terms), **terms}.items():
-                sums[name] = sums.get(name, 0.0) + term.item() * len(batch.images)
-            images += len(batch.images)
-            if stop.raised:
+        def stop_if_alone() -> None:
+            # Of several processes all stop together, after the next step.
+            if self.processes.world_size == 1 and stop.raised:
                 self._save_and_interrupt()
 
         evaluator = Evaluator(self.model.config.names, self.model.config.multi_label, labels="validation data")
-        with autocast(self.device, self.config.precision):
-            evaluation = evaluate(
-                self._step.averaged, self.val_data, self.post_process, evaluator, batch_size=self._validation_batch(),
-                workers=self.config.workers, device=self.device, on_batch=add,
-            )  # fmt: skip
-        return {name: value / images for name, value in sums.items()}, evaluation
+        return validate(
+            self._step.averaged, self.val_data, self.criterion, self.post_process, evaluator, self.config,
+            self.processes, stop_if_alone,
+        )  # fmt: skip
+
+    def _save_best(self) -> None:
+        model = cast("DSCT", self._step.averaged)
+        tensors = model_state(model)
+        with self.processes.fail_together():
+            if self.processes.is_main:
+                save_model(model, self.run_dir / BEST, tensors)
 
     def _save(self) -> None:
-        save_state(self.run_dir / LAST, self.model, self._step, self.progress, self.config)
+        save_state(self.run_dir / LAST, self._step, self.progress, self.config)
 
     def _save_and_interrupt(self) -> None:
         self._save()
@@ -261,9 +280,6 @@ class Trainer:
         return (
             bool(self.config.early_stop) and best is not None and self.progress.epoch - best >= self.config.early_stop
         )
-
-    def _validation_batch(self) -> int:
-        return -(-self.config.batch_size // self.config.accumulation)
 
     def _lr(self) -> float:
         return float(self._step.optimizer.param_groups[0]["lr"])

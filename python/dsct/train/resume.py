@@ -7,7 +7,7 @@ import json
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ import torch
 from dsct.checkpoint import metadata_of, read_pickled_tensors, replaced_when_complete
 from dsct.checkpoint.files import CONFIG_KEY
 from dsct.train.config import TrainConfig
+from dsct.train.parallel_model import unwrap
 from dsct.train.step import OptimizerStep
 
 if TYPE_CHECKING:
@@ -51,41 +52,49 @@ class Progress:
     seconds: float = 0.0
 
 
-def save_state(path: Path, model: DSCT, step: OptimizerStep, progress: Progress, train_config: TrainConfig) -> None:
-    """Writes everything the next step depends on to `path`, replacing an older state only when complete."""
+def save_state(path: Path, step: OptimizerStep, progress: Progress, config: TrainConfig) -> None:
+    """Writes everything the next step depends on to `path`, replacing an older state only when complete.
+
+    All processes call it; the main one writes.
+    """
     state = {
         "kind": KIND,
-        "model": model.state_dict(),
         **step.state_dict(),
-        "random": random_state(),
+        "random": step.processes.gather(random_state()),
         "progress": dataclasses.asdict(progress),
-        "train_config": train_config.to_json(),
-        **metadata_of(model),
+        "train_config": config.to_json(),
+        **metadata_of(cast("DSCT", unwrap(step.model))),
     }
-    with replaced_when_complete(path) as partial:
-        torch.save(state, partial)
+    with step.processes.fail_together():
+        if step.processes.is_main:
+            with replaced_when_complete(path) as partial:
+                torch.save(state, partial)
 
 
-def load_state(path: Path, model: DSCT, step: OptimizerStep, train_config: TrainConfig) -> Progress:
-    """Puts back what :func:`save_state` wrote, random generators included.
+def load_state(path: Path, step: OptimizerStep, config: TrainConfig) -> Progress:
+    """Puts back what :func:`save_state` wrote, random generators included. All processes call it.
 
     Returns:
         Where the run stood.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no training state, or one of another configuration; nothing has been changed then.
+        ValueError: it is no training state, or one of another configuration or number of processes; nothing has been
+            changed then.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no training state at {path}")
     state = read_pickled_tensors(path)
     if state.get("kind") != KIND:
         raise ValueError(f"{path} must be a {KIND!r}, got {state.get('kind')!r}")
+    model = cast("DSCT", unwrap(step.model))
     _require_same("model", json.loads(state[CONFIG_KEY]), json.loads(model.config.to_json()))
-    _require_same("training", json.loads(state["train_config"]), json.loads(train_config.to_json()))
-    model.load_state_dict(state["model"])
+    _require_same("training", json.loads(state["train_config"]), json.loads(config.to_json()))
+    if len(state["random"]) != step.processes.world_size:
+        raise ValueError(f"a run goes on only with as many processes as it began with: {len(state['random'])}, got "
+                         f"{step.processes.world_size}")  # fmt: skip
     step.load_state_dict(state)
-    restore_random_state(state["random"])
+    restore_random_state(state["random"][step.processes.rank])
     return Progress(**state["progress"])
 
 

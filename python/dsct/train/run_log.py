@@ -28,9 +28,11 @@ class RunLog:
 
     Args:
         run_dir: folder of the run, which exists.
+        writes: False writes nothing: of several processes only one does.
     """
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, writes: bool = True) -> None:
+        self._writes = writes
         self.csv_path = run_dir / "log.csv"
         self.jsonl_path = run_dir / "log.jsonl"
         self._board_dir = run_dir / "tensorboard"
@@ -38,7 +40,7 @@ class RunLog:
         self._rewound_to: int | None = None
 
     def __enter__(self) -> RunLog:
-        if importlib.util.find_spec("tensorboard") is not None:
+        if self._writes and importlib.util.find_spec("tensorboard") is not None:
             from torch.utils.tensorboard import SummaryWriter
 
             # TensorBoard itself forgets what a stopped run wrote after the step from which it goes on.
@@ -55,6 +57,8 @@ class RunLog:
 
     def step(self, record: Mapping[str, Any]) -> None:
         """Adds a line about one step to the JSON log."""
+        if not self._writes:
+            return
         self._append_json({"kind": "step", **record})
         self._show("step", record)
 
@@ -64,6 +68,8 @@ class RunLog:
         Raises:
             ValueError: the keys differ from those of the table.
         """
+        if not self._writes:
+            return
         self._append_json({"kind": "epoch", **record})
         self._show("epoch", record)
         is_new = not self.csv_path.exists()
@@ -81,6 +87,8 @@ class RunLog:
     def rewind(self, step: int) -> None:
         """Drops what was logged after `step`: a resumed run writes it again."""
         self._rewound_to = step
+        if not self._writes:
+            return
         if self.jsonl_path.exists():
             lines = self.jsonl_path.read_text(encoding="utf-8").splitlines()
             kept = [line for line in lines if json.loads(line)["step"] <= step]

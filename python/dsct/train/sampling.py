@@ -68,8 +68,14 @@ class EpochBatches(Sampler[list[SeededIndex]]):
         cuts = range(0, self.length, self.batch_size)
         batches: list[list[int]] = [order[cut : cut + self.batch_size].tolist() for cut in cuts]
         if self._groups is not None:
-            batches = [batches[i] for i in random.permutation(len(batches))]
+            # The smaller batch, if there is one, stays the last.
+            full = self.length // self.batch_size
+            batches = [batches[i] for i in random.permutation(full)] + batches[full:]
         return batches
+
+    def size(self, batch: int) -> int:
+        """Number of images in a batch of the epoch."""
+        return min(self.batch_size, self.length - batch * self.batch_size)
 
 
 class SeededSamples(TorchDataset[tuple[Any, Target]]):

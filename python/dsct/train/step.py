@@ -13,34 +13,42 @@ from torch.optim.swa_utils import AveragedModel
 from dsct.data.collate import Batch
 from dsct.metrics.inference import Outputs
 from dsct.train.config import TrainConfig
+from dsct.train.distributed import Processes
 from dsct.train.optimizer import build_optimizer, build_scheduler
+from dsct.train.parallel_model import gradient_sync, unwrap, whole, wrap
+from dsct.train.sharded_state import load_model_state, load_optimizer_state, model_state, optimizer_state
 
 
 class Criterion(Protocol):
-    """What training asks of a loss: named terms, each divided by `num_boxes` if given, and their weighted sum."""
+    """What training asks of a loss: named terms, divided by `num_boxes`, and their weighted sum."""
 
     def __call__(
-        self, outputs: Outputs, targets: list[dict[str, Any]], /, **num_boxes: float
+        self, outputs: Outputs, targets: list[dict[str, Any]], /, *, num_boxes: float
     ) -> dict[str, torch.Tensor]: ...
 
     def total(self, losses: dict[str, torch.Tensor], /) -> torch.Tensor: ...
 
 
 class OptimizerStep:
-    """Holds everything that a step changes.
+    """Holds everything that a step changes, the model included, in one process or in several.
 
     Args:
-        model: on its device, in training mode when called.
+        model: on its device.
         criterion: the loss.
         config: the recipe.
         steps_per_epoch: for the schedule.
-        device: where batches go.
+        processes: that train together, each on its part of a batch.
+        fsdp: shard the model over the processes instead of a copy in each.
 
     Attributes:
+        model: what runs: the model, or its wrapper in several processes.
         optimizer: over :func:`dsct.train.parameter_groups`.
         scheduler: stepped after every optimizer step.
         scaler: scales the loss under float16, does nothing otherwise.
         average: the moving average of the model, or None.
+
+    Raises:
+        ValueError: the recipe does not go with a sharded model.
     """
 
     def __init__(
@@ -49,81 +57,114 @@ class OptimizerStep:
         criterion: Criterion,
         config: TrainConfig,
         steps_per_epoch: int,
-        device: torch.device,
+        processes: Processes | None = None,
+        fsdp: bool = False,
     ) -> None:
-        self.model = model
+        processes = processes or Processes()
+        sharded = fsdp and processes.world_size > 1
+        if sharded and (config.ema or config.precision == "float16"):
+            raise ValueError("fsdp goes with ema=0 and precision float32 or bfloat16, "
+                             f"got ema={config.ema} and precision={config.precision}")  # fmt: skip
         self.criterion = criterion
         self.config = config
-        self.device = device
+        self.processes = processes
+        self.average = average_of(model, config.ema) if config.ema else None
+        self.model = wrap(model, processes, fsdp)
         self.optimizer = build_optimizer(model, config)
         self.scheduler = build_scheduler(self.optimizer, config, steps_per_epoch)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
-        self.average = average_of(model, config.ema) if config.ema else None
+        self.scaler = torch.amp.GradScaler(processes.device.type, enabled=config.precision == "float16")
 
-    def __call__(self, parts: Sequence[Batch]) -> dict[str, float]:
-        """Forward, backward and update for one batch, given as micro-batches.
+    def __call__(self, parts: Sequence[Batch], counted: int | None = None) -> dict[str, float]:
+        """Forward, backward and update for one batch. All processes call it, with equally many parts.
+
+        Args:
+            parts: this process's micro-batches of the batch, at least one.
+            counted: how many of them count; the others are computed only because other processes wait for it. None:
+                all.
 
         Returns:
-            ``loss`` and its unweighted terms, of the whole batch.
+            ``loss`` and its unweighted terms, of the whole batch of all processes.
 
         Raises:
             FloatingPointError: a prediction, loss or gradient is not finite; nothing has been updated. Under float16
                 a gradient that overflows is no error: the step is left out and the loss scale lowered.
         """
-        self.optimizer.zero_grad(set_to_none=True)
+        counted = len(parts) if counted is None else counted
+        world = self.processes.world_size
+        people = sum(len(target["boxes"]) for part in parts[:counted] for target in part.targets)
+        share = max(self.processes.sum({"people": people})["people"], 1.0) / world
         losses: dict[str, float] = {}
-        boxes = sum(len(target["boxes"]) for part in parts for target in part.targets)
-        for part in parts:
-            share = {"num_boxes": float(boxes)} if len(parts) > 1 else {}
-            terms, total = self._forward(part.to(self.device), share)
-            for name, term in {"loss": total, **terms}.items():
-                losses[name] = losses.get(name, 0.0) + term.item()
-            if not math.isfinite(losses["loss"]):
-                raise FloatingPointError(f"the loss is {losses['loss']} with the images {_names([part])}")
-            self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+        problem = None
+        self.optimizer.zero_grad(set_to_none=True)
+        for number, part in enumerate(parts):
+            is_last = number == len(parts) - 1
+            with gradient_sync(self.model, is_last):
+                total, terms, found = self._forward(part.to(self.processes.device), share)
+                problem = problem or found
+                if is_last:
+                    self._agree(problem)
+                self.scaler.scale(total * float(number < counted)).backward()
+            for name, term in terms.items() if number < counted else ():
+                losses[name] = losses.get(name, 0.0) + term / world
         self._update(parts)
-        return losses
+        return self.processes.sum(losses)
 
-    def _forward(self, batch: Batch, share: dict[str, float]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        with autocast(self.device, self.config.precision):
+    def _forward(self, batch: Batch, share: float) -> tuple[torch.Tensor, dict[str, float], str | None]:
+        """Total loss, all losses as numbers, and what is wrong with them; then the total is of no use."""
+        with autocast(self.processes.device, self.config.precision):
             outputs = self.model(batch.images, batch.mask)
         # Here, not in the criterion, because only here the images have names.
         if not all(bool(outputs[name].isfinite().all()) for name in ("pred_logits", "pred_boxes")):
-            raise FloatingPointError(f"the model's predictions are not finite with the images {_names([batch])}")
-        terms = self.criterion(outputs, batch.targets, **share)
-        return terms, self.criterion.total(terms)
+            nothing = outputs["pred_logits"].sum() + outputs["pred_boxes"].sum()
+            return nothing, {}, f"the model's predictions are not finite with the images {_names([batch])}"
+        terms = self.criterion(outputs, batch.targets, num_boxes=share)
+        total = self.criterion.total(terms)
+        numbers = {name: term.item() for name, term in {"loss": total, **terms}.items()}
+        problem = None
+        if not math.isfinite(numbers["loss"]):
+            problem = f"the loss is {numbers['loss']} with the images {_names([batch])}"
+        return total, numbers, problem
+
+    def _agree(self, problem: str | None) -> None:
+        """Raises in every process what is wrong in one of them."""
+        with self.processes.fail_together():
+            if problem is not None:
+                raise FloatingPointError(problem)
 
     def _update(self, parts: Sequence[Batch]) -> None:
         self.scaler.unscale_(self.optimizer)
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip or math.inf)
+        norm = whole(torch.nn.utils.clip_grad_norm_(parameters, self.config.clip or math.inf))
         finite = bool(torch.isfinite(norm))
         if not finite and not self.scaler.is_enabled():
+            # Gradients are those of all processes, so all of them are here; each names its own images.
             raise FloatingPointError(f"the gradient norm is {norm.item()} with the images {_names(parts)}")
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if finite:
             self.scheduler.step()
             if self.average is not None:
-                self.average.update_parameters(self.model)
+                self.average.update_parameters(unwrap(self.model))
 
     @property
     def averaged(self) -> torch.nn.Module:
         """The model to validate and keep: the moving average where there is one."""
-        return self.model if self.average is None else self.average.module
+        return unwrap(self.model) if self.average is None else self.average.module
 
     def state_dict(self) -> dict[str, Any]:
-        """Optimizer, schedule, loss scale and average; the model is not in it."""
+        """Model, optimizer, schedule, loss scale and average, with whole tensors. All processes call it."""
         return {
-            "optimizer": self.optimizer.state_dict(),
+            "model": model_state(self.model),
+            "optimizer": optimizer_state(self.optimizer),
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.scaler.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of :meth:`state_dict`."""
-        self.optimizer.load_state_dict(state["optimizer"])
+        """The inverse of :meth:`state_dict`. All processes call it with the same state."""
+        load_model_state(self.model, state["model"])
+        load_optimizer_state(self.optimizer, state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.scaler.load_state_dict(state["scaler"])
         if self.average is not None:
