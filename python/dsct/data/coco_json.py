@@ -58,13 +58,11 @@ def drafts_from_coco(path: Path, content: Entry, labels_of: Callable[[Entry], tu
         except ValueError as error:
             raise ValueError(f"{path}: {_place('images', number, entry)}: {error}") from error
         drafts[image_id] = draft
-    file = DraftFile(path, list(drafts.values()), certain_sizes=True)
     for number, entry in enumerate(content["annotations"]):
         try:
             draft = drafts[_id(entry, "image_id")]
             if entry.get("iscrowd"):
-                file.skipped["crowd"] += 1
-                draft.left_out += 1
+                draft.left_out.append("crowd")
                 continue
             draft.labels.append(labels_of(entry))
             draft.boxes.append(_box(entry))
@@ -73,7 +71,7 @@ def drafts_from_coco(path: Path, content: Entry, labels_of: Callable[[Entry], tu
             raise ValueError(f"{path}: {place}: no image has the image_id {error}") from error
         except ValueError as error:
             raise ValueError(f"{path}: {_place('annotations', number, entry)}: {error}") from error
-    return file
+    return DraftFile(path, list(drafts.values()), certain_sizes=True)
 
 
 def _place(key: str, number: int, entry: Entry) -> str:
@@ -91,7 +89,7 @@ def _image(entry: Entry) -> tuple[int | str, Draft]:
     name, width, height = entry.get("file_name"), entry.get("width"), entry.get("height")
     if not isinstance(name, str) or not name:
         raise ValueError(f"file_name must be text, got {name!r}")
-    if not isinstance(width, int) or not isinstance(height, int) or min(width, height) < 1:
+    if type(width) is not int or type(height) is not int or min(width, height) < 1:
         raise ValueError(f"width and height must be positive integers, got {width!r} and {height!r}")
     return _id(entry, "id"), Draft(name, (width, height))
 
@@ -99,7 +97,7 @@ def _image(entry: Entry) -> tuple[int | str, Draft]:
 def _box(entry: Entry) -> tuple[float, float, float, float]:
     """From x, y, width, height to corners."""
     box = entry.get("bbox")
-    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(value, (int, float)) for value in box):
+    if not isinstance(box, list) or len(box) != 4 or not all(type(value) in (int, float) for value in box):
         raise ValueError(f"bbox must be 4 numbers x, y, width, height, got {box!r}")
     try:
         x, y, width, height = map(float, box)

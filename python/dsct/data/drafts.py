@@ -6,7 +6,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -35,14 +35,16 @@ class Draft:
         size: (width, height), if the file knows.
         boxes: ``x1 y1 x2 y2`` in pixels, one per person.
         labels: class numbers of each person; none at all for a person that nobody labelled.
-        left_out: people that the reader has left out and counted already.
+        left_out: why the reader left people out, one reason per person.
+        aliases: other paths under which the image may be found.
     """
 
     name: str
     size: tuple[int, int] | None = None
     boxes: list[tuple[float, float, float, float]] = field(default_factory=list)
     labels: list[tuple[int, ...]] = field(default_factory=list)
-    left_out: int = 0
+    left_out: list[str] = field(default_factory=list)
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass
@@ -54,13 +56,11 @@ class DraftFile:
         images: in the order of the file.
         certain_sizes: boxes refer to ``Draft.size``, so that an image file of another size does not belong to them;
             otherwise the size is a guess, for want of the image file.
-        skipped: what the reader has left out, by reason.
     """
 
     path: Path
     images: list[Draft]
     certain_sizes: bool
-    skipped: Counter[str] = field(default_factory=Counter)
 
 
 def build(
@@ -97,12 +97,15 @@ def build(
     Raises:
         ValueError: nothing is left.
     """
-    skipped = Counter(file.skipped)
+    skipped: Counter[str] = Counter()
     drafts = file.images
     root = None
     if image_root is not None:
-        root = _find_root(image_root, [draft.name for draft in drafts])
+        root = _find_root(image_root, drafts)
         drafts = _measure(drafts, root, file.certain_sizes, skipped)
+    elif not file.certain_sizes:
+        source += ", image sizes guessed"
+    skipped.update(reason for draft in drafts for reason in draft.left_out)
     records = _records(drafts, len(class_names), multi_label, skipped)
     counts = {reason: count for reason, count in sorted(skipped.items()) if count}
     if not records:
@@ -120,31 +123,36 @@ def build(
     )
 
 
-def _find_root(image_root: ImageRoot, names: Sequence[str]) -> Path:
-    """The folder that has most of some names from all over the file."""
+def _find_root(image_root: ImageRoot, drafts: Sequence[Draft]) -> Path:
+    """The folder that has most of some images from all over the file."""
     if isinstance(image_root, (str, os.PathLike)):
         return Path(image_root)
-    probes = names[:: max(1, len(names) // _PROBES)]
-    roots = [Path(root) for root in image_root]
-    return max(roots, key=lambda root: sum((root / name).is_file() for name in probes))
+    probes = drafts[:: max(1, len(drafts) // _PROBES)]
+    return max(map(Path, image_root), key=lambda root: sum(_find(root, draft) is not None for draft in probes))
+
+
+def _find(root: Path, draft: Draft) -> str | None:
+    """The name under which the image is there."""
+    return next((name for name in (draft.name, *draft.aliases) if (root / name).is_file()), None)
 
 
 def _measure(drafts: Sequence[Draft], root: Path, certain: bool, skipped: Counter[str]) -> list[Draft]:
-    """The drafts whose images are there, with the sizes of these."""
+    """The drafts whose images are there, with the names and sizes of these."""
     measured = []
     for draft in drafts:
-        try:
-            size = upright_size(root / draft.name)
-        except FileNotFoundError:
+        name = _find(root, draft)
+        if name is None:
             skipped["missing image"] += 1
             continue
+        try:
+            size = upright_size(root / name)
         except (OSError, Image.DecompressionBombError):
             skipped["unreadable image"] += 1
             continue
         if certain and size != draft.size:
             skipped["image of another size"] += 1
             continue
-        measured.append(Draft(draft.name, size, draft.boxes, draft.labels, draft.left_out))
+        measured.append(replace(draft, name=name, size=size))
     return measured
 
 
@@ -168,7 +176,7 @@ def _records(drafts: Sequence[Draft], classes: int, multi_label: bool, skipped: 
     """Records of the people that can be used; all boxes are judged at once, for speed."""
     counts = [len(draft.boxes) for draft in drafts]
     given = np.array([box for draft in drafts for box in draft.boxes], dtype=np.float64).reshape(-1, 4)
-    sizes = [draft.size or _extent(draft.boxes) for draft in drafts]
+    sizes = [draft.size or extent(draft.boxes) for draft in drafts]
     limits = np.repeat(np.array(sizes, dtype=np.float64).reshape(-1, 2), counts, axis=0)
     with np.errstate(over="ignore"):
         boxes = np.clip(given, 0, np.tile(limits, 2)).astype(np.float32)
@@ -198,11 +206,18 @@ def _records(drafts: Sequence[Draft], classes: int, multi_label: bool, skipped: 
     return records
 
 
-def _extent(boxes: Sequence[tuple[float, float, float, float]]) -> tuple[int, int]:
-    """Smallest size that holds the boxes: a guess for want of anything better."""
-    width = max((math.ceil(box[2]) for box in boxes if math.isfinite(box[2])), default=1)
-    height = max((math.ceil(box[3]) for box in boxes if math.isfinite(box[3])), default=1)
-    return max(width, 1), max(height, 1)
+def extent(boxes: Sequence[tuple[float, float, float, float]], at_least: tuple[int, int] = (1, 1)) -> tuple[int, int]:
+    """The smallest (width, height) that holds some boxes: a guess, for want of anything better.
+
+    Example:
+        >>> extent([(10, 20, 50, 80), (0, 0, 70.5, 10)])
+        (71, 80)
+    """
+    width, height = at_least
+    for _, _, x2, y2 in boxes:
+        if math.isfinite(x2) and math.isfinite(y2):
+            width, height = max(width, math.ceil(x2)), max(height, math.ceil(y2))
+    return width, height
 
 
 def _label_table(labels: Sequence[tuple[int, ...]], classes: int, multi_label: bool) -> NDArray[np.int64]:

@@ -234,6 +234,6 @@ class EmoticDataset(AnnotatedDataset):
 
 def _labels(entry: Entry) -> tuple[int, ...]:
     category_id = entry.get("category_id")
-    if not isinstance(category_id, int):
+    if type(category_id) is not int:
         raise ValueError(f"category_id must be an integer, got {category_id!r}")
     return tuple(int(number) for number in decode_category_id(category_id).nonzero()[0])

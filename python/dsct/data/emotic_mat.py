@@ -48,7 +48,7 @@ def _load(path: Path, split: str) -> Any:
     try:
         from scipy.io import loadmat
     except ImportError as error:
-        raise ImportError("reading Annotations.mat needs SciPy: pip install scipy") from error
+        raise ImportError("reading Annotations.mat needs SciPy, which is not installed: pip install scipy") from error
     with path.open("rb") as file:
         try:
             content = loadmat(file, variable_names=[split])

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+
+from dsct.data.drafts import DraftFile
 
 VAL_FRACTION = 1 / 7
 """One tenth of a data set of which seven tenths are for training, one for validation and two for testing."""
 
 _SPLIT = re.compile(r"(?<![a-z])(train|val|test)(?:ing|idation)?(?![a-z])")
-_Item = TypeVar("_Item")
 
 
 def split_from_name(path: Path) -> str:
@@ -28,43 +29,55 @@ def split_from_name(path: Path) -> str:
 
 
 def cut_validation(
-    items: Sequence[_Item], keys: Sequence[str], strata: Sequence[Hashable], part: str, fraction: float, seed: int
-) -> list[_Item]:
-    """One of the two parts of a training split, the same whatever the order of the items.
+    file: DraftFile, split: str, fraction: float, seed: int, key: Callable[[str], str] = str, stratify: bool = True
+) -> DraftFile:
+    """One of the two parts of the training data in a file, the same whatever the order of its images.
 
-    Items are drawn by a hash of seed and key, so that an item that is added or taken away moves hardly any other.
+    Images are drawn by a hash of seed and name, so that an image that is added or taken away moves hardly any other.
 
     Args:
-        items: of the whole training split.
-        keys: what names each item.
-        strata: the class of each; every class gives the same fraction, rounded.
-        part: ``"train"`` or ``"val"``.
-        fraction: share of the validation part, in [0, 1).
-        seed: another seed draws another part.
+        file: the whole training data.
+        split: ``"train"`` or ``"val"``.
+        fraction: share of the validation part, in (0, 1).
+        seed: from 0 on; another seed draws another part.
+        key: what stands for the name of an image.
+        stratify: every class gives the same fraction, rounded; the class of an image is its smallest class number.
 
     Returns:
-        The items of the part, in their order.
+        The images of the part, in their order.
 
     Raises:
-        ValueError: `fraction` or `part` is out of range.
+        ValueError: `fraction` or `split` is out of range.
 
     Example:
-        >>> names = ["a", "b", "c", "d"]
-        >>> val = cut_validation(names, names, [0, 0, 0, 0], "val", 0.25, 0)
-        >>> train = cut_validation(names, names, [0, 0, 0, 0], "train", 0.25, 0)
-        >>> len(val), sorted(val + train)
+        >>> from dsct.data.drafts import Draft
+        >>> file = DraftFile(Path("train.txt"), [Draft(name) for name in "abcd"], certain_sizes=False)
+        >>> val, train = (cut_validation(file, split, 0.25, seed=0).images for split in ("val", "train"))
+        >>> len(val), sorted(draft.name for draft in val + train)
         (1, ['a', 'b', 'c', 'd'])
     """
-    if not 0 <= fraction < 1:
-        raise ValueError(f"val_fraction must be at least 0 and below 1, got {fraction}")
-    if part not in ("train", "val"):
-        raise ValueError(f"split must be 'train' or 'val' to cut validation data from training data, got {part!r}")
-    draws = [hashlib.sha256(f"{seed}/{key}".encode()).digest() for key in keys]
-    groups: defaultdict[Hashable, list[int]] = defaultdict(list)
-    for number, stratum in enumerate(strata):
+    if not 0 < fraction < 1:
+        raise ValueError(f"val_fraction must be between 0 and 1, got {fraction}")
+    if split not in ("train", "val"):
+        raise ValueError(f"split must be 'train' or 'val' to cut validation data from {file.path}, got {split!r}")
+    groups: defaultdict[int, list[int]] = defaultdict(list)
+    for number, draft in enumerate(file.images):
+        stratum = min((label for labels in draft.labels for label in labels), default=-1) if stratify else 0
         groups[stratum].append(number)
+    draws = [hashlib.sha256(f"{seed}/{key(draft.name)}".encode()).digest() for draft in file.images]
     chosen: set[int] = set()
     for members in groups.values():
         members.sort(key=lambda number: draws[number])
         chosen.update(members[: round(len(members) * fraction)])
-    return [item for number, item in enumerate(items) if (number in chosen) == (part == "val")]
+    part = [draft for number, draft in enumerate(file.images) if (number in chosen) == (split == "val")]
+    return replace(file, images=part)
+
+
+def cut_in_words(split: str, fraction: float, seed: int) -> str:
+    """What :func:`cut_validation` did, for ``source``.
+
+    Example:
+        >>> cut_in_words("val", 0.1, 3)
+        'val part of training data cut with val_fraction 0.1, seed 3'
+    """
+    return f"{split} part of training data cut with val_fraction {fraction:.3g}, seed {seed}"
