@@ -1,7 +1,7 @@
 """CAER-S: frames of TV series, each with one of seven emotions.
 
 On disk ``{train,test}/<class>/NNNN.png``; face boxes come as text lines (path, class number, x1, y1, x2, y2), such as
-``train/Angry/0001.png,0,295,97,394,195``, or as the COCO JSON of the paper's released code. The first class has a folder
+``train/Angry/0001.png,0,295,97,394,195``, or as the COCO JSON of the released code. The first class has a folder
 named ``Anger`` or ``Angry``: either is found, whatever the annotations say. There is no validation split, so one is cut
 from the training data. The data itself comes from its authors, https://caer-dataset.github.io.
 """
