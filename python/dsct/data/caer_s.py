@@ -1,0 +1,222 @@
+"""CAER-S: frames of TV series, each with one of seven emotions.
+
+On disk ``{train,test}/<class>/NNNN.png``; face boxes come as text lines (path, class number, x1, y1, x2, y2), such as
+``train/Angry/0001.png,0,295,97,394,195``, or as the COCO JSON of the released code. The first class has a folder
+named ``Anger`` or ``Angry``: either is found, whatever the annotations say. There is no validation split, so one is cut
+from the training data. The data itself comes from its authors, https://caer-dataset.github.io.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from dsct.config import CAER_S_CLASSES
+from dsct.data.annotated import AnnotatedDataset
+from dsct.data.coco_json import Entry, drafts_from_coco, load_coco_json
+from dsct.data.drafts import Draft, DraftFile, ImageRoot, build, extent
+from dsct.data.splits import VAL_FRACTION, cut_in_words, cut_validation, split_from_name
+from dsct.data.transforms import Transform
+
+FRAME_SIZE = (712, 400)
+"""Usual (width, height) of a frame, taken where no image file says better."""
+
+_FOLDERS = {**{name: name for name in CAER_S_CLASSES}, "Angry": "Anger"}
+_OTHER_FOLDER = {"Anger": "Angry", "Angry": "Anger"}
+
+
+class CaerSDataset(AnnotatedDataset):
+    """The people of CAER-S; labels are (n,), numbers into ``dsct.config.CAER_S_CLASSES``.
+
+    Made by :meth:`from_text` or :meth:`from_coco_json`. ``ds.skipped`` counts what was left out: see
+    :func:`dsct.data.drafts.build`.
+
+    A file that holds the training data gives its training part (``split="train"``, the default) or its validation part
+    (``"val"``); both forms of annotations are cut alike. ``val_fraction=0`` gives all of it for training.
+    """
+
+    @classmethod
+    def from_text(
+        cls,
+        path: str | os.PathLike[str],
+        image_root: ImageRoot | None = None,
+        *,
+        split: str | None = None,
+        val_fraction: float = VAL_FRACTION,
+        seed: int = 0,
+        transforms: Transform | None = None,
+    ) -> CaerSDataset:
+        """Reads ``train.txt`` or ``test.txt``; an image may have several lines.
+
+        Args:
+            path: the file.
+            image_root: folder that holds ``train`` and ``test``, or one of these, or several folders to choose from;
+                ``None`` touches no image file and takes images to be 712 × 400, or larger if a box is.
+            split: ``"train"``, ``"val"`` or ``"test"``; taken from the file name when not given.
+            val_fraction: share of the training data that is for validation.
+            seed: of this choice.
+            transforms: of the data set.
+
+        Returns:
+            The data set.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: a line is malformed or its class contradicts the folder, the split is not in this file, or
+                nothing is left.
+
+        Example:
+            >>> import tempfile
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     path = Path(folder, "test.txt")
+            ...     _ = path.write_text("test/Angry/0001.png,0,295,97,394,195")
+            ...     faces = CaerSDataset.from_text(path)
+            >>> faces.split, faces.annotations(0).labels.tolist(), faces.annotations(0).size
+            ('test', [0], (712, 400))
+        """
+        return cls._build(_read_text(Path(path)), image_root, split, val_fraction, seed, transforms)
+
+    @classmethod
+    def from_coco_json(
+        cls,
+        path: str | os.PathLike[str],
+        image_root: ImageRoot | None = None,
+        *,
+        split: str | None = None,
+        val_fraction: float = VAL_FRACTION,
+        seed: int = 0,
+        transforms: Transform | None = None,
+    ) -> CaerSDataset:
+        """Reads ``caer_{train,val,test}.json`` of the released code; ``category_id`` is 0 to 6.
+
+        Args:
+            path: the file.
+            image_root: as in :meth:`from_text`.
+            split: as in :meth:`from_text`.
+            val_fraction: as in :meth:`from_text`.
+            seed: as in :meth:`from_text`.
+            transforms: of the data set.
+
+        Returns:
+            The data set.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is malformed, a class contradicts the folder, the split is not in this file, or nothing
+                is left.
+
+        Example:
+            >>> import json, tempfile
+            >>> image = {"id": 1, "file_name": "Happy/0001.png", "width": 712, "height": 400}
+            >>> person = {"id": 0, "image_id": 1, "category_id": 3, "bbox": [10, 20, 30, 40]}
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     path = Path(folder, "caer_test.json")
+            ...     _ = path.write_text(json.dumps({"images": [image], "annotations": [person]}))
+            ...     faces = CaerSDataset.from_coco_json(path)
+            >>> faces.class_names[faces.annotations(0).labels[0]]
+            'Happy'
+        """
+        path = Path(path)
+        file = drafts_from_coco(path, load_coco_json(path), _label)
+        for draft in file.images:
+            for (label,) in draft.labels:
+                try:
+                    _check_folder(draft.name, label)
+                except ValueError as error:
+                    raise ValueError(f"{path}: {error}") from error
+        return cls._build(file, image_root, split, val_fraction, seed, transforms)
+
+    @classmethod
+    def _build(
+        cls,
+        file: DraftFile,
+        image_root: ImageRoot | None,
+        split: str | None,
+        val_fraction: float,
+        seed: int,
+        transforms: Transform | None,
+    ) -> CaerSDataset:
+        holds = split_from_name(file.path)
+        split = split or holds
+        if holds in ("train", "val", "test") and split != holds and (holds, split) != ("train", "val"):
+            raise ValueError(f"split must be in the file, {file.path} holds {holds!r}, got {split!r}")
+        source = "face boxes"
+        if holds not in ("val", "test") and split in ("train", "val") and (split, val_fraction) != ("train", 0):
+            file = cut_validation(file, split, val_fraction, seed, key=_key)
+            source += f", {cut_in_words(split, val_fraction, seed)}"
+        folder = "test" if split == "test" else "train"
+        images = [replace(draft, aliases=_aliases(draft.name, folder)) for draft in file.images]
+        return build(
+            cls,
+            replace(file, images=images),
+            split=split,
+            class_names=CAER_S_CLASSES,
+            multi_label=False,
+            image_root=image_root,
+            transforms=transforms,
+            source=source,
+        )
+
+
+def _read_text(path: Path) -> DraftFile:
+    drafts: dict[str, Draft] = {}
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a text file: {error}") from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            name, label, *box = (cell.strip() for cell in line.split(","))
+            x1, y1, x2, y2 = map(float, box)
+            class_number = int(label)
+        except ValueError as error:
+            raise ValueError(
+                f"{path}, line {number}: a line must be path,class number,x1,y1,x2,y2, got {line!r}"
+            ) from error
+        try:
+            _check_folder(name, class_number)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from error
+        draft = drafts.setdefault(name, Draft(name))
+        draft.boxes.append((x1, y1, x2, y2))
+        draft.labels.append((class_number,))
+    for draft in drafts.values():
+        draft.size = extent(draft.boxes, FRAME_SIZE)
+    return DraftFile(path, list(drafts.values()), certain_sizes=False)
+
+
+def _label(entry: Entry) -> tuple[int, ...]:
+    category_id = entry.get("category_id")
+    if type(category_id) is not int:
+        raise ValueError(f"category_id must be an integer, got {category_id!r}")
+    return (category_id,)
+
+
+def _check_folder(name: str, label: int) -> None:
+    """The class folder, if the image is in one, must say the same as the label."""
+    if not 0 <= label < len(CAER_S_CLASSES):
+        raise ValueError(f"the class of {name} must be in 0..{len(CAER_S_CLASSES) - 1}, got {label}")
+    folder = PurePosixPath(name).parent.name
+    said = _FOLDERS.get(folder)
+    if said is not None and said != CAER_S_CLASSES[label]:
+        raise ValueError(f"the class of {name} is {label} ({CAER_S_CLASSES[label]}), but its folder says {folder}")
+
+
+def _key(name: str) -> str:
+    """Class and file name: the same in both forms of annotations and for both names of the first class."""
+    path = PurePosixPath(name)
+    return f"{_FOLDERS.get(path.parent.name, path.parent.name)}/{path.name}"
+
+
+def _aliases(name: str, split_folder: str) -> tuple[str, ...]:
+    """The name with and without the folder of the split, with ``Anger`` and with ``Angry``."""
+    path = PurePosixPath(name)
+    if path.parts[0] in ("train", "test"):
+        paths = [path, path.relative_to(path.parts[0])]
+    else:
+        paths = [path, split_folder / path]
+    folders = (path.parent.name, _OTHER_FOLDER.get(path.parent.name, path.parent.name))
+    return tuple(dict.fromkeys(str(one.parent.with_name(folder) / one.name) for one in paths for folder in folders))

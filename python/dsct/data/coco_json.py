@@ -1,0 +1,106 @@
+"""The COCO annotation format, as far as all its users share it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dsct.data.drafts import Draft, DraftFile
+
+Entry = dict[str, Any]
+
+
+def load_coco_json(path: Path) -> Entry:
+    """The content of a COCO file, whose ``images`` and ``annotations`` are lists of objects.
+
+    Args:
+        path: the file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not JSON, or not of this form.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not a JSON file: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: a COCO file must hold one object, got {type(content).__name__}")
+    for key in ("images", "annotations"):
+        entries = content.get(key)
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise ValueError(f"{path}: {key} must be a list of objects")
+    return content
+
+
+def drafts_from_coco(path: Path, content: Entry, labels_of: Callable[[Entry], tuple[int, ...]]) -> DraftFile:
+    """Images and people of a COCO file; crowds are left out and counted.
+
+    Args:
+        path: of the file, for messages.
+        content: from :func:`load_coco_json`.
+        labels_of: class numbers of an annotation; its ValueError is given the name of file and annotation.
+
+    Returns:
+        One draft per image, also for those without people; sizes are certain.
+
+    Raises:
+        ValueError: a key is missing or of another kind, or an annotation belongs to no image.
+    """
+    drafts: dict[int | str, Draft] = {}
+    for number, entry in enumerate(content["images"]):
+        try:
+            image_id, draft = _image(entry)
+            if image_id in drafts:
+                raise ValueError("id occurs twice")
+        except ValueError as error:
+            raise ValueError(f"{path}: {_place('images', number, entry)}: {error}") from error
+        drafts[image_id] = draft
+    for number, entry in enumerate(content["annotations"]):
+        try:
+            draft = drafts[_id(entry, "image_id")]
+            if entry.get("iscrowd"):
+                draft.left_out.append("crowd")
+                continue
+            draft.labels.append(labels_of(entry))
+            draft.boxes.append(_box(entry))
+        except KeyError as error:
+            place = _place("annotations", number, entry)
+            raise ValueError(f"{path}: {place}: no image has the image_id {error}") from error
+        except ValueError as error:
+            raise ValueError(f"{path}: {_place('annotations', number, entry)}: {error}") from error
+    return DraftFile(path, list(drafts.values()), certain_sizes=True)
+
+
+def _place(key: str, number: int, entry: Entry) -> str:
+    return f"{key}[{number}] (id {entry.get('id', 'missing')!r})"
+
+
+def _id(entry: Entry, key: str) -> int | str:
+    value = entry.get(key)
+    if not isinstance(value, (int, str)):
+        raise ValueError(f"{key} must be a number or text, got {value!r}")
+    return value
+
+
+def _image(entry: Entry) -> tuple[int | str, Draft]:
+    name, width, height = entry.get("file_name"), entry.get("width"), entry.get("height")
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"file_name must be text, got {name!r}")
+    if type(width) is not int or type(height) is not int or min(width, height) < 1:
+        raise ValueError(f"width and height must be positive integers, got {width!r} and {height!r}")
+    return _id(entry, "id"), Draft(name, (width, height))
+
+
+def _box(entry: Entry) -> tuple[float, float, float, float]:
+    """From x, y, width, height to corners."""
+    box = entry.get("bbox")
+    if not isinstance(box, list) or len(box) != 4 or not all(type(value) in (int, float) for value in box):
+        raise ValueError(f"bbox must be 4 numbers x, y, width, height, got {box!r}")
+    try:
+        x, y, width, height = map(float, box)
+    except OverflowError as error:
+        raise ValueError(f"bbox must fit into a float: {error}") from error
+    return x, y, x + width, y + height

@@ -1,0 +1,239 @@
+"""EMOTIC: people in context, each with some of 26 emotions, in the three forms in which it is passed around.
+
+The three do not say the same, so results on one must not be compared with results on another:
+
+* ``emotic_{train,val,test}_bi.json`` of the paper's released code: *head* boxes, labels *united over all annotators*;
+* ``Annotations.mat`` as distributed: *body* boxes; the labels of validation and test people by several annotators, and
+  combined;
+* a widely used CSV conversion of it: body boxes, combined labels. It cuts boxes of non-square ``emodb_small`` images at
+  the wrong border, which cannot be undone. 376 of its images are in more than one split.
+
+The data itself is for research only and comes from its authors, https://github.com/rkosti/emotic.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dsct.config import EMOTIC_CLASSES
+from dsct.data.annotated import AnnotatedDataset
+from dsct.data.coco_json import Entry, drafts_from_coco, load_coco_json
+from dsct.data.drafts import ImageRoot, build
+from dsct.data.emotic_csv import read_emotic_csv
+from dsct.data.emotic_mat import read_mat
+from dsct.data.splits import split_from_name
+from dsct.data.transforms import Transform
+
+_SHIFTS = np.arange(len(EMOTIC_CLASSES) - 1, -1, -1)
+
+
+def encode_category_id(labels: ArrayLike) -> int:
+    """26 labels as one number, the first class (Affection) as the most significant bit.
+
+    Args:
+        labels: (26,) of 0 and 1.
+
+    Returns:
+        From 0 to 2²⁶ − 1.
+
+    Raises:
+        ValueError: another shape, or another value.
+
+    Example:
+        >>> encode_category_id([0] * 24 + [1, 0])
+        2
+    """
+    bits = np.asarray(labels)
+    if bits.shape != _SHIFTS.shape or not np.isin(bits, (0, 1)).all():
+        raise ValueError(f"labels must be {len(_SHIFTS)} of 0 and 1, got {bits.tolist()}")
+    return int((bits.astype(np.int64) << _SHIFTS).sum())
+
+
+def decode_category_id(category_id: int) -> NDArray[np.int64]:
+    """The 26 labels of a number of :func:`encode_category_id`.
+
+    Args:
+        category_id: from 0 to 2²⁶ − 1.
+
+    Returns:
+        (26,) int64 of 0 and 1.
+
+    Raises:
+        TypeError: not an integer.
+        ValueError: out of range.
+
+    Example:
+        >>> [EMOTIC_CLASSES[i] for i in decode_category_id(2**25 + 1).nonzero()[0]]
+        ['Affection', 'Yearning']
+    """
+    number = operator.index(category_id)
+    if not 0 <= number < 2 ** len(_SHIFTS):
+        raise ValueError(f"category_id must be in 0..{2 ** len(_SHIFTS) - 1}, 26 bits, got {number}")
+    return (number >> _SHIFTS) & 1
+
+
+class EmoticDataset(AnnotatedDataset):
+    """The people of EMOTIC; labels are (n, 26), in the order of ``dsct.config.EMOTIC_CLASSES``.
+
+    Made by :meth:`from_coco_json`, :meth:`from_mat` or :meth:`from_csv`. ``ds.skipped`` counts what was left out: see
+    :func:`dsct.data.drafts.build`.
+    """
+
+    @classmethod
+    def from_coco_json(
+        cls,
+        path: str | os.PathLike[str],
+        image_root: ImageRoot | None = None,
+        *,
+        split: str | None = None,
+        transforms: Transform | None = None,
+    ) -> EmoticDataset:
+        """Reads ``emotic_{train,val,test}_bi.json`` of the released code: head boxes, united labels.
+
+        Args:
+            path: the file.
+            image_root: folder that holds ``mscoco``, ``emodb_small`` and so on, or several to choose from; ``None``
+                touches no image file.
+            split: taken from the file name when not given.
+            transforms: of the data set.
+
+        Returns:
+            The data set, with the images without people if there are any.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is malformed, a ``category_id`` is out of range, or nothing is left.
+
+        Example:
+            >>> import json, tempfile
+            >>> image = {"id": 1, "file_name": "mscoco/images/1.jpg", "width": 640, "height": 480}
+            >>> person = {"id": 0, "image_id": 1, "category_id": 2**25, "bbox": [10, 20, 30, 40]}
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     path = Path(folder, "emotic_val_bi.json")
+            ...     _ = path.write_text(json.dumps({"images": [image], "annotations": [person]}))
+            ...     people = EmoticDataset.from_coco_json(path)
+            >>> people.split, people.annotations(0).boxes.tolist()
+            ('val', [[10.0, 20.0, 40.0, 60.0]])
+        """
+        path = Path(path)
+        file = drafts_from_coco(path, load_coco_json(path), _labels)
+        return build(
+            cls,
+            file,
+            split=split or split_from_name(path),
+            class_names=EMOTIC_CLASSES,
+            multi_label=True,
+            image_root=image_root,
+            transforms=transforms,
+            source="head boxes, labels united over annotators",
+        )
+
+    @classmethod
+    def from_mat(
+        cls,
+        path: str | os.PathLike[str],
+        image_root: ImageRoot | None = None,
+        split: str = "train",
+        *,
+        labels: str = "combined",
+        transforms: Transform | None = None,
+    ) -> EmoticDataset:
+        """Reads ``Annotations.mat`` as distributed: body boxes. Needs SciPy.
+
+        The sizes in the file are wrong for the non-square images of ``emodb_small``. With an image root the image files
+        say how large they are; without, width and height of these images are exchanged back.
+
+        Args:
+            path: the file.
+            image_root: folder that holds ``mscoco``, ``emodb_small`` and so on, or several to choose from; ``None``
+                touches no image file.
+            split: ``"train"``, ``"val"`` or ``"test"``.
+            labels: ``"combined"`` takes the annotator's labels in training and the combined ones of validation and
+                test; ``"union"`` unites all annotators, as the JSON does.
+            transforms: of the data set.
+
+        Returns:
+            The data set.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ImportError: SciPy is missing.
+            ValueError: an argument is out of range, the file is malformed, or nothing is left.
+        """
+        path = Path(path)
+        file = read_mat(path, split, labels)
+        said = "labels united over annotators" if labels == "union" else "combined labels"
+        return build(
+            cls,
+            file,
+            split=split,
+            class_names=EMOTIC_CLASSES,
+            multi_label=True,
+            image_root=image_root,
+            transforms=transforms,
+            source=f"body boxes, {said}",
+        )
+
+    @classmethod
+    def from_csv(
+        cls,
+        path: str | os.PathLike[str],
+        image_root: ImageRoot | None = None,
+        *,
+        split: str | None = None,
+        transforms: Transform | None = None,
+    ) -> EmoticDataset:
+        """Reads the CSV conversion: body boxes, combined labels.
+
+        Sizes are treated as in :meth:`from_mat`. Rows of one image become one record.
+
+        Args:
+            path: a file with the columns ``Folder, Filename, Image Size, BBox, Categorical_Labels``; others are not
+                read.
+            image_root: folder that holds ``mscoco``, ``emodb_small`` and so on, or several to choose from; ``None``
+                touches no image file.
+            split: taken from the file name when not given.
+            transforms: of the data set.
+
+        Returns:
+            The data set.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is malformed, or nothing is left.
+
+        Example:
+            >>> import csv, tempfile
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     path = Path(folder, "train.csv")
+            ...     with path.open("w", newline="") as file:
+            ...         table = csv.writer(file)
+            ...         _ = table.writerow(["Folder", "Filename", "Image Size", "BBox", "Categorical_Labels"])
+            ...         _ = table.writerow(["mscoco/images", "1.jpg", "[640, 480]", "[10, 20, 40, 60]", "['Fear']"])
+            ...     people = EmoticDataset.from_csv(path)
+            >>> people.split, people.annotations(0).boxes.tolist()
+            ('train', [[10.0, 20.0, 40.0, 60.0]])
+        """
+        path = Path(path)
+        return build(
+            cls,
+            read_emotic_csv(path),
+            split=split or split_from_name(path),
+            class_names=EMOTIC_CLASSES,
+            multi_label=True,
+            image_root=image_root,
+            transforms=transforms,
+            source="body boxes, combined labels",
+        )
+
+
+def _labels(entry: Entry) -> tuple[int, ...]:
+    category_id = entry.get("category_id")
+    if type(category_id) is not int:
+        raise ValueError(f"category_id must be an integer, got {category_id!r}")
+    return tuple(int(number) for number in decode_category_id(category_id).nonzero()[0])

@@ -1,0 +1,90 @@
+"""The rows of EMOTIC's CSV conversion, whose cells hold Python lists."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from dsct.config import EMOTIC_CLASSES
+from dsct.data.csv_table import read_table
+from dsct.data.drafts import Draft, DraftFile
+
+CLASS_NUMBERS = {name: number for number, name in enumerate(EMOTIC_CLASSES)}
+_COLUMNS = ("Folder", "Filename", "Image Size", "BBox", "Categorical_Labels")
+
+
+def read_emotic_csv(path: Path) -> DraftFile:
+    """One draft per image, in the order in which they first come; sizes are a guess.
+
+    Args:
+        path: the file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a column is missing, or a row is malformed; the message names file and line.
+    """
+    drafts: dict[str, Draft] = {}
+    for line, row in read_table(path, _COLUMNS):
+        try:
+            if not row["Filename"]:
+                raise ValueError("Filename must not be empty")
+            name = f"{row['Folder']}/{row['Filename']}"
+            first, second = _numbers("Image Size", row["Image Size"], 2)
+            x1, y1, x2, y2 = _numbers("BBox", row["BBox"], 4)
+            labels = class_numbers(_list("Categorical_Labels", row["Categorical_Labels"]))
+            size = emotic_size(row["Folder"], int(first), int(second))
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"{path}, line {line}: {error}") from error
+        draft = drafts.setdefault(name, Draft(name, size))
+        draft.boxes.append((x1, y1, x2, y2))
+        draft.labels.append(labels)
+    return DraftFile(path, list(drafts.values()), certain_sizes=False)
+
+
+def emotic_size(folder: str, first: int, second: int) -> tuple[int, int]:
+    """(width, height) from the two numbers of EMOTIC's files, which are exchanged in ``emodb_small``.
+
+    Raises:
+        ValueError: a number is not positive.
+
+    Example:
+        >>> emotic_size("mscoco/images", 640, 480), emotic_size("emodb_small/images", 300, 450)
+        ((640, 480), (450, 300))
+    """
+    if min(first, second) < 1:
+        raise ValueError(f"the image size must be positive, got {first} and {second}")
+    return (second, first) if folder.startswith("emodb_small") else (first, second)
+
+
+def class_numbers(names: list[object]) -> tuple[int, ...]:
+    """Numbers of EMOTIC class names.
+
+    Raises:
+        ValueError: a name is unknown.
+
+    Example:
+        >>> class_numbers(["Anger", "Affection"])
+        (1, 0)
+    """
+    unknown = [name for name in names if name not in EMOTIC_CLASSES]
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is none of the 26 EMOTIC classes: {', '.join(EMOTIC_CLASSES)}")
+    return tuple(CLASS_NUMBERS[str(name)] for name in names)
+
+
+def _list(column: str, text: str) -> list[object]:
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+        raise ValueError(f"{column} must be a Python list, got {text!r}") from error
+    if not isinstance(value, list):
+        raise ValueError(f"{column} must be a Python list, got {text!r}")
+    return value
+
+
+def _numbers(column: str, text: str, count: int) -> list[float]:
+    values = _list(column, text)
+    numbers = [float(value) for value in values if isinstance(value, (int, float))]
+    if not len(values) == len(numbers) == count:
+        raise ValueError(f"{column} must be a list of {count} numbers, got {text!r}")
+    return numbers
