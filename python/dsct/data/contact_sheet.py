@@ -95,7 +95,7 @@ def choose_images(
 
     Example:
         >>> choose_images({"val": 3}, [("val", 2)], count=2, seed=0)
-        [('val', 2), ('val', 1)]
+        [('val', 2), ('val', 0)]
     """
     everything = [(split, index) for split, size in sizes.items() for index in range(size)]
     drawn = [everything[i] for i in np.random.default_rng(seed).permutation(len(everything))]
@@ -146,12 +146,12 @@ def _picture(annotations: Annotations) -> Image.Image:
 
 def _class_names(annotations: Annotations, class_names: Sequence[str]) -> list[list[str]]:
     members = class_membership(annotations.labels, len(class_names))
-    return [[class_names[i] for i in np.flatnonzero(row)] for row in members]
+    return [[class_names[i] for i in np.flatnonzero(row).tolist()] for row in members]
 
 
 def _heading(split: str, index: int, annotations: Annotations, remarks: list[str]) -> list[Line]:
-    name = f"{split} {index}" + (f" · {annotations.image_path.name}" if annotations.image_path else "")
-    lines = [Line(part, bold=True) for part in _wrap(name, 2)]
+    name = annotations.image_path.name if annotations.image_path else "not on disk"
+    lines = [Line(f"{split} {index}", bold=True), *(Line(part, "0.45") for part in _wrap(name, 2))]
     return lines + [Line(part, WRONG_COLOR) for remark in remarks for part in _wrap(remark, _FINDING_LINES)]
 
 
