@@ -174,7 +174,7 @@ def _findings_table(findings: tuple[Finding, ...], folder: Path) -> Table:
         if len(finding.splits) > 1:
             counts += [f"{split} {count:,}" for split, count in finding.splits.items()]
         where = [_where(place, folder) for place in finding.places]
-        if len(finding.places) < finding.count and finding.kind != "skipped while reading":
+        if len(finding.places) < finding.count and finding.places[0].index is not None:
             where.append("…")
         severity = Text(finding.severity, style=_STYLES[finding.severity])
         table.add_row(severity, finding.kind, "\n".join(counts), Text("\n".join(where)))
@@ -184,4 +184,6 @@ def _findings_table(findings: tuple[Finding, ...], folder: Path) -> Table:
 def _where(place: Place, folder: Path) -> str:
     image = Path(place.image)
     name = str(image.relative_to(folder)) if image.is_relative_to(folder) else place.image
+    if not name and place.index is not None:
+        name = f"record {place.index}"
     return " ".join(filter(None, (place.split, name, place.detail)))

@@ -124,6 +124,8 @@ def check(
     for data in splits:
         chosen = [record for record in records if record.split == data.split]
         _check_labels(chosen, data, findings)
+        if absent := sum(record.annotations.image_path is None for record in chosen):
+            findings.add("images not on disk", Place(data.split), absent)
         opened = sum(record.file is not None for record in chosen)
         annotations = [record.annotations for record in chosen]
         summaries.append(summarize(data.split, data.source, annotations, data.class_names, data.skipped, opened))
@@ -173,8 +175,6 @@ def _open_images(
 
 
 def _check_file(record: _Record, findings: Findings) -> None:
-    if record.annotations.image_path is None:
-        findings.add("images not on disk", record.at())
     if record.file is None:
         return
     if record.file.size is None:

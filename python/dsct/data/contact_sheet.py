@@ -25,7 +25,7 @@ from dsct.people import People
 from dsct.person_cards import WRONG_COLOR, Card, Line, person_color
 from dsct.visualize import CARD_WIDTH, GAP, Panel, write_page
 
-_LINE_WIDTH = 36  # characters
+_LINE_WIDTH = 33  # characters: so many wide ones still fit
 _CLASS_LINES = 3
 _FINDING_LINES = 4
 _MOST_PIXELS = 800  # per side: photographs of 20 megapixels would fill the memory
@@ -57,15 +57,16 @@ def contact_sheet(
         ValueError: `count` or `columns` is below 1, or no split holds an image.
 
     Example:
-        >>> import tempfile, pathlib
+        >>> import pathlib, tempfile
         >>> from dsct.data.check import check
         >>> one = Annotations(None, np.array([[10, 20, 50, 80]]), np.array([1]), (64, 96))
         >>> class Drawn(list):
         ...     split, class_names, multi_label, skipped, source = "val", ("Anger", "Fear"), False, {}, "drawn"
         ...     annotations = list.__getitem__
-        >>> page = pathlib.Path(tempfile.mkdtemp()) / "page.png"
-        >>> contact_sheet([Drawn([one])], check([Drawn([one])]).findings, page)
-        >>> page.exists()
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     page = pathlib.Path(folder, "page.png")
+        ...     contact_sheet([Drawn([one])], check([Drawn([one])]).findings, page)
+        ...     page.exists()
         True
     """
     if count < 1 or columns < 1:
