@@ -44,7 +44,11 @@ def check_folder(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The data set's folder.")],
     name: Annotated[FolderName, typer.Option(help="What the folder holds.")],
     split: Annotated[list[Split] | None, typer.Option(help="Only this part; repeat it for several.")] = None,
-    annotations: Annotated[Path | None, typer.Option(help="The annotation file, if not found by itself.")] = None,
+    annotations: Annotated[
+        Path | None, typer.Option(help="The annotation file; otherwise the usual names are looked for in DIR.")
+    ] = None,
+    labels: Annotated[str | None, typer.Option(help="combined or union, for EMOTIC's Annotations.mat.")] = None,
+    multi_label: Annotated[bool, typer.Option("--multi-label", help="Several classes per person, for coco.")] = False,
     json_path: Annotated[Path | None, typer.Option("--json", help="Also write everything to this file.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="Also draw a page of annotated images as PNG.")] = None,
     sheet_images: Annotated[int, typer.Option(help="Images on that page.")] = 12,
@@ -60,7 +64,12 @@ def check_folder(
     Ends with 1 if something would break or spoil training, with 0 otherwise.
     """
     stdout = Console()
-    splits = open_splits(name.value, folder, split, annotations, stdout)
+    options: dict[str, Any] = {"annotations": annotations, "labels": labels, "multi_label": multi_label}
+    given = {key: value for key, value in options.items() if value}
+    if annotations is not None:
+        split = split or _splits_in(annotations)
+        given["annotations"] = annotations.absolute() if annotations.exists() else annotations
+    splits = open_splits(name.value, folder, split, given, stdout)
     with _progress() as progress:
         task = progress.add_task("opening images", total=None)
         result = check(
@@ -81,16 +90,15 @@ def check_folder(
 
 
 def open_splits(
-    name: str, folder: Path, wanted: list[Split] | None, annotations: Path | None, console: Console
+    name: str, folder: Path, wanted: list[Split] | None, options: dict[str, Any], console: Console
 ) -> list[AnnotatedSplit]:
-    """Opens the splits that are wanted, or all that are there.
+    """Opens the splits that are wanted, or all that are there; `options` are those of ``open_split``.
 
     Raises:
         FileNotFoundError: a split that is wanted, or every split, has no annotation file.
     """
     from dsct.data.folders import open_split  # type: ignore[import-untyped,unused-ignore]
 
-    options: dict[str, Any] = {} if annotations is None else {"annotations": annotations}
     found, absent = [], []
     for split in wanted or list(Split):
         try:
@@ -104,6 +112,16 @@ def open_splits(
     for reason in absent:
         console.print(f"left out: {reason}", style="dim", markup=False, highlight=False)
     return found
+
+
+def _splits_in(annotations: Path) -> list[Split]:
+    """The splits that one annotation file holds: taken thrice, any other file would look like leakage."""
+    if annotations.suffix == ".mat":
+        return list(Split)
+    named = [split for split in Split if split.value in annotations.stem.lower()]
+    if len(named) != 1:
+        raise ValueError(f"--split must say what {annotations} holds, its name does not tell it")
+    return named
 
 
 def _progress() -> Progress:
