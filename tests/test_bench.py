@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import dsct
 from tests.bench import (
     bench_cuda,
+    bench_loader,
     bench_ops,
     bench_training,
     detr_criterion,
@@ -194,6 +195,33 @@ def test_compulsory_bytes() -> None:
     assert bench_cuda.compulsory_bytes((value, locations, weights), "forward + backward") == both
     half = bench_cuda.compulsory_bytes((value.half(), locations, weights), "forward + backward")
     assert half == both - value.nbytes - 2 * 2 * 4 * 6 * 8 * 32, "gradients of value are sums in float32"
+
+
+ROUTES = {**bench_loader.PEERS, **bench_loader.DRAFT_PEERS}
+
+
+@pytest.mark.parametrize("name", ROUTES)
+def test_routes_of_the_loader_give_the_same_sample(name: str) -> None:
+    files = bench_loader.photographs(2, 800, 600)
+    bench_loader.check(ROUTES[name], files, bench_loader.TOLERANCE)
+
+
+def test_a_route_that_loads_another_picture_is_refused() -> None:
+    files = bench_loader.photographs(1, 400, 300)
+    mirrored = bench_loader.route(lambda photograph: bench_loader.with_pillow(photograph).rotate(180), tensor=False)
+    with pytest.raises(Disagreement, match="loader, tensor 0"):
+        bench_loader.check(mirrored, files, bench_loader.TOLERANCE)
+
+
+def test_draft_makes_large_photographs_smaller_and_keeps_the_boxes_on_the_people() -> None:
+    (photograph,) = bench_loader.photographs(1, 2400, 1800)
+    assert bench_loader.with_draft(photograph).size == (1200, 900)
+    bench_loader.check(ROUTES["Pillow's draft"], [photograph], bench_loader.DRAFT_TOLERANCE)
+
+
+def test_photographs_have_the_bytes_of_photographs() -> None:
+    (photograph,) = bench_loader.photographs(1, 800, 600)
+    assert 0.1 < len(photograph.content) / (800 * 600) < 0.5
 
 
 def original_extension() -> Any:

@@ -9,7 +9,7 @@ import io
 import math
 import os
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import Any, cast
 
@@ -45,9 +45,9 @@ _LINE_STYLES = ("-", "--", ":")  # keeps a second and a third round of colours a
 _DPI = 100
 _WIDTH = 10.0
 _MAX_IMAGE_HEIGHT = 6.0
-_CARD_WIDTH = 2.9
+CARD_WIDTH = 2.9
 _LINE = 0.19
-_GAP = 0.12
+GAP = 0.12
 _FONT = 9.0  # points
 
 
@@ -98,7 +98,9 @@ def draw_people(
     if ax is None:
         widest_beside = 1.4 if len(people) <= 4 else 1.0  # one column of cards, or two, which leave less room
         cards_below = picture.width > widest_beside * picture.height
-        panel = _Panel(picture, people, target, max_labels, _WIDTH, cards_below)
+        comparison = compare(people, target)
+        cards = person_cards(people, comparison, max_labels)
+        panel = Panel(picture, people, comparison, cards, _WIDTH, cards_below)
         figure: Figure = Picture(*panel.size)
         panel.draw(figure, 0.0, 0.0)
         return figure
@@ -126,13 +128,24 @@ def contact_sheet(
     """
     if columns < 1:
         raise ValueError(f"contact_sheet: columns must be at least 1, got {columns}")
-    width = 2 * _CARD_WIDTH + 2 * _GAP
-    panels = [
-        _Panel(load_image(image), people, target, max_labels, width, cards_below=True)
-        for image, people, target in items
-    ]
+    width = 2 * CARD_WIDTH + 2 * GAP
+    panels = []
+    for image, people, target in items:
+        comparison = compare(people, target)
+        cards = person_cards(people, comparison, max_labels)
+        panels.append(Panel(load_image(image), people, comparison, cards, width, cards_below=True))
     if not panels:
         raise ValueError("contact_sheet: items must hold at least one picture, got none")
+    write_page(panels, path, columns)
+
+
+def write_page(panels: Sequence[Panel], path: str | os.PathLike[str], columns: int) -> None:
+    """Writes panels of one width, at least one, as a PNG page, row by row.
+
+    Raises:
+        ValueError: the page would be too tall for a PNG.
+    """
+    width = panels[0].width
     rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
     heights = [max(panel.size[1] for panel in row) for row in rows]
     if sum(heights) * _DPI > 65_000:
@@ -146,29 +159,33 @@ def contact_sheet(
     figure.savefig(path, format="png")
 
 
-class _Panel:
+class Panel:
     """An image with its cards: beside it when the image is tall, below it when it is wide. Lengths are in inches."""
 
     def __init__(
-        self, image: Image.Image, people: People, target: Truth | None, max_labels: int, width: float, cards_below: bool
+        self,
+        image: Image.Image,
+        people: People,
+        comparison: Comparison | None,
+        cards: list[Card],
+        width: float,
+        cards_below: bool,
     ) -> None:
-        self.image, self.people = image, people
-        self.comparison = compare(people, target)
-        cards = person_cards(people, self.comparison, max_labels)
+        self.image, self.people, self.comparison, self.width = image, people, comparison, width
         aspect = image.width / image.height
         if cards_below:
-            columns = min(int(width / _CARD_WIDTH), len(cards))
-            room = width - 2 * _GAP
+            columns = min(int(width / CARD_WIDTH), len(cards))
+            room = width - 2 * GAP
         else:
             columns = 1 if sum(map(_card_height, cards)) <= _MAX_IMAGE_HEIGHT else 2
-            room = width - 3 * _GAP - columns * _CARD_WIDTH
+            room = width - 3 * GAP - columns * CARD_WIDTH
         image_height = min(room / aspect, _MAX_IMAGE_HEIGHT)
         image_width = image_height * aspect
-        self.image_box = (((width - image_width) / 2 if cards_below else _GAP), _GAP, image_width, image_height)
-        cards_left, cards_top = (_GAP, image_height + 2 * _GAP) if cards_below else (image_width + 2 * _GAP, _GAP)
+        self.image_box = (((width - image_width) / 2 if cards_below else GAP), GAP, image_width, image_height)
+        cards_left, cards_top = (GAP, image_height + 2 * GAP) if cards_below else (image_width + 2 * GAP, GAP)
         self.places, cards_bottom = _place_cards(cards, columns, cards_left, cards_top)
-        bottom = max(cards_bottom, image_height + 2 * _GAP)
-        full_width = width if cards_below else cards_left + columns * _CARD_WIDTH + _GAP
+        bottom = max(cards_bottom, image_height + 2 * GAP)
+        full_width = width if cards_below else cards_left + columns * CARD_WIDTH + GAP
         self.size = (full_width, bottom + (2 * _LINE if people.note else 0.0))
 
     def draw(self, figure: Figure, left: float, top: float) -> None:
@@ -184,11 +201,11 @@ class _Panel:
             _draw_card(page, card, card_left, card_top)
         if self.people.note:
             note = textwrap.fill(self.people.note, int(width * 16), max_lines=2, placeholder=" …")
-            page.text(_GAP, height - _GAP / 2, note, fontsize=_FONT - 1, color="0.35", va="bottom", parse_math=False)
+            page.text(GAP, height - GAP / 2, note, fontsize=_FONT - 1, color="0.35", va="bottom", parse_math=False)
 
 
 def _card_height(card: Card) -> float:
-    return len(card.lines) * _LINE + _GAP
+    return len(card.lines) * _LINE + GAP
 
 
 def _place_cards(
@@ -198,7 +215,7 @@ def _place_cards(
     places = []
     for start in range(0, len(cards), columns):
         row = cards[start : start + columns]
-        places += [(card, left + column * _CARD_WIDTH, top) for column, card in enumerate(row)]
+        places += [(card, left + column * CARD_WIDTH, top) for column, card in enumerate(row)]
         top += max(map(_card_height, row))
     return places, top
 

@@ -1,10 +1,11 @@
-"""The command line: ``dsct train | eval | predict | convert | info``."""
+"""The command line: ``dsct train | eval | predict | convert | info | data``."""
 
 from __future__ import annotations
 
 import typer
 
 from dsct.cli.convert import convert
+from dsct.cli.data import app as data_app
 from dsct.cli.evaluate import evaluate
 from dsct.cli.info import info
 from dsct.cli.predict import predict
@@ -22,5 +23,6 @@ app.command("eval")(evaluate)
 app.command("predict")(predict)
 app.command("convert")(convert)
 app.command("info")(info)
+app.add_typer(data_app, name="data")
 
 __all__ = ["app"]

@@ -1,0 +1,207 @@
+"""``dsct data``."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from dsct.cli.errors import told_in_one_sentence
+from dsct.cli.synthetic import Split
+from dsct.data.check import AnnotatedSplit, CheckResult, check
+from dsct.data.contact_sheet import contact_sheet
+from dsct.data.findings import Finding, Place
+from dsct.data.summary import Summary
+
+app = typer.Typer(help="Data sets on your disk.", no_args_is_help=True)
+
+_STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
+
+
+class FolderName(str, Enum):
+    """Data sets that a folder can hold."""
+
+    emotic = "emotic"
+    caer_s = "caer-s"
+    coco = "coco"
+
+
+@app.callback()
+def data() -> None:
+    """Data sets on your disk."""
+
+
+@app.command("check")
+@told_in_one_sentence
+def check_folder(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The data set's folder.")],
+    name: Annotated[FolderName, typer.Option(help="What the folder holds.")],
+    split: Annotated[list[Split] | None, typer.Option(help="Only this part; repeat it for several.")] = None,
+    annotations: Annotated[
+        Path | None, typer.Option(help="The annotation file; otherwise the usual names are looked for in DIR.")
+    ] = None,
+    labels: Annotated[str | None, typer.Option(help="combined or union, for EMOTIC's Annotations.mat.")] = None,
+    multi_label: Annotated[bool, typer.Option("--multi-label", help="Several classes per person, for coco.")] = False,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Also write everything to this file.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Also draw a page of annotated images as PNG.")] = None,
+    sheet_images: Annotated[int, typer.Option(help="Images on that page.")] = 12,
+    decode: Annotated[
+        bool, typer.Option("--decode/--no-decode", help="Decode every pixel, or read only headers (fast).")
+    ] = True,
+    max_images: Annotated[int | None, typer.Option(help="Open at most so many images per split, at random.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Threads that open images; by default what suits.")] = None,
+    seed: Annotated[int, typer.Option(help="Of random choices.")] = 0,
+) -> None:
+    """Say what a data set holds and what is wrong with it, before training starts.
+
+    Ends with 1 if something would break or spoil training, with 0 otherwise.
+    """
+    stdout = Console()
+    options: dict[str, Any] = {"annotations": annotations, "labels": labels, "multi_label": multi_label}
+    given = {key: value for key, value in options.items() if value}
+    if annotations is not None:
+        split = split or _splits_in(annotations)
+        given["annotations"] = annotations.absolute() if annotations.exists() else annotations
+    splits = open_splits(name.value, folder, split, given, stdout)
+    with _progress() as progress:
+        task = progress.add_task("opening images", total=None)
+        result = check(
+            splits,
+            decode=decode,
+            max_images=max_images,
+            seed=seed,
+            workers=workers,
+            on_image=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    show(result, stdout, folder)
+    if json_path is not None:
+        json_path.write_text(json.dumps(result.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if sheet is not None:
+        contact_sheet(splits, result.findings, sheet, count=sheet_images, seed=seed)
+    if not result.ok:
+        raise typer.Exit(1)
+
+
+def open_splits(
+    name: str, folder: Path, wanted: list[Split] | None, options: dict[str, Any], console: Console
+) -> list[AnnotatedSplit]:
+    """Opens the splits that are wanted, or all that are there; `options` are those of ``open_split``.
+
+    Raises:
+        FileNotFoundError: a split that is wanted, or every split, has no annotation file.
+    """
+    from dsct.data.folders import open_split  # type: ignore[import-untyped,unused-ignore]
+
+    found, absent = [], []
+    for split in wanted or list(Split):
+        try:
+            found.append(open_split(name, folder, split.value, **options))
+        except FileNotFoundError as error:
+            if wanted:
+                raise
+            absent.append(error)
+    if not found:
+        raise absent[0]
+    for reason in absent:
+        console.print(f"left out: {reason}", style="dim", markup=False, highlight=False)
+    return found
+
+
+def _splits_in(annotations: Path) -> list[Split]:
+    """The splits that one annotation file holds: taken thrice, any other file would look like leakage."""
+    if annotations.suffix == ".mat":
+        return list(Split)
+    named = [split for split in Split if split.value in annotations.stem.lower()]
+    if len(named) != 1:
+        raise ValueError(f"--split must say what {annotations} holds, its name does not tell it")
+    return named
+
+
+def _progress() -> Progress:
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    return Progress(TextColumn("{task.description}"), *columns, console=Console(stderr=True), transient=True)
+
+
+def show(result: CheckResult, console: Console, folder: Path) -> None:
+    """Prints counts, class balance and findings; paths are shown relative to `folder`."""
+    columns = [*result.summaries, result.whole] if len(result.summaries) > 1 else list(result.summaries)
+    for summary in result.summaries:
+        console.print(f"{summary.split}: {summary.source}", markup=False, highlight=False)
+    console.print(_counts_table(columns))
+    console.print(_classes_table(columns))
+    if result.findings:
+        console.print(_findings_table(result.findings, folder))
+    totals = ((sum(f.severity == severity for f in result.findings), severity) for severity in _STYLES)
+    told = ", ".join(f"{count} {severity}{'' if count == 1 else 's'}" for count, severity in totals if count)
+    console.print(told or "nothing found", style="green" if result.ok else "bold red", highlight=False)
+
+
+def _counts_table(columns: list[Summary]) -> Table:
+    table = Table(title="counts")
+    table.add_column("")
+    for summary in columns:
+        table.add_column(summary.split, justify="right")
+    rows: dict[str, list[str]] = {
+        "images": [f"{s.images:,}" for s in columns],
+        "images opened": [f"{s.opened:,}" for s in columns],
+        "people": [f"{s.people:,}" for s in columns],
+        **{f"images with {n}": [f"{s.people_per_image[n]:,}" for s in columns] for n in columns[0].people_per_image},
+        "classes per person": ["{} to {}, mean {:.2f}".format(*_low_high_mean(s)) for s in columns],
+        "median box, px": ["{:.0f} x {:.0f}".format(*s.median_box) for s in columns],
+        "smallest box, px": ["{:.0f} x {:.0f}".format(*s.smallest_box) for s in columns],
+        "boxes with a side < 12 px": [_share(s.tiny_boxes, s.people) for s in columns],
+        "skipped while reading": [f"{sum(s.skipped.values()):,}" for s in columns],
+    }
+    for name, cells in rows.items():
+        table.add_row(name, *cells)
+    return table
+
+
+def _low_high_mean(summary: Summary) -> tuple[int, int, float]:
+    low, mean, high = summary.labels_per_person
+    return low, high, mean
+
+
+def _classes_table(columns: list[Summary]) -> Table:
+    table = Table(title="people per class")
+    table.add_column("class")
+    for summary in columns:
+        table.add_column(summary.split, justify="right")
+    for name in dict.fromkeys(name for summary in columns for name in summary.people_per_class):
+        table.add_row(name, *(_share(s.people_per_class.get(name, 0), s.people) for s in columns))
+    return table
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part:,} ({part / whole:.1%})" if whole else "0"
+
+
+def _findings_table(findings: tuple[Finding, ...], folder: Path) -> Table:
+    table = Table("", "finding", title="findings")
+    table.add_column("count", justify="right")
+    table.add_column("where", overflow="fold")
+    for finding in findings:
+        counts = [f"{finding.count:,}"]
+        if len(finding.splits) > 1:
+            counts += [f"{split} {count:,}" for split, count in finding.splits.items()]
+        where = [_where(place, folder) for place in finding.places]
+        if len(finding.places) < finding.count and finding.places[0].index is not None:
+            where.append("…")
+        severity = Text(finding.severity, style=_STYLES[finding.severity])
+        table.add_row(severity, finding.kind, "\n".join(counts), Text("\n".join(where)))
+    return table
+
+
+def _where(place: Place, folder: Path) -> str:
+    image = Path(place.image)
+    name = str(image.relative_to(folder)) if image.is_relative_to(folder) else place.image
+    if not name and place.index is not None:
+        name = f"record {place.index}"
+    return " ".join(filter(None, (place.split, name, place.detail)))

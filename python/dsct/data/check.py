@@ -1,0 +1,289 @@
+"""What is wrong with a data set, found before training starts and not in its third epoch.
+
+``check`` reads every record and, unless told otherwise, decodes every image. What would break training, or spoil it
+unseen, is an error; what a researcher should know before quoting a number is a warning; the rest is a note.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torchvision.ops import box_iou
+
+from dsct.data.findings import Finding, Findings, Place
+from dsct.data.image_files import ImageFile, read_image_files
+from dsct.data.records import Annotations
+from dsct.data.summary import Summary, class_membership, summarize
+
+OVERLAP = 0.7  # IoU above which two boxes of one image may well be one person
+OUTSIDE = 1.0  # pixels by which a box may leave the image: annotation tools round
+
+
+class AnnotatedSplit(Protocol):
+    """What the check asks of a data set; it never indexes it, so no transform runs."""
+
+    split: str
+    class_names: tuple[str, ...]
+    multi_label: bool
+    skipped: dict[str, int]
+    source: str
+
+    def __len__(self) -> int: ...
+
+    def annotations(self, index: int, /) -> Annotations: ...
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What `check` found.
+
+    Attributes:
+        summaries: one per split.
+        whole: of all splits together.
+        findings: errors first.
+    """
+
+    summaries: tuple[Summary, ...]
+    whole: Summary
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no error."""
+        return all(finding.severity != "error" for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain Python values, ready for JSON."""
+        return {"ok": self.ok, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class _Record:
+    """One image of a split, with its file when that was opened."""
+
+    split: str
+    index: int
+    annotations: Annotations
+    file: ImageFile | None
+
+    def at(self, detail: str = "") -> Place:
+        path = self.annotations.image_path
+        return Place(self.split, self.index, "" if path is None else str(path), detail)
+
+
+def check(
+    splits: Sequence[AnnotatedSplit],
+    *,
+    decode: bool = True,
+    max_images: int | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    on_image: Callable[[int, int], None] = lambda done, total: None,
+) -> CheckResult:
+    """Reads all records, opens the images, and says what is there and what is wrong.
+
+    Args:
+        splits: one data set per split, with different names.
+        decode: decode the images fully; otherwise only their headers are read, and equal pictures are not found.
+        max_images: open at most so many images per split, drawn at random; records are all read.
+        seed: of that choice.
+        workers: threads that open images.
+        on_image: called with the images opened so far and in total.
+
+    Returns:
+        Counts per split and findings.
+
+    Raises:
+        ValueError: no split, two of one name, or `max_images` is negative.
+
+    Example:
+        >>> from dsct.data import SyntheticDataset
+        >>> scenes = SyntheticDataset("val", size=20)
+        >>> scenes.skipped, scenes.source = {}, "drawn"
+        >>> result = check([scenes])
+        >>> result.ok, result.whole.images
+        (True, 20)
+    """
+    names = [data.split for data in splits]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"splits must be one data set or more, each of another split, got {names}")
+    if max_images is not None and max_images < 0:
+        raise ValueError(f"max_images must be 0 or more, got {max_images}")
+    findings = Findings()
+    records = _open_images(_read_records(splits, findings), decode, max_images, seed, workers, on_image)
+    for record in records:
+        _check_file(record, findings)
+        _check_boxes(record, findings)
+    summaries = []
+    for data in splits:
+        chosen = [record for record in records if record.split == data.split]
+        _check_labels(chosen, data, findings)
+        if absent := sum(record.annotations.image_path is None for record in chosen):
+            findings.add("images not on disk", Place(data.split), absent)
+        opened = sum(record.file is not None for record in chosen)
+        annotations = [record.annotations for record in chosen]
+        summaries.append(summarize(data.split, data.source, annotations, data.class_names, data.skipped, opened))
+        _check_counts(summaries[-1], findings)
+    _check_splits(splits, findings)
+    _check_repetitions(records, findings)
+    return CheckResult(tuple(summaries), _whole(splits, records, summaries), findings.ordered())
+
+
+def _read_records(splits: Iterable[AnnotatedSplit], findings: Findings) -> list[_Record]:
+    records = []
+    for data in splits:
+        for index in range(len(data)):
+            try:
+                records.append(_Record(data.split, index, data.annotations(index), None))
+            except (ValueError, OSError) as error:
+                findings.add("record cannot be read", Place(data.split, index, detail=str(error)))
+    return records
+
+
+def _open_images(
+    records: list[_Record],
+    decode: bool,
+    max_images: int | None,
+    seed: int,
+    workers: int | None,
+    on_image: Callable[[int, int], None],
+) -> list[_Record]:
+    """The records with what their files are; a file that two records name is opened once."""
+    by_split = defaultdict(list)
+    for record in records:
+        if record.annotations.image_path is not None:
+            by_split[record.split].append(record.annotations.image_path)
+    rng = np.random.default_rng(seed)
+    paths: dict[Path, None] = {}
+    for listed in by_split.values():
+        count = len(listed) if max_images is None else min(max_images, len(listed))
+        paths.update(dict.fromkeys(listed[i] for i in np.sort(rng.permutation(len(listed))[:count])))
+    done = iter(range(1, len(paths) + 1))
+    read = read_image_files(list(paths), decode, workers, lambda: on_image(next(done), len(paths)))
+    files = dict(zip(paths, read, strict=True))
+    return [
+        _Record(record.split, record.index, record.annotations, None if path is None else files.get(path))
+        for record in records
+        for path in [record.annotations.image_path]
+    ]
+
+
+def _check_file(record: _Record, findings: Findings) -> None:
+    if record.file is None:
+        return
+    if record.file.size is None:
+        kind = "missing image" if record.file.missing else "broken image"
+        findings.add(kind, record.at(record.file.problem))
+        return
+    width, height = record.annotations.size
+    if record.file.size != (width, height):
+        swapped = record.file.size == (height, width)
+        kind = "width and height swapped" if swapped else "image size differs"
+        findings.add(kind, record.at("record {} x {}, file {} x {}".format(width, height, *record.file.size)))
+
+
+def _check_boxes(record: _Record, findings: Findings) -> None:
+    boxes = record.annotations.boxes
+    if len(boxes) == 0:
+        findings.add("image without people", record.at())
+        return
+    width, height = (record.file and record.file.size) or record.annotations.size
+    for person, (x1, y1, x2, y2) in enumerate(boxes.tolist(), start=1):
+        box = f"person {person}: {x1:g} {y1:g} {x2:g} {y2:g} in {width} x {height}"
+        if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
+            findings.add("box outside the image", record.at(box))
+        elif min(x1, y1, width - x2, height - y2) < -OUTSIDE:
+            findings.add("box leaves the image", record.at(box))
+        if min(x2 - x1, y2 - y1) < 1:
+            findings.add("degenerate box", record.at(f"person {person}: {x2 - x1:g} x {y2 - y1:g} px"))
+    overlap = box_iou(*[torch.from_numpy(boxes)] * 2).triu(diagonal=1) if len(boxes) > 1 else torch.zeros(1, 1)
+    for first, second in (overlap > OVERLAP).nonzero().tolist():
+        pair = f"people {first + 1} and {second + 1}"
+        if (boxes[first] == boxes[second]).all():
+            findings.add("duplicate box", record.at(pair))
+        else:
+            findings.add("overlapping people", record.at(f"{pair}: IoU {float(overlap[first, second]):.2f}"))
+
+
+def _check_labels(records: list[_Record], data: AnnotatedSplit, findings: Findings) -> None:
+    num_classes = len(data.class_names)
+    for record in records:
+        labels = record.annotations.labels
+        if (labels.ndim == 2) != data.multi_label or (labels.ndim == 2 and labels.shape[1] != num_classes):
+            expected = f"(n, {num_classes}) of 0 and 1" if data.multi_label else "(n,) class numbers"
+            findings.add("labels do not fit the classes", record.at(f"expected {expected}, got {labels.shape}"))
+            continue
+        for person in np.flatnonzero(~class_membership(labels, num_classes).any(1)).tolist():
+            if data.multi_label:
+                findings.add("person without a class", record.at(f"person {person + 1}"))
+            else:
+                detail = f"person {person + 1}: class {labels[person]}, the last is {num_classes - 1}"
+                findings.add("labels do not fit the classes", record.at(detail))
+
+
+def _check_counts(summary: Summary, findings: Findings) -> None:
+    place = Place(summary.split)
+    if summary.images == 0:
+        findings.add("no images", place)
+    if summary.people == 0:
+        findings.add("no people", place)
+        return
+    for name, people in summary.people_per_class.items():
+        if people == 0:
+            findings.add("class without people", replace(place, detail=name))
+
+
+def _check_splits(splits: Sequence[AnnotatedSplit], findings: Findings) -> None:
+    first = splits[0]
+    for data in splits:
+        for reason, count in data.skipped.items():
+            if count:
+                findings.add("skipped while reading", Place(data.split, detail=f"{reason}: {count}"), count)
+        if (data.class_names, data.multi_label) != (first.class_names, first.multi_label):
+            form = "several classes" if data.multi_label else "one class"
+            detail = f"{len(data.class_names)} classes, {form} per person, not those of {first.split}"
+            findings.add("classes differ between splits", Place(data.split, detail=detail))
+
+
+def _check_repetitions(records: list[_Record], findings: Findings) -> None:
+    """The same file in several records, and files of the same content."""
+    by_path: dict[Path, list[_Record]] = defaultdict(list)
+    by_content: dict[bytes, list[_Record]] = defaultdict(list)
+    for record in records:
+        if (path := record.annotations.image_path) is None:
+            continue
+        if path not in by_path and record.file is not None and record.file.digest is not None:
+            by_content[record.file.digest].append(record)
+        by_path[path].append(record)
+    for group in by_path.values():
+        _add_repetition(group, "image in more than one split", "image listed more than once", findings)
+    for group in by_content.values():
+        _add_repetition(group, "same picture in more than one split", "same picture more than once", findings)
+
+
+def _add_repetition(group: list[_Record], across: str, within: str, findings: Findings) -> None:
+    first = group[0]
+    kind = across if len({record.split for record in group}) > 1 else within
+    name = first.annotations.image_path.name if first.annotations.image_path else ""
+    for record in group[1:]:
+        # Of an image in two splits only the one in the other split counts, however often each lists it.
+        if kind == within or record.split != first.split:
+            findings.add(kind, record.at(f"also {first.split} {first.index}, {name}"))
+
+
+def _whole(splits: Sequence[AnnotatedSplit], records: list[_Record], summaries: Sequence[Summary]) -> Summary:
+    skipped: Counter[str] = sum((Counter(data.skipped) for data in splits), Counter())
+    return summarize(
+        "all",
+        "; ".join(dict.fromkeys(data.source for data in splits)),
+        [record.annotations for record in records],
+        splits[0].class_names,
+        skipped,
+        sum(summary.opened for summary in summaries),
+    )

@@ -1,0 +1,106 @@
+"""Opening many image files at once, only to learn whether they can be read and how large they are."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import ExifTags, Image
+
+from dsct.image_io import load_image
+
+_TURNED_BY_A_QUARTER = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """What a file turned out to be.
+
+    Attributes:
+        size: (width, height) of the upright image in pixels; ``None`` when it cannot be read.
+        missing: there is no such file.
+        problem: why it cannot be read, else empty.
+        digest: equal for files of equal content; ``None`` unless the image was decoded.
+    """
+
+    size: tuple[int, int] | None
+    missing: bool = False
+    problem: str = ""
+    digest: bytes | None = None
+
+
+def read_image_file(path: Path, decode: bool = True) -> ImageFile:
+    """Opens one file and never raises for what it finds there.
+
+    Args:
+        path: the image file.
+        decode: decode every pixel as training does; otherwise only the header is read.
+
+    Example:
+        >>> read_image_file(Path("absent.jpg")).missing
+        True
+    """
+    try:
+        if not decode:
+            with Image.open(path) as image:
+                return ImageFile(_upright_size(image))
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content)) as image:
+            size = load_image(image).size
+        return ImageFile(size, digest=hashlib.blake2b(content, digest_size=16).digest())
+    except FileNotFoundError:
+        return ImageFile(None, missing=True, problem="no such file")
+    except Exception as error:  # Pillow's decoders raise many types for damaged files, and each is what we look for
+        sentence = str(error) or type(error).__name__
+        return ImageFile(None, problem="not an image" if "cannot identify" in sentence else sentence)
+
+
+def read_image_files(
+    paths: Sequence[Path],
+    decode: bool = True,
+    workers: int | None = None,
+    on_image: Callable[[], None] = lambda: None,
+) -> list[ImageFile]:
+    """Opens all files in threads; Pillow decodes outside Python's lock, so that they share the cores.
+
+    Args:
+        paths: the image files.
+        decode: as in :func:`read_image_file`.
+        workers: threads; by default Python's choice for the machine.
+        on_image: called in this thread after every image.
+
+    Returns:
+        One result per path, in order. Ctrl-C ends the work after the images under way.
+
+    Example:
+        >>> [file.missing for file in read_image_files([Path("a.jpg"), Path("b.jpg")])]
+        [True, True]
+    """
+    files = []
+    with _threads(workers) as executor:
+        for file in executor.map(functools.partial(read_image_file, decode=decode), paths):
+            files.append(file)
+            on_image()
+    return files
+
+
+@contextmanager
+def _threads(workers: int | None) -> Iterator[ThreadPoolExecutor]:
+    """Like the executor's own ``with``, which after Ctrl-C would first work through everything that waits."""
+    executor = ThreadPoolExecutor(workers)
+    try:
+        yield executor
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNED_BY_A_QUARTER
+    return (height, width) if turned else (width, height)
