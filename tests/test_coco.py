@@ -220,5 +220,5 @@ class TestValidationData:
     def test_only_training_and_validation_are_cut(self, tmp_path: Path) -> None:
         path = write_csv(tmp_path / "all.csv", self.records, ["calm", "happy"])
         assert len(CocoDataset.from_csv(path, split="train")) == 40
-        with pytest.raises(ValueError, match="split must be 'train' or 'val' to cut validation data .* got 'all'"):
+        with pytest.raises(ValueError, match=r"split must be 'train' or 'val' to cut validation data .* got 'all'"):
             CocoDataset.from_csv(path, val_fraction=0.25)

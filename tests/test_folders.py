@@ -120,7 +120,7 @@ class TestOwnData:
         train, val = open_split("coco", tmp_path, "train"), open_split("coco", tmp_path, "val")
         assert isinstance(train, CocoDataset)
         assert (len(train), len(val), len(paths(train) | paths(val))) == (12, 2, 14)
-        with pytest.raises(FileNotFoundError, match="no annotations of coco, split 'test'; looked for test.json"):
+        with pytest.raises(FileNotFoundError, match=r"no annotations of coco, split 'test'; looked for test\.json"):
             open_split("coco", tmp_path, "test")
         with pytest.raises(ValueError, match="val_fraction must be above 0 to cut validation data"):
             open_split("coco", tmp_path, "val", val_fraction=0)

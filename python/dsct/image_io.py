@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 ImageInput: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | torch.Tensor"
 
@@ -44,9 +44,11 @@ def load_image(image: ImageInput) -> Image.Image:
     """
     if isinstance(image, (str, os.PathLike)):
         with Image.open(image) as file:
+            file.load()
             return _from_pil(file)
     if isinstance(image, Image.Image):
-        return _from_pil(image)
+        found = _from_pil(image)
+        return found.copy() if found is image else found
     if isinstance(image, np.ndarray):
         return _from_array(image)
     if isinstance(image, torch.Tensor):
@@ -57,7 +59,8 @@ def load_image(image: ImageInput) -> Image.Image:
 def _from_pil(image: Image.Image) -> Image.Image:
     if 0 in image.size:
         raise ValueError(f"load_image: image must have at least one pixel, got size {image.size}")
-    upright = ImageOps.exif_transpose(image)
+    # Copies of what is fine already would take as long as decoding.
+    upright = image if image.getexif().get(ExifTags.Base.Orientation, 1) == 1 else ImageOps.exif_transpose(image)
     if upright.mode.startswith("I"):
         return _from_16_bit(upright)
     if upright.mode == "F":
@@ -65,7 +68,7 @@ def _from_pil(image: Image.Image) -> Image.Image:
     if upright.has_transparency_data:
         rgba = upright.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return upright.convert("RGB")
+    return upright if upright.mode == "RGB" else upright.convert("RGB")
 
 
 def _from_16_bit(image: Image.Image) -> Image.Image:

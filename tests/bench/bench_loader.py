@@ -1,6 +1,6 @@
 """Images per second and core from JPEG files to training input: decode, augment, normalise.
 
-Ours is what data sets do: Pillow decodes, and the training transform takes Pillow's image. Each peer is another way
+Ours is what data sets do: Pillow decodes, and the training transform works on a uint8 tensor. Each peer is another way
 through the same libraries to the same augmentation, one thread as in a worker of a DataLoader.
 """
 
@@ -15,15 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
-from torchvision import tv_tensors
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms import v2
 
 from dsct.data import SyntheticDataset, training_transform
 from dsct.data.records import Target
-from dsct.data.transforms import IMAGENET_MEAN, IMAGENET_STD, SHORT_SIDE, ToModelInput
+from dsct.data.transforms import SHORT_SIDE
 from dsct.image_io import load_image
 
 from . import program
@@ -72,34 +71,10 @@ def _texture(rng: np.random.Generator, width: int, height: int) -> NDArray[np.fl
     return texture
 
 
-class InPlaceInput(ToModelInput):
-    """`ToModelInput` with the same operations on contiguous channels and without a copy for the normalisation."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._to_tensor = v2.Compose(
-            [
-                v2.ToImage(),
-                v2.Lambda(Tensor.contiguous),
-                v2.ToDtype(torch.float32, scale=True),
-                v2.Normalize(IMAGENET_MEAN, IMAGENET_STD, inplace=True),
-                v2.ToPureTensor(),
-            ]
-        )
-
-
 def with_pillow(photograph: Photograph) -> Image.Image:
     """As `dsct.image_io` opens a file."""
     with Image.open(io.BytesIO(photograph.content)) as file:
         return load_image(file)
-
-
-def with_pillow_once(photograph: Photograph) -> Image.Image:
-    """The same for a JPEG file in RGB, without the copies that turning and converting make even of what fits."""
-    with Image.open(io.BytesIO(photograph.content)) as file:
-        file.load()
-        ImageOps.exif_transpose(file, in_place=True)
-        return file if file.mode == "RGB" else file.convert("RGB")
 
 
 def with_torchvision(photograph: Photograph) -> Tensor:
@@ -116,17 +91,16 @@ def with_draft(photograph: Photograph) -> Image.Image:
         return load_image(file)
 
 
-def route(decode: Callable[[Photograph], Any], tensor: bool, model_input: ToModelInput | None = None) -> Route:
+def route(decode: Callable[[Photograph], Any], pillow: bool = False) -> Route:
     """From a file to a sample.
 
     Args:
         decode: gives a Pillow image or a tensor.
-        tensor: augment a uint8 tensor instead of a Pillow image.
-        model_input: in the place of `ToModelInput`.
+        pillow: augment Pillow's image instead of a uint8 tensor.
     """
     augment = training_transform()
-    if model_input is not None:
-        augment = v2.Compose([*augment.transforms[:-1], model_input])  # type: ignore[attr-defined]
+    if pillow:
+        augment = v2.Compose(augment.transforms[1:])  # type: ignore[attr-defined]  # without `ToImage`
 
     def load(photograph: Photograph) -> Sample:
         image, target = decode(photograph), photograph.target
@@ -134,25 +108,17 @@ def route(decode: Callable[[Photograph], Any], tensor: bool, model_input: ToMode
         boxes = target["boxes"]
         if boxes.canvas_size != (height, width):
             boxes = v2.functional.resize(boxes, [height, width])
-        if tensor:
-            image = tv_tensors.Image(v2.functional.to_image(image) if isinstance(image, Image.Image) else image)
-        return augment(image, {**target, "boxes": boxes})
+        return augment(image if pillow else v2.functional.to_image(image), {**target, "boxes": boxes})
 
     return load
 
 
-OURS = route(with_pillow, tensor=False)
+OURS = route(with_pillow)
 PEERS = {
-    "Pillow, uint8 tensor": route(with_pillow, tensor=True),
-    "Pillow, uint8 tensor, in place": route(with_pillow, tensor=True, model_input=InPlaceInput()),
-    "Pillow without copies, uint8 tensor, in place": route(with_pillow_once, tensor=True, model_input=InPlaceInput()),
-    "decode_jpeg, uint8 tensor": route(with_torchvision, tensor=True),
-    "decode_jpeg, uint8 tensor, in place": route(with_torchvision, tensor=True, model_input=InPlaceInput()),
+    "augmenting Pillow's image": route(with_pillow, pillow=True),
+    "decode_jpeg": route(with_torchvision),
 }
-DRAFT_PEERS = {
-    "Pillow's draft": route(with_draft, tensor=False),
-    "Pillow's draft, uint8 tensor, in place": route(with_draft, tensor=True, model_input=InPlaceInput()),
-}
+DRAFT_PEERS = {"Pillow's draft": route(with_draft)}
 
 
 def epoch(load: Route, files: list[Photograph]) -> Callable[[], None]:
@@ -196,9 +162,8 @@ def measure(options: Options) -> list[Table]:
         "JPEG files to training input",
         ["photograph", "peer", *COMPARISON_COLUMNS, "ours, images/s", "peer, images/s"],
         note=f"Per image, one thread whatever `--threads` says, CPU time of that thread; {count} files of quality "
-        f"{QUALITY}. Ours: Pillow decodes, the transform takes Pillow's image. In place: channels made contiguous and "
-        f"normalised without a copy. Draft: decoded at a smaller scale down to {SHORT_SIDE} pixels, never of use at "
-        "800 x 600. Pictures and boxes were equal before, but for rounding.",
+        f"{QUALITY}. Ours: Pillow decodes, the transform works on a uint8 tensor. Draft: decoded at a smaller scale "
+        f"down to {SHORT_SIDE} pixels, never of use at 800 x 600. Pictures and boxes were equal before, but for rounding.",
     )
     sizes = [(800, 600, PEERS), (2400, 1800, {**PEERS, **DRAFT_PEERS})]
     for width, height, peers in sizes:

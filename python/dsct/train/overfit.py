@@ -68,7 +68,7 @@ class OverfitResult:
         if self.labels_learnt:
             return (f"labels learnt, boxes not: {numbers}. Are boxes x1 y1 x2 y2 in pixels of the upright picture? "
                     "Are they very small? Try a larger --short-side.")  # fmt: skip
-        return (f"not learnt: {numbers}. Look at the picture of the boxes first, then try more --steps.")
+        return f"not learnt: {numbers}. Look at the picture of the boxes first, then try more --steps."
 
 
 def overfit(
@@ -161,9 +161,7 @@ def _learn(
     recipe = TrainConfig.tiny(lr=lr, warmup_steps=20, epochs=steps, batch_size=len(batch.images), lr_drop=steps)
     from dsct.train.distributed import Processes
 
-    step = OptimizerStep(
-        model, dsct.SetCriterion(model.config), recipe, 1, Processes(device=batch.images.device)
-    )
+    step = OptimizerStep(model, dsct.SetCriterion(model.config), recipe, 1, Processes(device=batch.images.device))
     losses: list[float] = []
     evaluation = None
     for done in range(1, steps + 1):
