@@ -163,7 +163,8 @@ def measure(options: Options) -> list[Table]:
         ["photograph", "peer", *COMPARISON_COLUMNS, "ours, images/s", "peer, images/s"],
         note=f"Per image, one thread whatever `--threads` says, CPU time of that thread; {count} files of quality "
         f"{QUALITY}. Ours: Pillow decodes, the transform works on a uint8 tensor. Draft: decoded at a smaller scale "
-        f"down to {SHORT_SIDE} pixels, never of use at 800 x 600. Pictures and boxes were equal before, but for rounding.",
+        f"down to {SHORT_SIDE} pixels, never of use at 800 x 600. Pictures and boxes were equal "
+        "before, but for rounding.",
     )
     sizes = [(800, 600, PEERS), (2400, 1800, {**PEERS, **DRAFT_PEERS})]
     for width, height, peers in sizes:

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dsct.cli.errors import told_in_one_sentence
-from dsct.cli.synthetic import Split
+from dsct.cli.datasets import Split
 from dsct.data.check import AnnotatedSplit, CheckResult, check
 from dsct.data.contact_sheet import contact_sheet
 from dsct.data.findings import Finding, Place
