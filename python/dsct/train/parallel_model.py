@@ -42,8 +42,11 @@ def wrap(model: nn.Module, processes: Processes, fsdp: bool = False) -> nn.Modul
         return _shard(model, processes)
     # Every parameter of every variant gets a gradient in every step, also from images without people. Buffers are
     # those of frozen batch norms, which never change.
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.shape[2:] == (1, 1):
+            parameter.register_hook(_dense_strides)  # type: ignore[no-untyped-call]
     devices = [processes.device] if processes.device.type == "cuda" else None
-    return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+    return DistributedDataParallel(model, device_ids=devices, forward_sync_buffers=False)
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -139,6 +142,11 @@ def _shard(model: nn.Module, processes: Processes) -> nn.Module:
         fully_shard(unit, mesh=mesh)
     fully_shard(model, mesh=mesh)
     return model
+
+
+def _dense_strides(gradient: torch.Tensor) -> torch.Tensor:
+    """Gradient (O, I, 1, 1) with the weight's strides: oneDNN gives the sizes 1 others, and DDP warns of that."""
+    return gradient.flatten(1)[:, :, None, None]
 
 
 def _copy_views(_model: nn.Module, _inputs: Any, outputs: Any) -> Any:
