@@ -64,13 +64,16 @@ def gradients(processes: Processes, fsdp: bool, dtype: torch.dtype, micro_batche
     """Loss and gradients of four images, one of them without people, in one pass or accumulated over several."""
     model = build(processes, dtype, fsdp)
     rows = [list(range(4))[part::micro_batches] for part in range(micro_batches)]
-    loss = 0.0
+    loss, own = 0.0, None
     for part in rows:
         mine = [part[i] for i in shard_indices(len(part), processes)]
         with gradient_sync(model, part is rows[-1]):
             loss += backward(model, processes, mine, True, boxes_of([*range(4)]) / processes.world_size)
+        if part is not rows[-1]:
+            grad = unwrap(model).query_embed_dsct.weight.grad
+            own = None if grad is None else grad.clone()
     total = processes.sum({"loss": loss / processes.world_size})
-    return {"loss": total["loss"], "gradients": gradients_of(model)}
+    return {"loss": total["loss"], "gradients": gradients_of(model), "own": own}
 
 
 def train(processes: Processes, fsdp: bool = False, stop: bool = False) -> dict[str, Any]:

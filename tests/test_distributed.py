@@ -68,7 +68,15 @@ def test_loss_and_gradients_are_those_of_the_whole_batch(
     expected = worker.gradients(Processes(), False, dtype)
     assert len(expected["gradients"]) > 50
     for one in found:
-        assert_close(one[f"{kind} {name}"], expected, tolerance)
+        for what in ("loss", "gradients"):
+            assert_close(one[f"{kind} {name}"][what], expected[what], tolerance)
+
+
+def test_accumulated_gradients_are_averaged_in_the_last_pass_only(found: list[dict[str, Any]]) -> None:
+    first, second = (one["ddp accumulated gradients"]["own"] for one in found)
+    assert not torch.allclose(first, second)
+    # FSDP2 keeps a process's own gradient beside the sharded parameter until it is averaged.
+    assert [one["fsdp accumulated gradients"]["own"] for one in found] == [None, None]
 
 
 @pytest.mark.parametrize("kind", KINDS)
