@@ -10,70 +10,139 @@ import torch
 import typer
 
 import dsct
+from dsct.cli.datasets import (
+    ANNOTATIONS_HELP,
+    DATA_HELP,
+    LABELS_HELP,
+    MULTI_LABEL_HELP,
+    DatasetName,
+    Description,
+    describe_folder,
+    describe_scenes,
+    model_fields,
+    open_data,
+    told,
+)
 from dsct.cli.errors import told_in_one_sentence
 from dsct.cli.settings import SET_HELP, Preset, parse_settings
-from dsct.cli.synthetic import DatasetName, parse_size, synthetic_scenes
 from dsct.config import DSCTConfig
-from dsct.data import evaluation_transform, flip_transform
-from dsct.data.transforms import LONG_SIDE
-from dsct.train import TrainConfig, Trainer, seed_everything
+from dsct.train import Processes, TrainConfig, Trainer, TrainResult, seed_everything
+
+PRESETS = {
+    DatasetName.synthetic: Preset.tiny,
+    DatasetName.emotic: Preset.paper_emotic,
+    DatasetName.caer_s: Preset.paper_caer_s,
+    DatasetName.coco: Preset.paper_emotic,
+}
 
 
 @told_in_one_sentence
 def train(
     dataset: Annotated[DatasetName, typer.Argument(help="What to train on.")],
-    run_dir: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/synthetic"),
-    preset: Annotated[Preset, typer.Option(help="Model and recipe to start from.")] = Preset.tiny,
+    data: Annotated[Path | None, typer.Option(help=DATA_HELP)] = None,
+    annotations: Annotated[Path | None, typer.Option(help=ANNOTATIONS_HELP)] = None,
+    labels: Annotated[str | None, typer.Option(help=LABELS_HELP)] = None,
+    multi_label: Annotated[bool, typer.Option("--multi-label", help=MULTI_LABEL_HELP)] = False,
+    run_dir: Annotated[Path | None, typer.Option(help="Folder of the run; by default runs/DATASET.")] = None,
+    preset: Annotated[
+        Preset | None, typer.Option(help="Model and recipe; by default the paper's, or tiny for synthetic.")
+    ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET_HELP)] = None,
     weights: Annotated[Path | None, typer.Option(help="Start from what fits of these weights.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run-dir.")] = False,
-    size: Annotated[int, typer.Option(help="Training images.")] = 3000,
-    val_size: Annotated[int, typer.Option(help="Validation images.")] = 300,
-    multi_label: Annotated[bool, typer.Option("--multi-label", help="26 labels instead of 7 classes.")] = False,
-    image_size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the images in pixels.")] = "128x96",
-    difficulty: Annotated[float, typer.Option(help="0 (clear cues) to 1 (small and pale cues).")] = 0.3,
-    cache_dir: Annotated[Path | None, typer.Option(help="Keep drawn images here.")] = None,
+    fsdp: Annotated[
+        bool, typer.Option("--fsdp", help="Under torchrun: shard the model over the processes (FSDP2).")
+    ] = False,
     device: Annotated[str, typer.Option(help="Such as cpu or cuda; auto takes a GPU if there is one.")] = "auto",
+    size: Annotated[int, typer.Option(help="Synthetic: training images.")] = 3000,
+    val_size: Annotated[int, typer.Option(help="Synthetic: validation images.")] = 300,
+    image_size: Annotated[str, typer.Option(help="Synthetic: WIDTHxHEIGHT of the images in pixels.")] = "128x96",
+    difficulty: Annotated[float, typer.Option(help="Synthetic: 0 (clear cues) to 1 (small and pale cues).")] = 0.3,
+    cache_dir: Annotated[Path | None, typer.Option(help="Synthetic: keep drawn images here.")] = None,
 ) -> None:
     """Train a model; the best epoch on validation data is kept as best.safetensors.
 
     Ctrl-C stops after the step under way; --resume goes on exactly there, with the data and settings it began with.
+    Several GPUs: torchrun --nproc-per-node=4 -m dsct train ...
     """
-    model_changes, train_changes = parse_settings(settings or [])
+    run_dir = run_dir or Path("runs") / dataset.value
+    changes = parse_settings(settings or [])
     if resume:
-        if model_changes or weights is not None:
+        if changes[0] or weights is not None:
             raise ValueError(
                 "--resume goes on with the model of the run: leave --weights and model fields of --set out"
             )
-        model_config, config, data = _read_run(run_dir, train_changes)
+        model_config, config, about = _read_run(run_dir, changes[1])
     else:
-        scenes = {"multi_label": multi_label, "image_size": parse_size(image_size), "difficulty": difficulty}
-        data = {"name": dataset.value, "size": size, "val_size": val_size, "options": scenes}
-        labels = {"multi_label": multi_label, "num_classes": 26 if multi_label else 7}
-        model_config = getattr(DSCTConfig, preset.value)(**{**labels, **model_changes})
-        config = getattr(TrainConfig, preset.value)(**train_changes)
+        if dataset is DatasetName.synthetic:
+            about = describe_scenes({"train": size, "val": val_size}, image_size, difficulty, multi_label)
+        else:
+            about = describe_folder(dataset, data, annotations, labels, multi_label)
+        model_config, config = _configurations(preset or PRESETS[dataset], about, changes)
+    with Processes.from_environment(choose_device(device)) as processes:
+        result = _fit(model_config, config, about, run_dir, weights, resume, processes, fsdp, cache_dir)
+        if processes.is_main:
+            _report(result)
 
+
+def _configurations(
+    preset: Preset, about: Description, changes: tuple[dict[str, Any], dict[str, Any]]
+) -> tuple[DSCTConfig, TrainConfig]:
+    decided = model_fields(open_data(about, "train", None))
+    model_config = getattr(DSCTConfig, preset.value)(**{**decided, **changes[0]})
+    return model_config, getattr(TrainConfig, preset.value)(**changes[1])
+
+
+def _fit(
+    model_config: DSCTConfig,
+    config: TrainConfig,
+    about: Description,
+    run_dir: Path,
+    weights: Path | None,
+    resume: bool,
+    processes: Processes,
+    fsdp: bool,
+    cache_dir: Path | None,
+) -> TrainResult:
     seed_everything(config.seed)
     model = dsct.DSCT(model_config)
-    short_side = data["options"]["image_size"][1]
-    model.preprocess = {"short_side": short_side, "long_side": LONG_SIDE}
+    model.preprocess = _preprocess(config, about)
     if weights is not None:
-        dsct.load_pretrained(model, weights)
+        dsct.load_pretrained(model, weights, verbose=processes.is_main)
+    train_data = open_data(about, "train", config.training_transform(), cache_dir)
+    val_data = open_data(about, "val", config.evaluation_transform(), cache_dir)
+    if processes.is_main and about["name"] != DatasetName.synthetic.value:
+        typer.echo(f"{told(train_data)}\n{told(val_data)}")
+        if weights is None and not resume:
+            typer.echo("starting from random weights; the paper starts from a Deformable DETR trained on COCO: --weights")
     trainer = Trainer(
         model,
         dsct.SetCriterion(model_config),
         dsct.PostProcess(model_config),
-        synthetic_scenes("train", data["size"], data["options"], flip_transform(), cache_dir),
-        synthetic_scenes("val", data["val_size"], data["options"], evaluation_transform(None), cache_dir),
+        train_data,
+        val_data,
         config,
         run_dir,
-        device=choose_device(device),
-        description=data,
+        description=about,
+        processes=processes,
+        fsdp=fsdp,
+        visible=processes.is_main,
     )
-    result = trainer.fit(resume=resume)
+    return trainer.fit(resume=resume)
+
+
+def _preprocess(config: TrainConfig, about: Description) -> dict[str, Any]:
+    """What prediction must do to a picture; for scenes drawn at one size, resize it to that."""
+    sides = dict(config.preprocess)
+    if sides["short_side"] is None and about["name"] == DatasetName.synthetic.value:
+        sides["short_side"] = about["options"]["image_size"][1]
+    return sides
+
+
+def _report(result: TrainResult) -> None:
     if result.best is not None:
         typer.echo(f"best epoch {result.best_epoch}: {result.best:.2%} on validation data")
-    typer.echo(f"weights: {run_dir / 'best.safetensors'}   log: {run_dir / 'log.csv'}")
+    typer.echo(f"weights: {result.run_dir / 'best.safetensors'}   log: {result.run_dir / 'log.csv'}")
 
 
 def choose_device(name: str) -> torch.device:
@@ -92,7 +161,7 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def _read_run(run_dir: Path, train_changes: dict[str, Any]) -> tuple[DSCTConfig, TrainConfig, dict[str, Any]]:
+def _read_run(run_dir: Path, train_changes: dict[str, Any]) -> tuple[DSCTConfig, TrainConfig, Description]:
     path = run_dir / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"no run to resume in {run_dir}: {path} does not exist")

@@ -21,6 +21,8 @@ Transform = Callable[[Any, Target], tuple[Any, Target]]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 SHORT_SIDES = tuple(range(480, 801, 32))
+CROP_FROM = (400, 500, 600)
+CROP_SIDES = (384, 600)
 SHORT_SIDE = 800
 LONG_SIDE = 1333
 
@@ -84,8 +86,8 @@ class ToModelInput:
 def training_transform(
     short_sides: Sequence[int] = SHORT_SIDES,
     long_side: int = LONG_SIDE,
-    crop_from: Sequence[int] = (400, 500, 600),
-    crop_sides: tuple[int, int] = (384, 600),
+    crop_from: Sequence[int] = CROP_FROM,
+    crop_sides: tuple[int, int] = CROP_SIDES,
 ) -> Transform:
     """The augmentation of training.
 
@@ -115,13 +117,18 @@ def training_transform(
     return pipeline
 
 
-def flip_transform() -> Transform:
-    """Horizontal flip with probability ½ and nothing else: for pictures that are small already.
+def flip_transform(short_side: int | None = None, long_side: int = LONG_SIDE) -> Transform:
+    """Horizontal flip with probability ½ and the resize of evaluation: for pictures that are small already.
+
+    Args:
+        short_side: short side in pixels; ``None`` keeps the size of the picture.
+        long_side: upper limit of the long side.
 
     Returns:
         A callable as :func:`training_transform` returns.
     """
-    pipeline: Transform = v2.Compose([v2.RandomHorizontalFlip(0.5), ToModelInput()])
+    resize = [] if short_side is None else [v2.Resize([short_side], max_size=long_side)]
+    pipeline: Transform = v2.Compose([v2.RandomHorizontalFlip(0.5), *resize, ToModelInput()])
     return pipeline
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
+from torch.utils.checkpoint import checkpoint
 
 
 class Block(nn.Module):
@@ -19,6 +22,12 @@ class Block(nn.Module):
         found: dict[str, Tensor] = {}
         _collect(self, "", found)
         return found
+
+
+def recomputed(layer: nn.Module, *arguments: Any) -> Any:
+    """The layer's output; what lies between is computed again when the backward pass needs it."""
+    # Stopping early works by an exception inside the layer, which cannot cross the native call.
+    return checkpoint(layer, *arguments, use_reentrant=False, early_stop=False)
 
 
 def _collect(module: nn.Module, prefix: str, found: dict[str, Tensor]) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dsct import _dsct
 from dsct.config import DSCTConfig, require_config
-from dsct.modules.block import Block
+from dsct.modules.block import Block, recomputed
 from dsct.modules.ms_deform_attn import MSDeformAttn, initialize_transformer
 from dsct.ops import Shapes, check_level_start_index, level_shapes
 
@@ -82,7 +82,12 @@ class DSCTDecoder(nn.Module):
     """``dec_layers`` DSCT layers; takes the call of Deformable DETR's ``DeformableTransformerDecoder``.
 
     The first ``config.num_context_queries`` rows of every query tensor are context, the others are subjects.
+
+    Attributes:
+        activation_checkpointing: as :class:`dsct.DeformableEncoder`'s.
     """
+
+    activation_checkpointing: bool = False
 
     def __init__(self, config: DSCTConfig) -> None:
         super().__init__()
@@ -139,7 +144,8 @@ class DSCTDecoder(nn.Module):
         scaled = reference_points[:, :, None] * src_valid_ratios[:, None]
         hidden, traces = [], []
         for layer in self.layers:
-            tgt, trace = layer(tgt, query_pos, scaled, src, shapes, src_padding_mask, spatial, return_trace)
+            arguments = (tgt, query_pos, scaled, src, shapes, src_padding_mask, spatial, return_trace)
+            tgt, trace = recomputed(layer, *arguments) if self.activation_checkpointing else layer(*arguments)
             hidden.append(tgt)
             traces.append({"reference_points": reference_points, **trace})
         points = reference_points.expand(len(self.layers), *reference_points.shape)

@@ -130,6 +130,14 @@ class DSCT(nn.Module):
         output: Output = {**layers[-1], "aux_outputs": layers[:-1]}
         return (output, trace[0]) if return_trace else output
 
+    def set_activation_checkpointing(self, on: bool = True) -> None:
+        """Encoder and decoder layers keep their input only and compute the rest again in the backward pass.
+
+        Outputs and gradients stay the same; memory falls and the backward pass takes longer.
+        """
+        self.transformer.encoder.activation_checkpointing = on
+        self.transformer.decoder.activation_checkpointing = on
+
     def _queries(self) -> Tensor:
         """(1, Q, 2E): context rows, then subject rows."""
         subject = self.query_embed_dsct.weight

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dsct import _dsct
 from dsct.config import DSCTConfig, require_config
-from dsct.modules.block import Block
+from dsct.modules.block import Block, recomputed
 from dsct.modules.ms_deform_attn import MSDeformAttn, initialize_transformer
 from dsct.ops import Shapes, check_level_start_index, level_shapes
 
@@ -42,7 +42,14 @@ class DeformableEncoderLayer(Block):
 
 
 class DeformableEncoder(nn.Module):
-    """``enc_layers`` layers of :class:`DeformableEncoderLayer`."""
+    """``enc_layers`` layers of :class:`DeformableEncoderLayer`.
+
+    Attributes:
+        activation_checkpointing: in training each layer keeps its input only and is computed again in the backward
+            pass.
+    """
+
+    activation_checkpointing: bool = False
 
     def __init__(self, config: DSCTConfig) -> None:
         super().__init__()
@@ -80,5 +87,6 @@ class DeformableEncoder(nn.Module):
             raise ValueError(f"DeformableEncoder: src must be (B, S, E), got {tuple(src.shape)}")
         reference_points = _dsct.encoder_reference_points(shapes, valid_ratios)
         for layer in self.layers:
-            src = layer(src, pos, reference_points, shapes, padding_mask)
+            arguments = (src, pos, reference_points, shapes, padding_mask)
+            src = recomputed(layer, *arguments) if self.activation_checkpointing else layer(*arguments)
         return src

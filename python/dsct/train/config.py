@@ -7,8 +7,22 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from dsct.data.transforms import (
+    CROP_FROM,
+    CROP_SIDES,
+    SHORT_SIDE,
+    SHORT_SIDES,
+    Transform,
+    evaluation_transform,
+    flip_transform,
+    training_transform,
+)
+
 SCHEDULES = ("step", "cosine")
 OPTIMIZERS = ("adamw", "adam")
+PRECISIONS = ("float32", "bfloat16", "float16")
+AUGMENTATIONS = ("multi_scale", "flip", "none")
+BATCHINGS = ("shuffled", "aspect_ratio")
 
 
 @dataclass(frozen=True)
@@ -17,8 +31,10 @@ class TrainConfig:
 
     Attributes:
         epochs: passes over the training data.
-        batch_size: images per step.
+        batch_size: images per optimizer step, of all processes and micro-batches together.
+        accumulation: micro-batches into which a process divides its part of a batch: less memory, the same step.
         lr: learning rate of everything that has no factor of its own.
+        lr_batch_size: the batch size that `lr` is meant for; the rate grows in proportion. 0: `lr` as it is.
         lr_backbone_mult: factor on `lr` for the backbone.
         lr_linear_proj_mult: factor on `lr` for the layers that place reference and sampling points.
         weight_decay: on every parameter.
@@ -27,6 +43,17 @@ class TrainConfig:
         schedule: ``"step"``: lr × 0.1 from epoch `lr_drop` on; ``"cosine"``: half a cosine down to 0 at the end.
         lr_drop: epochs before the step of the ``"step"`` schedule.
         warmup_steps: optimizer steps during which lr rises linearly to its schedule.
+        precision: ``"float32"``, or the autocast type ``"bfloat16"`` or ``"float16"`` (with loss scaling). Weights,
+            losses and optimizer stay in float32.
+        activation_checkpointing: encoder and decoder layers keep their input only and are computed twice.
+        ema: decay of the moving average of the weights, which is then what is validated and kept as best; 0: none.
+        augmentation: ``"multi_scale"``: the paper's flips, short sides and crops, in proportion to `short_side`;
+            ``"flip"``: only the horizontal flip; ``"none"``.
+        short_side: of the pictures in evaluation, and the largest in training, in pixels; 0: as they are.
+        long_side: pictures are never longer.
+        batching: ``"shuffled"``, or ``"aspect_ratio"``: pictures of like shape share a batch, so less is padding.
+        early_stop: epochs without a better one on validation data after which training ends; 0: never.
+        save_every: optimizer steps after which ``last.pt`` is written, besides after each epoch; 0: only then.
         seed: of initial weights, order, augmentation and dropout.
         workers: processes that load images; 0 loads in the main process. The result does not depend on it.
         log_every: optimizer steps between two lines of the step log.
@@ -42,7 +69,9 @@ class TrainConfig:
 
     epochs: int = 50
     batch_size: int = 4
+    accumulation: int = 1
     lr: float = 2e-4
+    lr_batch_size: int = 0
     lr_backbone_mult: float = 0.1
     lr_linear_proj_mult: float = 0.1
     weight_decay: float = 1e-4
@@ -51,6 +80,15 @@ class TrainConfig:
     schedule: str = "step"
     lr_drop: int = 40
     warmup_steps: int = 0
+    precision: str = "float32"
+    activation_checkpointing: bool = False
+    ema: float = 0.0
+    augmentation: str = "multi_scale"
+    short_side: int = 800
+    long_side: int = 1333
+    batching: str = "shuffled"
+    early_stop: int = 0
+    save_every: int = 500
     seed: int = 42
     workers: int = 2
     log_every: int = 50
@@ -59,15 +97,53 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 1), ("lr_drop", 1), ("log_every", 1), ("warmup_steps", 0),
                             ("workers", 0), ("seed", 0), ("weight_decay", 0), ("clip", 0), ("lr_backbone_mult", 0),
-                            ("lr_linear_proj_mult", 0)):  # fmt: skip
+                            ("lr_linear_proj_mult", 0), ("accumulation", 1), ("lr_batch_size", 0), ("early_stop", 0),
+                            ("save_every", 0), ("ema", 0), ("short_side", 0), ("long_side", 1)):  # fmt: skip
             if not getattr(self, name) >= least:
                 raise ValueError(f"TrainConfig: {name} must be at least {least}, got {getattr(self, name)}")
         if not self.lr > 0:
             raise ValueError(f"TrainConfig: lr must be positive, got {self.lr}")
-        for name, known in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS),
+        if self.long_side <= self.short_side:
+            raise ValueError(
+                f"TrainConfig: long_side must exceed short_side, got {self.long_side} and {self.short_side}"
+            )
+        if self.augmentation == "multi_scale" and not self.short_side:
+            raise ValueError("TrainConfig: short_side must be given for multi_scale augmentation, got 0")
+        if not self.ema < 1:
+            raise ValueError(f"TrainConfig: ema must be below 1, such as 0.9998, got {self.ema}")
+        for name, known in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS), ("precision", PRECISIONS),
+                            ("batching", BATCHINGS), ("augmentation", AUGMENTATIONS),
                             ("select_by", ("official", "paper", "detection"))):  # fmt: skip
             if getattr(self, name) not in known:
                 raise ValueError(f"TrainConfig: {name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+
+    @property
+    def base_lr(self) -> float:
+        """The learning rate of everything without a factor, for this batch size."""
+        return self.lr * (self.batch_size / self.lr_batch_size if self.lr_batch_size else 1.0)
+
+    def training_transform(self) -> Transform:
+        """What training pictures go through."""
+        if self.augmentation == "none":
+            return self.evaluation_transform()
+        if self.augmentation == "flip":
+            return flip_transform(self.short_side or None, self.long_side)
+        scale = self.short_side / SHORT_SIDE
+        return training_transform(
+            [round(side * scale) for side in SHORT_SIDES],
+            self.long_side,
+            [round(side * scale) for side in CROP_FROM],
+            (round(CROP_SIDES[0] * scale), round(CROP_SIDES[1] * scale)),
+        )
+
+    def evaluation_transform(self) -> Transform:
+        """What pictures go through in evaluation, and later in prediction."""
+        return evaluation_transform(self.short_side or None, self.long_side)
+
+    @property
+    def preprocess(self) -> dict[str, int | None]:
+        """What a model must know of it: its ``preprocess``."""
+        return {"short_side": self.short_side or None, "long_side": self.long_side}
 
     @classmethod
     def paper_emotic(cls, **overrides: Any) -> TrainConfig:
@@ -95,6 +171,7 @@ class TrainConfig:
         tiny: dict[str, Any] = {
             "epochs": 7, "batch_size": 8, "lr": 1e-3, "lr_backbone_mult": 1.0, "lr_linear_proj_mult": 1.0,
             "schedule": "cosine", "warmup_steps": 100, "workers": 0, "log_every": 20, "seed": 0,
+            "augmentation": "flip", "short_side": 0,
         }  # fmt: skip
         return cls(**{**tiny, **overrides})
 

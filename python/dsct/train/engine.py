@@ -6,43 +6,36 @@ Model, criterion and post-processing are arguments; the loop knows only their ca
 from __future__ import annotations
 
 import json
-import math
 import platform
 import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
 from dsct.checkpoint import replaced_when_complete, save_model
 from dsct.data.collate import Batch
 from dsct.data.records import Dataset
+from dsct.loss_curves import loss_curves
 from dsct.metrics import Evaluation, Evaluator, evaluate
 from dsct.metrics.inference import Outputs, PostProcess
 from dsct.train.config import TrainConfig
-from dsct.train.display import Display
+from dsct.train.display import Display, peak_memory
 from dsct.train.interrupt import StopRequest
-from dsct.train.optimizer import build_optimizer, build_scheduler
 from dsct.train.resume import Progress, load_state, save_state, seed_everything
 from dsct.train.run_log import RunLog
-from dsct.train.sampling import EpochBatches, training_loader
+from dsct.train.sampling import EpochBatches, aspect_ratios, training_loader
+from dsct.train.step import Criterion, OptimizerStep, autocast
 
 if TYPE_CHECKING:
     from dsct import DSCT
 
 LAST = "last.pt"
 BEST = "best.safetensors"
-
-
-class Criterion(Protocol):
-    """What the loop asks of a loss: named terms, and their weighted sum."""
-
-    def __call__(self, outputs: Outputs, targets: list[dict[str, Any]], /) -> dict[str, torch.Tensor]: ...
-
-    def total(self, losses: dict[str, torch.Tensor], /) -> torch.Tensor: ...
+CURVES = "curves.png"
 
 
 @dataclass(frozen=True)
@@ -50,7 +43,8 @@ class TrainResult:
     """What a finished run leaves.
 
     Attributes:
-        run_dir: holds ``best.safetensors``, ``last.pt``, ``log.csv``, ``log.jsonl`` and ``config.json``.
+        run_dir: holds ``best.safetensors``, ``last.pt``, ``log.csv``, ``log.jsonl``, ``config.json``, ``curves.png``
+            and, where TensorBoard is installed, its folder.
         best: highest headline value on the validation data.
         best_epoch: the epoch, counted from 1, that reached it.
         evaluation: of the last epoch; ``None`` when a run that was already complete is resumed.
@@ -103,20 +97,21 @@ class Trainer:
         self.val_data = val_data
         self.config = config
         self.run_dir = Path(run_dir)
-        self.device = device
+        self.device = torch.device(device)
         self.description = dict(description or {})
         self.visible = visible
         self.progress = Progress()
-        self._batches = EpochBatches(len(train_data), config.batch_size, config.seed)
-        self._loader = training_loader(train_data, self._batches, config.workers)
-        self._optimizer = build_optimizer(self.model, config)
-        self._scheduler = build_scheduler(self._optimizer, config, len(self._batches))
+        ratios = aspect_ratios(train_data) if config.batching == "aspect_ratio" else None
+        self._batches = EpochBatches(len(train_data), config.batch_size, config.seed, ratios)
+        self._loader = training_loader(train_data, self._batches, config.workers, config.accumulation)
+        self.model.set_activation_checkpointing(config.activation_checkpointing)
+        self._step = OptimizerStep(self.model, criterion, config, len(self._batches), self.device)
         self._log = RunLog(self.run_dir)
 
     def fit(self, resume: bool = False) -> TrainResult:
-        """Trains to the last epoch.
+        """Trains to the last epoch, or until the validation data see no progress (``early_stop``).
 
-        Ctrl-C ends the run after the step under way, with a state from which it can be resumed exactly.
+        Ctrl-C or SIGTERM ends the run after the step under way, with a state from which it can be resumed exactly.
 
         Args:
             resume: go on from ``last.pt`` of the run folder instead of starting anew.
@@ -130,19 +125,23 @@ class Trainer:
             ValueError: the run to resume had another configuration.
             FloatingPointError: a prediction, loss or gradient is not finite; the message names the images, and
                 ``last.pt`` is still the one before.
+            OSError: the disk is full; ``last.pt`` and ``best.safetensors`` are still the ones before.
             KeyboardInterrupt: after the state was saved.
         """
         self._begin(resume)
         evaluation = None
-        with StopRequest() as stop, Display(self.visible) as display:
-            while self.progress.epoch < self.config.epochs:
+        with StopRequest() as stop, Display(self.visible) as display, self._log:
+            while self.progress.epoch < self.config.epochs and not self._waited_in_vain():
                 self._train_epoch(stop, display)
                 evaluation = self._finish_epoch(stop, display)
+        if evaluation is not None:
+            with replaced_when_complete(self.run_dir / CURVES) as partial:
+                loss_curves({self.run_dir.name: self.run_dir}).savefig(partial, format="png")
         return TrainResult(self.run_dir, self.progress.best, self.progress.best_epoch, evaluation)
 
     def _begin(self, resume: bool) -> None:
         if resume:
-            self.progress = load_state(self.run_dir / LAST, self.model, self._optimizer, self._scheduler, self.config)
+            self.progress = load_state(self.run_dir / LAST, self.model, self._step, self.config)
             self._log.rewind(self.progress.step)
             return
         if (self.run_dir / LAST).exists() or self._log.jsonl_path.exists():
@@ -163,42 +162,33 @@ class Trainer:
         self._batches.epoch, self._batches.start = progress.epoch, progress.position
         total_steps = self.config.epochs * len(self._batches)
         began = time.perf_counter() - progress.seconds
-        for batch in self._loader if progress.position < len(self._batches) else ():
-            losses = self._step(batch.to(self.device))
+        for parts in self._loader if progress.position < len(self._batches) else ():
+            losses = self._take_step(parts)
+            images = sum(len(part.images) for part in parts)
             progress.position += 1
             progress.step += 1
-            progress.images += len(batch.images)
+            progress.images += images
             for name, loss in losses.items():
-                progress.sums[name] = progress.sums.get(name, 0.0) + loss * len(batch.images)
+                progress.sums[name] = progress.sums.get(name, 0.0) + loss * images
             progress.seconds = time.perf_counter() - began
 
             rate = progress.images / progress.seconds
-            display.show(self._epoch_name(), progress.step, total_steps, losses["loss"], rate)
+            display.show(self._epoch_name(), progress.step, total_steps, losses, rate, peak_memory(self.device))
             if progress.step % self.config.log_every == 0:
                 self._log.step({"epoch": progress.epoch + 1, "step": progress.step, "lr": self._lr(), **losses})
             if stop.raised:
                 self._save_and_interrupt()
+            if self.config.save_every and progress.step % self.config.save_every == 0:
+                self._save()
 
-    def _step(self, batch: Batch) -> dict[str, float]:
-        """One optimizer step; returns the losses as numbers."""
-        outputs = self.model(batch.images, batch.mask)
-        # Here, not in the criterion, because only here the images have names.
-        if not all(bool(outputs[name].isfinite().all()) for name in ("pred_logits", "pred_boxes")):
-            self._fail("the model's predictions are not finite", batch)
-        terms = self.criterion(outputs, batch.targets)
-        total = self.criterion.total(terms)
-        losses = {name: term.item() for name, term in {"loss": total, **terms}.items()}
-        if not math.isfinite(losses["loss"]):
-            self._fail(f"the loss is {losses['loss']}", batch)
-        self._optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
-        parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip or math.inf)
-        if not torch.isfinite(norm):
-            self._fail(f"the gradient norm is {norm.item()}", batch)
-        self._optimizer.step()
-        self._scheduler.step()
-        return losses
+    def _take_step(self, parts: list[Batch]) -> dict[str, float]:
+        try:
+            return self._step(parts)
+        except FloatingPointError as error:
+            raise FloatingPointError(
+                f"{error}, in epoch {self.progress.epoch + 1}, step {self.progress.step + 1}; lower lr, or look at "
+                "these images"
+            ) from None
 
     def _finish_epoch(self, stop: StopRequest, display: Display) -> Evaluation:
         """Validates, logs and saves; an epoch counts as finished only after that."""
@@ -208,7 +198,7 @@ class Trainer:
         # A value that does not exist (no person in the validation data) still leaves a best checkpoint: the latest.
         improved = progress.best is None or not score.value <= progress.best
         if improved:
-            save_model(self.model, self.run_dir / BEST)
+            save_model(cast("DSCT", self._step.averaged), self.run_dir / BEST)
             progress.best, progress.best_epoch = score.value, progress.epoch + 1
         train_losses = {name: value / progress.images for name, value in progress.sums.items()}
         self._log.epoch(
@@ -221,6 +211,7 @@ class Trainer:
                 **{f"val_{name}": value for name, value in evaluation.to_dict().items()},
                 "is_best": int(improved),
                 "images_per_second": round(progress.images / progress.seconds, 2),
+                "peak_memory_mb": round(peak_memory(self.device) / 1e6),
                 "seconds": round(progress.seconds, 2),
             }
         )
@@ -247,14 +238,15 @@ class Trainer:
                 self._save_and_interrupt()
 
         evaluator = Evaluator(self.model.config.names, self.model.config.multi_label, labels="validation data")
-        evaluation = evaluate(
-            self.model, self.val_data, self.post_process, evaluator, batch_size=self.config.batch_size,
-            workers=self.config.workers, device=self.device, on_batch=add,
-        )  # fmt: skip
+        with autocast(self.device, self.config.precision):
+            evaluation = evaluate(
+                self._step.averaged, self.val_data, self.post_process, evaluator, batch_size=self._validation_batch(),
+                workers=self.config.workers, device=self.device, on_batch=add,
+            )  # fmt: skip
         return {name: value / images for name, value in sums.items()}, evaluation
 
     def _save(self) -> None:
-        save_state(self.run_dir / LAST, self.model, self._optimizer, self._scheduler, self.progress, self.config)
+        save_state(self.run_dir / LAST, self.model, self._step, self.progress, self.config)
 
     def _save_and_interrupt(self) -> None:
         self._save()
@@ -263,15 +255,18 @@ class Trainer:
             "resumed"
         )
 
-    def _fail(self, what: str, batch: Batch) -> None:
-        images = [target.get("image_id") for target in batch.targets]
-        raise FloatingPointError(
-            f"{what} in epoch {self.progress.epoch + 1}, step {self.progress.step + 1}, with the images {images}; "
-            "lower lr, or look at these images"
+    def _waited_in_vain(self) -> bool:
+        """Whether the last ``early_stop`` epochs brought no better one."""
+        best = self.progress.best_epoch
+        return (
+            bool(self.config.early_stop) and best is not None and self.progress.epoch - best >= self.config.early_stop
         )
 
+    def _validation_batch(self) -> int:
+        return -(-self.config.batch_size // self.config.accumulation)
+
     def _lr(self) -> float:
-        return float(self._optimizer.param_groups[0]["lr"])
+        return float(self._step.optimizer.param_groups[0]["lr"])
 
     def _epoch_name(self) -> str:
         return f"epoch {self.progress.epoch + 1}/{self.config.epochs}"

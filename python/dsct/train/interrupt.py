@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for the step under way."""
+"""Ctrl-C, and the signal by which a cluster ends a job, wait for the step under way."""
 
 from __future__ import annotations
 
@@ -9,30 +9,35 @@ from typing import Any
 
 
 class StopRequest:
-    """Inside the ``with`` block the first Ctrl-C only sets a flag; a second one interrupts at once.
+    """Inside the ``with`` block the first Ctrl-C or SIGTERM only sets a flag; a second one acts at once.
 
     Signals reach the main thread only; in another thread the flag simply never rises.
 
     Attributes:
-        raised: whether Ctrl-C was pressed.
+        raised: whether the signal came.
     """
 
     def __init__(self) -> None:
         self.raised = False
-        self._previous: Any = None
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
         self.raised = False
         if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._on_signal)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._on_signal)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
+        self._give_back()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.raised = True
-        signal.signal(signal.SIGINT, self._previous)
+        self._give_back()
+
+    def _give_back(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous.clear()

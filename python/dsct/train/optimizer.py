@@ -19,7 +19,7 @@ def parameter_groups(model: torch.nn.Module, config: TrainConfig) -> list[dict[s
 
     Args:
         model: names its backbone ``backbone`` and the point-placing layers ``reference_points``, ``sampling_offsets``.
-        config: holds ``lr`` and the two factors.
+        config: holds the learning rate and the two factors.
 
     Returns:
         Groups ``main``, ``linear_proj`` and ``backbone`` with ``params``, ``lr`` and ``name``, without the empty ones.
@@ -33,7 +33,7 @@ def parameter_groups(model: torch.nn.Module, config: TrainConfig) -> list[dict[s
         if parameter.requires_grad:
             members[_group_of(name)].append(parameter)
     groups = [
-        {"name": name, "params": members[name], "lr": config.lr * factor}
+        {"name": name, "params": members[name], "lr": config.base_lr * factor}
         for name, factor in factors.items()
         if members[name]
     ]
@@ -45,7 +45,7 @@ def parameter_groups(model: torch.nn.Module, config: TrainConfig) -> list[dict[s
 def build_optimizer(model: torch.nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """AdamW, or Adam, over :func:`parameter_groups`."""
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return kind(parameter_groups(model, config), lr=config.lr, weight_decay=config.weight_decay)
+    return kind(parameter_groups(model, config), lr=config.base_lr, weight_decay=config.weight_decay)
 
 
 def build_scheduler(optimizer: torch.optim.Optimizer, config: TrainConfig, steps_per_epoch: int) -> LambdaLR:

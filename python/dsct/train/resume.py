@@ -15,14 +15,15 @@ import torch
 from dsct.checkpoint import metadata_of, read_pickled_tensors, replaced_when_complete
 from dsct.checkpoint.files import CONFIG_KEY
 from dsct.train.config import TrainConfig
+from dsct.train.step import OptimizerStep
 
 if TYPE_CHECKING:
     from dsct import DSCT
 
-KIND = "dsct training state 1"
+KIND = "dsct training state 2"
 
 #: What may change when a run goes on: nothing that the next step depends on.
-FREE_FIELDS = frozenset({"workers", "log_every"})
+FREE_FIELDS = frozenset({"workers", "log_every", "save_every", "early_stop"})
 
 
 @dataclass
@@ -50,20 +51,12 @@ class Progress:
     seconds: float = 0.0
 
 
-def save_state(
-    path: Path,
-    model: DSCT,
-    optimizer: torch.optim.Optimizer,
-    scheduler: torch.optim.lr_scheduler.LRScheduler,
-    progress: Progress,
-    train_config: TrainConfig,
-) -> None:
+def save_state(path: Path, model: DSCT, step: OptimizerStep, progress: Progress, train_config: TrainConfig) -> None:
     """Writes everything the next step depends on to `path`, replacing an older state only when complete."""
     state = {
         "kind": KIND,
         "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "scheduler": scheduler.state_dict(),
+        **step.state_dict(),
         "random": random_state(),
         "progress": dataclasses.asdict(progress),
         "train_config": train_config.to_json(),
@@ -73,13 +66,7 @@ def save_state(
         torch.save(state, partial)
 
 
-def load_state(
-    path: Path,
-    model: DSCT,
-    optimizer: torch.optim.Optimizer,
-    scheduler: torch.optim.lr_scheduler.LRScheduler,
-    train_config: TrainConfig,
-) -> Progress:
+def load_state(path: Path, model: DSCT, step: OptimizerStep, train_config: TrainConfig) -> Progress:
     """Puts back what :func:`save_state` wrote, random generators included.
 
     Returns:
@@ -97,8 +84,7 @@ def load_state(
     _require_same("model", json.loads(state[CONFIG_KEY]), json.loads(model.config.to_json()))
     _require_same("training", json.loads(state["train_config"]), json.loads(train_config.to_json()))
     model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    scheduler.load_state_dict(state["scheduler"])
+    step.load_state_dict(state)
     restore_random_state(state["random"])
     return Progress(**state["progress"])
 

@@ -5,12 +5,14 @@ So a run can stop after any step and go on as if it had not, and the number of l
 
 from __future__ import annotations
 
+import functools
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
@@ -18,6 +20,9 @@ from dsct.data.collate import Batch, collate
 from dsct.data.records import Dataset, Target
 
 SeededIndex = tuple[int, int]
+
+#: Borders of width / height between groups of pictures that may share a batch: upright, square, 4:3, 3:2 and wider.
+ASPECT_RATIO_BORDERS = (0.8, 1.2, 1.4, 1.6)
 
 
 class EpochBatches(Sampler[list[SeededIndex]]):
@@ -27,9 +32,11 @@ class EpochBatches(Sampler[list[SeededIndex]]):
         length: images in the data set.
         batch_size: images per batch.
         seed: of the run.
+        aspect_ratios: (length,) width / height; given, every batch holds pictures of like shape, as far as the
+            numbers of such pictures allow.
     """
 
-    def __init__(self, length: int, batch_size: int, seed: int) -> None:
+    def __init__(self, length: int, batch_size: int, seed: int, aspect_ratios: Sequence[float] | None = None) -> None:
         if length < 1:
             raise ValueError("the training data must hold at least one image, got none")
         self.length = length
@@ -37,6 +44,11 @@ class EpochBatches(Sampler[list[SeededIndex]]):
         self.seed = seed
         self.epoch = 0
         self.start = 0
+        self._groups: NDArray[np.int64] | None = None
+        if aspect_ratios is not None:
+            if len(aspect_ratios) != length:
+                raise ValueError(f"aspect_ratios must have {length} entries, one per image, got {len(aspect_ratios)}")
+            self._groups = np.digitize(np.asarray(aspect_ratios), ASPECT_RATIO_BORDERS).astype(np.int64)
 
     def __len__(self) -> int:
         """Batches in a whole epoch."""
@@ -44,10 +56,20 @@ class EpochBatches(Sampler[list[SeededIndex]]):
 
     def __iter__(self) -> Iterator[list[SeededIndex]]:
         """The batches of `epoch` from number `start` on."""
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length).tolist()
-        for batch in range(self.start, len(self)):
-            indices = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        for indices in self._epoch_order()[self.start :]:
             yield [(index, _sample_seed(self.seed, self.epoch, index)) for index in indices]
+
+    def _epoch_order(self) -> list[list[int]]:
+        random = np.random.default_rng((self.seed, self.epoch))
+        order = random.permutation(self.length)
+        if self._groups is not None:
+            # Stable: within a group the order stays random. Only at the borders of groups are batches mixed.
+            order = order[np.argsort(self._groups[order], kind="stable")]
+        cuts = range(0, self.length, self.batch_size)
+        batches: list[list[int]] = [order[cut : cut + self.batch_size].tolist() for cut in cuts]
+        if self._groups is not None:
+            batches = [batches[i] for i in random.permutation(len(batches))]
+        return batches
 
 
 class SeededSamples(TorchDataset[tuple[Any, Target]]):
@@ -67,17 +89,49 @@ class SeededSamples(TorchDataset[tuple[Any, Target]]):
             return self.data[index]
 
 
-def training_loader(data: Dataset, batches: EpochBatches, workers: int) -> DataLoader[Batch]:
-    """Loads the batches that `batches` lists; iterate again after setting its ``epoch`` and ``start``."""
+def training_loader(
+    data: Dataset, batches: Sampler[list[SeededIndex]], workers: int, micro_batches: int = 1
+) -> DataLoader[list[Batch]]:
+    """Loads the batches that `batches` lists, each as at most `micro_batches` parts that are padded separately.
+
+    Iterate again after setting the sampler's ``epoch`` and ``start``.
+    """
     return DataLoader(
-        SeededSamples(data),  # type: ignore[arg-type]  # the collate function turns samples into a Batch
+        SeededSamples(data),  # type: ignore[arg-type]  # the collate function turns samples into batches
         batch_sampler=batches,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=functools.partial(collate_parts, parts=micro_batches),
         worker_init_fn=_leave_interrupts_to_main,
         persistent_workers=workers > 0,
         generator=torch.Generator(),
     )
+
+
+def collate_parts(samples: Sequence[tuple[torch.Tensor, Target]], parts: int) -> list[Batch]:
+    """Divides samples into `parts` nearly equal runs, fewer where there are fewer samples, and collates each.
+
+    Example:
+        >>> samples = [(torch.zeros(3, 2, 2), {})] * 5
+        >>> [len(part.images) for part in collate_parts(samples, 2)]
+        [3, 2]
+    """
+    runs = np.array_split(np.arange(len(samples)), min(parts, len(samples)))
+    return [collate([samples[i] for i in run]) for run in runs]
+
+
+def aspect_ratios(data: Dataset) -> list[float]:
+    """Width / height of every image, from the annotations alone.
+
+    Raises:
+        TypeError: the data set has no ``annotations``.
+    """
+    read = getattr(data, "annotations", None)
+    if read is None:
+        raise TypeError(
+            f"batching by aspect_ratio needs a data set with annotations(i).size, got {type(data).__name__}"
+        )
+    sizes = [read(i).size for i in range(len(data))]
+    return [width / height for width, height in sizes]
 
 
 def _sample_seed(*parts: int) -> int:

@@ -1,0 +1,118 @@
+"""The data sets that commands work on, and how a command line or a finished run names one.
+
+A description is plain data, kept in the run's ``config.json``: the embedded scenes by their parameters, a data set on
+disk by its folder.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from dsct.data.annotated import AnnotatedDataset
+from dsct.data.folders import open_split
+from dsct.data.synthetic import SyntheticDataset
+from dsct.data.transforms import Transform
+
+Description = dict[str, Any]
+
+DATA_HELP = "Folder of the data set: annotations and images as they were unpacked. Not for synthetic."
+ANNOTATIONS_HELP = "This annotation file, instead of looking for one in --data."
+LABELS_HELP = "combined or union, where Annotations.mat holds several annotators."
+MULTI_LABEL_HELP = "Several labels per person: for synthetic and coco."
+
+
+class DatasetName(str, Enum):
+    """Data sets that a command can work on."""
+
+    synthetic = "synthetic"
+    emotic = "emotic"
+    caer_s = "caer-s"
+    coco = "coco"
+
+
+class Split(str, Enum):
+    """Parts of a data set."""
+
+    train = "train"
+    val = "val"
+    test = "test"
+
+
+def describe_scenes(sizes: dict[str, int], image_size: str, difficulty: float, multi_label: bool) -> Description:
+    """The embedded scenes, with `sizes` images by split."""
+    options = {"multi_label": multi_label, "image_size": parse_size(image_size), "difficulty": difficulty}
+    return {"name": DatasetName.synthetic.value, "sizes": sizes, "options": options}
+
+
+def describe_folder(
+    name: DatasetName, folder: Path | None, annotations: Path | None, labels: str | None, multi_label: bool
+) -> Description:
+    """A data set on disk, by absolute paths, so that a run can be resumed from anywhere.
+
+    Raises:
+        ValueError: there is no folder.
+    """
+    if folder is None:
+        raise ValueError(f"--data must name the folder of {name.value}")
+    return {
+        "name": name.value,
+        "folder": str(folder.resolve()),
+        "annotations": None if annotations is None else str(annotations),
+        "labels": labels,
+        "multi_label": multi_label,
+    }
+
+
+def open_data(
+    about: Description, split: str, transforms: Transform | None, cache_dir: Path | None = None
+) -> AnnotatedDataset | SyntheticDataset:
+    """A split of the described data set.
+
+    Raises:
+        FileNotFoundError: the folder or its annotations are not there.
+        ValueError: the annotations are malformed.
+    """
+    if about["name"] == DatasetName.synthetic.value:
+        options = {**about["options"], "image_size": tuple(about["options"]["image_size"])}
+        return SyntheticDataset(split, about["sizes"][split], **options, transforms=transforms, cache_dir=cache_dir)
+    return open_split(
+        about["name"],
+        about["folder"],
+        split,
+        annotations=about["annotations"],
+        labels=about["labels"],
+        multi_label=about["multi_label"],
+        transforms=transforms,
+    )
+
+
+def told(data: AnnotatedDataset | SyntheticDataset) -> str:
+    """One line about a data set: which annotations, how many images, and what was left out while reading."""
+    source = getattr(data, "source", "drawn scenes")
+    skipped = getattr(data, "skipped", {})
+    left_out = f"; left out: {', '.join(f'{count} x {reason}' for reason, count in skipped.items())}" if skipped else ""
+    return f"{data.split}: {len(data)} images, {source}{left_out}"
+
+
+def model_fields(data: AnnotatedDataset | SyntheticDataset) -> dict[str, Any]:
+    """The fields of the model's configuration that the data decide."""
+    return {
+        "num_classes": len(data.class_names),
+        "multi_label": data.multi_label,
+        "class_names": tuple(data.class_names),
+    }
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``"320x240"`` -> (320, 240), width and height in pixels.
+
+    Raises:
+        ValueError: the text is of another form.
+    """
+    match = re.fullmatch(r"(\d+)x(\d+)", text.strip())
+    if match is None:
+        raise ValueError(f"--image-size must be WIDTHxHEIGHT, such as 320x240, got {text!r}")
+    return int(match[1]), int(match[2])
