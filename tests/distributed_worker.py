@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 import dsct
 from comparison import picture, randomise, small
@@ -18,6 +18,7 @@ from dsct.train.distributed import Processes, ShardedBatches, shard_indices
 from dsct.train.parallel_model import gathered, gradient_sync, unwrap, whole, wrap
 from dsct.train.sampling import EpochBatches
 from dsct.train.sharded_state import load_model_state, load_optimizer_state, model_state, optimizer_state
+from dsct.train.step import average_of
 
 CONFIG = small(train_backbone="layers2-4", reweighting="attentive")
 PEOPLE = (2, 1, 0, 3, 1, 0, 2)
@@ -34,80 +35,115 @@ def images_and_targets(dtype: torch.dtype) -> tuple[Tensor, Tensor, list[dict[st
     return images, mask, targets
 
 
-def build(processes: Processes, dtype: torch.dtype, fsdp: bool = False, **changes: Any) -> nn.Module:
+def build(processes: Processes, dtype: torch.dtype) -> dsct.DSCT:
     """Every process has weights of its own before they are made those of the main process."""
     torch.manual_seed(processes.rank)
-    model = dsct.DSCT(small(train_backbone="layers2-4", reweighting="attentive", **changes)).to(dtype)
+    model = dsct.DSCT(CONFIG).to(dtype)
     randomise(model, 0.05)
-    return wrap(model, processes, fsdp)
+    return model
 
 
-def backward(model: nn.Module, processes: Processes, rows: list[int], counts: bool, num_boxes: float) -> float:
-    """Adds the gradients of some images; returns this process's loss."""
+def loss_of(model: nn.Module, rows: list[int], num_boxes: float) -> Tensor:
     images, mask, targets = images_and_targets(next(model.parameters()).dtype)
     criterion = dsct.SetCriterion(CONFIG)
     outputs = model(images[rows], mask[rows])
-    loss = criterion.total(criterion(outputs, [targets[row] for row in rows], num_boxes=num_boxes)) * float(counts)
-    loss.backward()
-    return loss.item()
+    return criterion.total(criterion(outputs, [targets[row] for row in rows], num_boxes=num_boxes))
 
 
-def gradients_of(model: nn.Module) -> dict[str, Tensor]:
-    return {name: whole(p.grad) for name, p in unwrap(model).named_parameters() if p.grad is not None}
+def num_boxes_of(rows: list[int], processes: Processes) -> float:
+    return max(1.0, sum(PEOPLE[row] for row in rows)) / processes.world_size
 
 
-def boxes_of(rows: list[int]) -> float:
-    return max(1.0, sum(PEOPLE[row] for row in rows))
+def gradients(processes: Processes, fsdp: bool, dtype: torch.dtype, how: str = "") -> dict[str, Any]:
+    """Loss and gradients of five images, one of them without people.
 
-
-def gradients(processes: Processes, fsdp: bool, dtype: torch.dtype, micro_batches: int = 1) -> dict[str, Any]:
-    """Loss and gradients of four images, one of them without people, in one pass or accumulated over several."""
-    model = build(processes, dtype, fsdp)
-    rows = [list(range(4))[part::micro_batches] for part in range(micro_batches)]
-    loss, own = 0.0, None
-    for part in rows:
-        mine = [part[i] for i in shard_indices(len(part), processes)]
-        with gradient_sync(model, part is rows[-1]):
-            loss += backward(model, processes, mine, True, boxes_of([*range(4)]) / processes.world_size)
-        if part is not rows[-1]:
-            grad = unwrap(model).query_embed_dsct.weight.grad
-            own = None if grad is None else grad.clone()
-    total = processes.sum({"loss": loss / processes.world_size})
-    return {"loss": total["loss"], "gradients": gradients_of(model), "own": own}
+    Args:
+        processes: which share the images, so that not all have equally many.
+        fsdp: shard.
+        dtype: of everything.
+        how: ``"accumulated"`` takes one image at a time, ``"recomputed"`` keeps no activations.
+    """
+    model = build(processes, dtype)
+    model.set_activation_checkpointing(how == "recomputed")
+    wrapped = wrap(model, processes, fsdp)
+    mine = list(shard_indices(5, processes))
+    parts = [[row] for row in mine] if how == "accumulated" else [mine]
+    losses: list[Tensor] = []
+    own = None
+    with processes.fail_together():
+        for part in parts:
+            last = part is parts[-1]
+            with gradient_sync(wrapped, last):
+                losses.append(loss_of(wrapped, part, num_boxes_of([*range(5)], processes)))
+                if not last:
+                    losses[-1].backward()
+                    own = model.query_embed_dsct.weight.grad
+                    own = None if own is None else own.clone()
+    losses[-1].backward()
+    total = processes.sum({"loss": sum(loss.item() for loss in losses) / processes.world_size})
+    found = {name: whole(p.grad) for name, p in model.named_parameters() if p.grad is not None}
+    return {"loss": total["loss"], "gradients": found, "own": own}
 
 
 def train(processes: Processes, fsdp: bool = False, stop: bool = False) -> dict[str, Any]:
     """Two epochs of AdamW; with `stop`, the second one goes on from the saved state in new objects."""
     batches = EpochBatches(len(PEOPLE), 3, seed=0)
     parts = ShardedBatches(batches, processes)
-    model = build(processes, torch.float64, fsdp)
-    optimizer = torch.optim.AdamW(unwrap(model).parameters(), lr=1e-3)
+    objects = _objects(processes, fsdp)
     losses, predictions = [], {}
     for epoch in range(2):
         batches.epoch = epoch
+        wrapped, average, optimizer = objects
         for number, (part, everyone) in enumerate(zip(parts, batches, strict=True)):
-            num_boxes = boxes_of([row for row, _ in everyone]) / processes.world_size
-            rows = [row for row, _ in part]
-            loss = backward(model, processes, rows, parts.rows(number) > 0, num_boxes)
-            norm = whole(nn.utils.clip_grad_norm_(unwrap(model).parameters(), 1.0))
+            loss = loss_of(wrapped, [row for row, _ in part], num_boxes_of([row for row, _ in everyone], processes))
+            loss = loss * float(parts.rows(number) > 0)
+            loss.backward()
+            norm = whole(nn.utils.clip_grad_norm_(unwrap(wrapped).parameters(), 1.0))
             optimizer.step()
             optimizer.zero_grad()
-            losses.append((processes.sum({"loss": loss / processes.world_size})["loss"], norm.item()))
+            average.update_parameters(unwrap(wrapped))
+            losses.append((processes.sum({"loss": loss.item() / processes.world_size})["loss"], norm.item()))
         if epoch == 0:
-            predictions = evaluate(model, processes)
+            predictions = evaluate(wrapped, processes)
             if stop:
-                states = processes.broadcast((model_state(model), optimizer_state(optimizer)))
-                model = build(Processes(rank=5), torch.float64, False)
-                model = wrap(model, processes, fsdp)
-                optimizer = torch.optim.AdamW(unwrap(model).parameters(), lr=9.0)
-                load_model_state(model, states[0])
-                load_optimizer_state(optimizer, states[1])
+                objects = _restored(objects, processes, fsdp)
+    wrapped, average, optimizer = objects
     return {
         "losses": losses,
         "predictions": predictions,
-        "model": model_state(model),
+        "model": model_state(wrapped),
+        "average": model_state(average.module),
         "optimizer": optimizer_state(optimizer),
     }
+
+
+Objects = tuple[nn.Module, AveragedModel, torch.optim.Optimizer]
+
+
+def _objects(processes: Processes, fsdp: bool) -> Objects:
+    model = build(processes, torch.float64)
+    if not fsdp:  # DDP makes the copies of the model alike, not those of its average
+        model.load_state_dict(processes.broadcast(model.state_dict()))
+    average = average_of(model, decay=0.5)
+    if fsdp:
+        wrap(average.module, processes, fsdp)
+    wrapped = wrap(model, processes, fsdp)
+    return wrapped, average, torch.optim.AdamW(model.parameters(), lr=1e-3)
+
+
+def _restored(objects: Objects, processes: Processes, fsdp: bool) -> Objects:
+    wrapped, average, optimizer = objects
+    saved = model_state(wrapped), model_state(average.module), optimizer_state(optimizer)
+    model_saved, average_saved, optimizer_saved = processes.broadcast(saved)
+    others = _objects(processes, fsdp)
+    with torch.no_grad():
+        for parameter in others[0].parameters():
+            parameter.zero_()
+    load_model_state(others[0], model_saved)
+    load_model_state(others[1].module, average_saved)
+    others[1].n_averaged.copy_(average.n_averaged)
+    load_optimizer_state(others[2], optimizer_saved)
+    return others
 
 
 @torch.no_grad()
@@ -159,28 +195,27 @@ def _failure(processes: Processes, ranks: tuple[int, ...]) -> str | None:
     return None
 
 
-CASES: dict[str, Callable[[Processes], Any]] = {
-    "agreement": agreement,
-    **{
-        f"{kind} {name}": lambda processes, run=run, fsdp=kind == "fsdp": run(processes, fsdp)
-        for kind in ("ddp", "fsdp")
-        for name, run in {
-            "gradients": lambda processes, fsdp: gradients(processes, fsdp, torch.float64),
-            "gradients in float32": lambda processes, fsdp: gradients(processes, fsdp, torch.float32),
-            "accumulated gradients": lambda processes, fsdp: gradients(processes, fsdp, torch.float64, 2),
-            "training": lambda processes, fsdp: train(processes, fsdp, stop=True),
-            "frozen batch norm": frozen_batch_norm,
-        }.items()
-    },
-}
+def gradients_in_all_ways(processes: Processes, fsdp: bool) -> dict[str, Any]:
+    ways = ("", "accumulated", "recomputed")
+    return {
+        **{f"{how} float64".strip(): gradients(processes, fsdp, torch.float64, how) for how in ways},
+        "float32": gradients(processes, fsdp, torch.float32),
+    }
 
 
 def main(folder: Path) -> None:
-    """Runs all cases and writes what each process found."""
+    """Runs everything and writes what each process found."""
     warnings.simplefilter("error")
     torch.set_num_threads(1)
     with Processes.from_environment("cpu", timeout=timedelta(seconds=60)) as processes:
-        found = {name: case(processes) for name, case in CASES.items()}
+        found: dict[str, Any] = {"agreement": agreement(processes)}
+        for kind in ("ddp", "fsdp"):
+            fsdp = kind == "fsdp"
+            found[kind] = {
+                "gradients": gradients_in_all_ways(processes, fsdp),
+                "training": train(processes, fsdp, stop=True),
+                "frozen batch norm": frozen_batch_norm(processes, fsdp),
+            }
         torch.save(found, folder / f"found{processes.rank}.pt")
 
 
