@@ -20,7 +20,8 @@ from dsct.train.distributed import Processes
 def wrap(model: nn.Module, processes: Processes, fsdp: bool = False) -> nn.Module:
     """Makes a model compute the same gradients in every process: the mean of what each process computed.
 
-    Every process begins with the main process's weights. Build the optimizer afterwards, from ``unwrap(model)``.
+    Every process begins with the main process's weights. Build the optimizer afterwards, from ``unwrap(model)``; copy
+    the model, for a moving average of its weights, before, and wrap the copy too where it is to be sharded.
 
     Args:
         model: a :class:`dsct.DSCT` on ``processes.device``.
@@ -42,8 +43,11 @@ def wrap(model: nn.Module, processes: Processes, fsdp: bool = False) -> nn.Modul
         return _shard(model, processes)
     # Every parameter of every variant gets a gradient in every step, also from images without people. Buffers are
     # those of frozen batch norms, which never change.
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.shape[2:] == (1, 1):
+            parameter.register_hook(_dense_strides)  # type: ignore[no-untyped-call]
     devices = [processes.device] if processes.device.type == "cuda" else None
-    return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+    return DistributedDataParallel(model, device_ids=devices, forward_sync_buffers=False)
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -61,7 +65,8 @@ def unwrap(model: nn.Module) -> nn.Module:
 def gradient_sync(model: nn.Module, enabled: bool) -> Iterator[None]:
     """Whether forward and backward passes inside average gradients over processes.
 
-    To accumulate gradients over several passes, enable it for the last one only.
+    To accumulate gradients over several passes, enable it for the last one only. Processes may have different numbers
+    of passes: but for the first forward and the last backward, a process needs no other.
 
     Args:
         model: what :func:`wrap` returned.
@@ -81,6 +86,8 @@ def gradient_sync(model: nn.Module, enabled: bool) -> Iterator[None]:
         return
     if isinstance(model, FSDPModule):
         model.set_requires_gradient_sync(enabled)
+        model.set_reshard_after_backward(enabled)
+        _reshard_after_forward(model, enabled)
     yield
 
 
@@ -100,17 +107,13 @@ def gathered(model: nn.Module) -> Iterator[None]:
         ...     model(torch.zeros(2, 1)).shape
         torch.Size([2, 1])
     """
-    sharded = [module for module in model.modules() if isinstance(module, FSDPModule)]
-    for module in sharded:
-        module.set_reshard_after_forward(False, recurse=False)
-        module.unshard()
+    for unit in _reshard_after_forward(model, False):
+        unit.unshard()
     try:
         yield
     finally:
-        for module in sharded:
-            # The root's backward begins where its forward ends; only its parts are worth resharding in between.
-            module.set_reshard_after_forward(module is not model, recurse=False)
-            module.reshard()
+        for unit in _reshard_after_forward(model, True):
+            unit.reshard()
 
 
 def whole(tensor: torch.Tensor) -> torch.Tensor:
@@ -139,6 +142,19 @@ def _shard(model: nn.Module, processes: Processes) -> nn.Module:
         fully_shard(unit, mesh=mesh)
     fully_shard(model, mesh=mesh)
     return model
+
+
+def _reshard_after_forward(model: nn.Module, enabled: bool) -> list[FSDPModule]:
+    """Sets it for all units, but for the root, whose backward begins where its forward ends; returns the units."""
+    units = [module for module in model.modules() if isinstance(module, FSDPModule)]
+    for unit in units:
+        unit.set_reshard_after_forward(enabled and unit is not model, recurse=False)
+    return units
+
+
+def _dense_strides(gradient: torch.Tensor) -> torch.Tensor:
+    """Gradient (O, I, 1, 1) with the weight's strides: oneDNN gives the sizes 1 others, and DDP warns of that."""
+    return gradient.flatten(1)[:, :, None, None]
 
 
 def _copy_views(_model: nn.Module, _inputs: Any, outputs: Any) -> Any:
