@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
+pub mod average_precision;
 pub mod boxes;
 pub mod checkpoint;
 pub mod config;

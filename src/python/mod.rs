@@ -5,6 +5,7 @@ mod criterion;
 mod error;
 mod gateway;
 mod kernels;
+mod metrics;
 mod model;
 mod tensor;
 
@@ -24,5 +25,6 @@ fn _dsct(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<config::PyConfig>()?;
     criterion::register(module)?;
     kernels::register(module)?;
+    metrics::register(module)?;
     model::register(module)
 }

@@ -1,9 +1,12 @@
-"""Non-interpolated average precision for many classes at once."""
+"""Non-interpolated average precision for many classes, and many weightings of the images, at once."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
+
+from dsct import _dsct
 
 
 def average_precision(
@@ -29,27 +32,56 @@ def average_precision(
         >>> average_precision([[0.9], [0.8], [0.1]], [[1], [0], [1]]).round(3).tolist()
         [0.833]
     """
+    positive = np.asarray(positive, dtype=bool)
+    found = positive.sum(axis=0)
+    total = found if num_positive is None else np.asarray(num_positive)
+    if total.shape != found.shape or (total < found).any():
+        raise ValueError(f"num_positive must be ({found.size},) and at least the number found {found}, got {total}")
+    everything = np.ones((1, 1))
+    image = np.zeros(len(positive), dtype=np.int64)
+    row: NDArray[np.float64] = weighted_average_precision(scores, positive, image, everything, total[None])[0]
+    return row
+
+
+def weighted_average_precision(
+    scores: ArrayLike, positive: ArrayLike, image: ArrayLike, weights: ArrayLike, num_positive: ArrayLike
+) -> NDArray[np.float64]:
+    """:func:`average_precision` under R weightings of the images; every class is sorted only once.
+
+    A row of `weights` equals scikit-learn's ``sample_weight``: a bootstrap resample is how often each image was drawn,
+    a subset of the images is a row of 0 and 1.
+
+    Args:
+        scores: (K, C) score of each candidate for each class.
+        positive: (K, C) 0/1 or bool, whether the candidate is right.
+        image: (K,) which of the I images the candidate belongs to.
+        weights: (R, I) finite and not negative.
+        num_positive: (R, C) weight of all positives, found or not.
+
+    Returns:
+        (R, C) float64; NaN for a class without any positive.
+
+    Raises:
+        ValueError: shapes do not fit, a score is NaN, or there are fewer positives than were found.
+
+    Example:
+        >>> weights = [[1, 1], [1, 0]]
+        >>> weighted_average_precision([[0.9], [0.8]], [[0], [1]], [0, 1], weights, [[1], [0]]).tolist()
+        [[0.5], [nan]]
+    """
     scores = np.asarray(scores, dtype=np.float64)
     positive = np.asarray(positive, dtype=bool)
     if scores.ndim != 2 or positive.shape != scores.shape:
         raise ValueError(f"scores and positive must both be (K, C), got {scores.shape} and {positive.shape}")
-    if np.isnan(scores).any():
-        raise ValueError("scores must not be NaN")
-    found = positive.sum(axis=0)
-    total = found if num_positive is None else np.asarray(num_positive)
-    if total.shape != found.shape or (total < found).any():
-        raise ValueError(f"num_positive must be ({len(found)},) and at least the number found {found}, got {total}")
-
-    order = np.argsort(-scores, axis=0, kind="stable")
-    sorted_scores = np.take_along_axis(scores, order, axis=0)
-    hits = np.cumsum(np.take_along_axis(positive, order, axis=0), axis=0)
-    precision = hits / np.arange(1, len(scores) + 1)[:, None]
-
-    # Only the last candidate of a run of equal scores is a threshold; its precision stands for the whole run.
-    is_threshold = np.ones(scores.shape, dtype=bool)
-    is_threshold[:-1] = sorted_scores[1:] != sorted_scores[:-1]
-    hits_so_far = np.maximum.accumulate(np.where(is_threshold, hits, 0), axis=0)
-    new_hits = np.diff(hits_so_far, axis=0, prepend=0)
-    area = (new_hits * precision).sum(axis=0)
-    precision_of_class: NDArray[np.float64] = np.divide(area, total, out=np.full(len(total), np.nan), where=total > 0)
-    return precision_of_class
+    weights = np.asarray(weights, dtype=np.float64)
+    num_positive = np.asarray(num_positive, dtype=np.float64)
+    expected = (len(weights), scores.shape[1])
+    if num_positive.shape != expected:
+        raise ValueError(f"num_positive must be {expected}, a row per weighting, got {num_positive.shape}")
+    return _dsct.average_precision(
+        torch.from_numpy(scores.T.copy()),
+        torch.from_numpy(positive.T.copy()),
+        torch.from_numpy(np.array(image, dtype=np.int64)),
+        torch.from_numpy(weights.copy()),
+        torch.from_numpy(num_positive.copy()),
+    ).numpy()

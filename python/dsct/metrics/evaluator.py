@@ -1,31 +1,28 @@
-"""Accumulates predictions and annotations, then judges them under the three protocols.
-
-``official``: every person takes the prediction of highest overlap, however low; widths, heights and intersections
-    count both border pixels (the released evaluation). Missed people and false alarms cost nothing.
-``paper``: duplicate removal first (§4.1), then the same.
-``detection``: a prediction counts only from an IoU of 0.5 on, for one person at most; a person left over is a miss.
-"""
+"""Accumulates predictions and annotations of images, then judges them under the three protocols."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dsct.metrics import assignment
 from dsct.metrics.assignment import Bools, Floats, Ints
-from dsct.metrics.average_precision import average_precision
-from dsct.metrics.results import Evaluation, ProtocolResult
+from dsct.metrics.bootstrap import Bootstrap
+from dsct.metrics.means import mean_of_defined, ratio
+from dsct.metrics.protocols import Images, Verdict, judge
+from dsct.metrics.results import Evaluation, Intervals, ProtocolResult
+from dsct.metrics.thresholds import Rule, fit_thresholds, label_quality
 
-PROTOCOLS = ("official", "paper", "detection")
-MATCH_IOU = 0.5
+ImageId = int | str
 
 
 class Evaluator:
     """Compares predicted with annotated people.
+
+    Every image counts once, whatever the order in which images come. An evaluator can be pickled, so that processes
+    share an evaluation: each one fills its own with its share of the images, and one merges them.
 
     Args:
         class_names: the C classes.
@@ -33,6 +30,9 @@ class Evaluator:
         nms_iou: overlap from which the ``paper`` protocol drops the lower-scored of two predictions; the released
             code holds, switched off, 0.01.
         labels: which annotations these are, in words; printed with the results.
+
+    Raises:
+        ValueError: `nms_iou` is outside [0, 1].
 
     Example:
         >>> import torch
@@ -53,10 +53,18 @@ class Evaluator:
         self.multi_label = multi_label
         self.nms_iou = nms_iou
         self.labels = labels
-        self._predicted: list[tuple[Floats, Floats, Floats]] = []
-        self._true: list[tuple[Floats, Bools]] = []
+        self._images: dict[ImageId, tuple[tuple[Floats, Floats, Floats], tuple[Floats, Bools]]] = {}
 
-    def update(self, results: Sequence[Mapping[str, Any]], ground_truth: Sequence[Mapping[str, Any]]) -> None:
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._images)
+
+    def update(
+        self,
+        results: Sequence[Mapping[str, Any]],
+        ground_truth: Sequence[Mapping[str, Any]],
+        image_ids: Sequence[ImageId] | None = None,
+    ) -> None:
         """Adds images.
 
         Args:
@@ -64,166 +72,175 @@ class Evaluator:
                 ``probabilities`` (N, C). N may be 0 and differ between images.
             ground_truth: per image ``boxes`` (n, 4) in the same pixels and ``labels``, (n,) class numbers or
                 (n, C) of 0 and 1.
+            image_ids: numbers or texts that tell the images apart, needed where evaluators are merged; by default
+                they are numbered as they come.
 
         Raises:
-            ValueError: the two differ in length, a shape does not fit or a label is out of range.
+            ValueError: lengths differ, a shape does not fit, a label is out of range, or an image came before.
+                Nothing is added then.
         """
-        if len(results) != len(ground_truth):
-            raise ValueError(f"results and ground_truth must have one entry per image, got {len(results)} and "
-                             f"{len(ground_truth)}")  # fmt: skip
-        for result, truth in zip(results, ground_truth, strict=True):
-            boxes = _array(result["boxes"]).reshape(-1, 4)
-            probabilities = _array(result["probabilities"])
-            if probabilities.shape != (len(boxes), len(self.class_names)):
-                raise ValueError(f"probabilities must be ({len(boxes)}, {len(self.class_names)}), one column per "
-                                 f"class, got {probabilities.shape}")  # fmt: skip
-            true_boxes = _array(truth["boxes"]).reshape(-1, 4)
-            self._predicted.append((boxes, _array(result["scores"]).reshape(len(boxes)), probabilities))
-            self._true.append((true_boxes, self._one_hot(_array(truth["labels"]), len(true_boxes))))
+        ids = range(len(self), len(self) + len(results)) if image_ids is None else image_ids
+        if not len(results) == len(ground_truth) == len(ids):
+            raise ValueError(f"results, ground_truth and image_ids must have one entry per image, got {len(results)}, "
+                             f"{len(ground_truth)} and {len(ids)}")  # fmt: skip
+        added = {}
+        for image_id, result, truth in zip(ids, results, ground_truth, strict=True):
+            if image_id in self._images or image_id in added:
+                raise ValueError(f"image_ids must not repeat, image {image_id!r} was added before")
+            added[image_id] = (self._predicted(result), self._true(truth))
+        self._images |= added
 
-    def compute(self) -> Evaluation:
+    def merge(self, other: Evaluator) -> None:
+        """Adds the images of another evaluator, such as that of another process.
+
+        Args:
+            other: of the same classes and settings, filled with explicit ``image_ids``.
+
+        Raises:
+            ValueError: the settings differ, or both hold the same image.
+        """
+        for name in ("class_names", "multi_label", "nms_iou", "labels"):
+            mine, its = getattr(self, name), getattr(other, name)
+            if mine != its:
+                raise ValueError(f"other must have the same {name}, {mine!r}, got {its!r}")
+        twice = sorted(self._images.keys() & other._images.keys(), key=_order)
+        if twice:
+            raise ValueError(f"other must hold other images: {len(twice)} are in both, such as {twice[0]!r}; give each "
+                             "process its own share and pass image_ids")  # fmt: skip
+        self._images |= other._images
+
+    def compute(
+        self, bootstrap: Bootstrap | None = None, thresholds: Sequence[float] | NDArray[np.float64] | None = None
+    ) -> Evaluation:
         """Judges everything added so far.
+
+        Args:
+            bootstrap: also gives every headline, class and box recall its interval.
+            thresholds: (C,) of a multi-label model: also judges the labels reported at them.
 
         Returns:
             The evaluation under every protocol; values are NaN where there is nothing to judge.
+
+        Raises:
+            ValueError: there are thresholds and a person can show one class only, or not one per class.
         """
-        images = _Images.stack(self._predicted, self._true, len(self.class_names))
-        everyone = ~np.isnan(images.boxes[..., 0])
-        released_iou = assignment.box_iou(images.boxes, images.true_boxes, pixel=1.0)
-        without_duplicates = assignment.keep_after_nms(images.boxes, images.scores, self.nms_iou)
-        judged = {
-            "official": _judge_by_person(images, assignment.nearest_prediction(released_iou, everyone)),
-            "paper": _judge_by_person(images, assignment.nearest_prediction(released_iou, without_duplicates)),
-            "detection": _judge_by_prediction(images),
-        }
-        found = assignment.box_iou(images.boxes, images.true_boxes).max(axis=1, initial=0.0) >= MATCH_IOU
+        if thresholds is not None and not self.multi_label:
+            raise ValueError(
+                "thresholds must be None where a person shows exactly one class, as the most probable counts"
+            )
+        images = self._stacked()
         counts = images.is_person.sum(axis=1)
+        buckets = _buckets(counts)
+        found = (images.found() & images.is_person).sum(axis=1)
+        whole = np.ones((1, len(counts)))
+        subsets = np.stack([whole[0], *buckets.values()]) if buckets else whole
+        recalls = _recall(found, counts, subsets)
+        verdicts = judge(images, self.nms_iou)
+        protocols = {name: self._result(name, verdict, subsets, list(buckets)) for name, verdict in verdicts.items()}
+        if thresholds is not None:
+            for name, verdict in verdicts.items():
+                quality = label_quality(verdict.scores, verdict.right, verdict.support, thresholds)
+                protocols[name] = protocols[name].with_(label_quality=quality)
+        recall_interval = None
+        if bootstrap is not None:
+            intervals, recall_interval = self._intervals(bootstrap, verdicts, found, counts, buckets)
+            protocols = {name: result.with_(intervals=intervals[name]) for name, result in protocols.items()}
         return Evaluation(
-            protocols={name: self._result(name, verdict, counts) for name, verdict in judged.items()},
+            protocols=protocols,
             labels=self.labels,
             num_images=len(counts),
             num_people=int(counts.sum()),
-            box_recall=_share(found[images.is_person]),
-            box_recall_by_subjects={
-                bucket: _share(found[chosen][images.is_person[chosen]]) for bucket, chosen in _buckets(counts).items()
-            },
+            box_recall=float(recalls[0]),
+            box_recall_by_subjects=dict(zip(buckets, recalls[1:].tolist(), strict=True)),
+            box_recall_interval=recall_interval,
+            bootstrap=bootstrap,
         )
 
-    def _result(self, protocol: str, verdict: _Verdict, counts: Ints) -> ProtocolResult:
-        whole = self._score(protocol, verdict, np.ones(len(counts), dtype=bool))
-        by_subjects = {
-            bucket: self._score(protocol, verdict, chosen).value for bucket, chosen in _buckets(counts).items()
-        }
-        return ProtocolResult(
-            protocol, self.class_names, whole.average_precision, whole.support, whole.confusion, by_subjects
-        )
+    def fit_thresholds(self, rule: Rule = "break-even") -> NDArray[np.float64]:
+        """Per-class thresholds for the predictions that answer for the people under the ``official`` protocol.
 
-    def _score(self, protocol: str, verdict: _Verdict, chosen: Bools) -> ProtocolResult:
-        candidates, people = chosen[verdict.candidate_image], chosen[verdict.person_image]
-        labels = verdict.person_labels[people]
-        support = labels.sum(axis=0)
-        confusion = None
+        Args:
+            rule: see :func:`dsct.metrics.fit_thresholds`.
+
+        Returns:
+            (C,) float64; 0.5 for a class that nobody shows.
+
+        Raises:
+            ValueError: a person can show one class only, or the rule is unknown.
+        """
         if not self.multi_label:
-            predicted = verdict.predicted[people]
-            confusion = np.zeros((len(self.class_names),) * 2, dtype=np.int64)
-            true = labels.argmax(axis=1)
-            np.add.at(confusion, (true[predicted >= 0], predicted[predicted >= 0]), 1)
-        precision = average_precision(verdict.scores[candidates], verdict.right[candidates], support)
-        return ProtocolResult(protocol, self.class_names, precision, support, confusion)
+            raise ValueError(
+                "thresholds are for multi-label models: with one class per person the most probable counts"
+            )
+        verdict = judge(self._stacked(), self.nms_iou)["official"]
+        return fit_thresholds(verdict.scores, verdict.right, verdict.support, rule)
 
-    def _one_hot(self, labels: Floats, people: int) -> Bools:
+    def _result(self, protocol: str, verdict: Verdict, subsets: Floats, buckets: list[str]) -> ProtocolResult:
+        """`subsets` (1 + B, I) choose all images, then those of each bucket."""
+        precision = verdict.average_precision(subsets if self.multi_label else subsets[:1])
+        values = [mean_of_defined(row) for row in precision]
+        if not self.multi_label:
+            values = verdict.headline(subsets, multi_label=False)[0].tolist()
+        return ProtocolResult(
+            protocol,
+            self.class_names,
+            precision[0],
+            verdict.support,
+            None if self.multi_label else verdict.confusion(),
+            dict(zip(buckets, values[1:], strict=True)),
+        )
+
+    def _intervals(
+        self, bootstrap: Bootstrap, verdicts: dict[str, Verdict], found: Ints, counts: Ints, buckets: dict[str, Bools]
+    ) -> tuple[dict[str, Intervals], Floats]:
+        """Of every protocol, and of the box recall (2,)."""
+        samples: dict[str, list[Floats]] = {name: [] for name in verdicts}  # per block (R, 1 + C + B)
+        recalls = []
+        for weights in bootstrap.weights(len(counts)):
+            recalls.append(_recall(found, counts, weights))
+            for name, verdict in verdicts.items():
+                value, per_class = verdict.headline(weights, self.multi_label)
+                parts = [verdict.within(chosen).headline(weights[:, chosen], self.multi_label)[0]
+                         for chosen in buckets.values()]  # fmt: skip
+                samples[name].append(np.column_stack([value, per_class, *parts]))
+        ends = {name: bootstrap.interval(np.concatenate(blocks)) for name, blocks in samples.items()}
         classes = len(self.class_names)
+        intervals = {
+            name: Intervals(rows[0], rows[1 : 1 + classes], dict(zip(buckets, rows[1 + classes :], strict=True)))
+            for name, rows in ends.items()
+        }
+        return intervals, bootstrap.interval(np.concatenate(recalls))
+
+    def _stacked(self) -> Images:
+        """In the order of the ids, so that no result depends on the order in which images came."""
+        ordered = [self._images[image_id] for image_id in sorted(self._images, key=_order)]
+        return Images.stack([one for one, _ in ordered], [one for _, one in ordered], len(self.class_names))
+
+    def _predicted(self, result: Mapping[str, Any]) -> tuple[Floats, Floats, Floats]:
+        boxes = _array(result["boxes"]).reshape(-1, 4)
+        probabilities = _array(result["probabilities"])
+        if probabilities.shape != (len(boxes), len(self.class_names)):
+            raise ValueError(f"probabilities must be ({len(boxes)}, {len(self.class_names)}), one column per "
+                             f"class, got {probabilities.shape}")  # fmt: skip
+        return boxes, _array(result["scores"]).reshape(len(boxes)), probabilities
+
+    def _true(self, truth: Mapping[str, Any]) -> tuple[Floats, Bools]:
+        boxes, labels = _array(truth["boxes"]).reshape(-1, 4), _array(truth["labels"])
+        people, classes = len(boxes), len(self.class_names)
         if self.multi_label:
             if labels.shape != (people, classes):
                 raise ValueError(f"labels must be ({people}, {classes}) of 0 and 1, got {labels.shape}")
-            return labels > 0
+            return boxes, labels > 0
         if labels.shape != (people,):
             raise ValueError(f"labels must be ({people},) class numbers, got {labels.shape}")
         if people and (labels.min() < 0 or labels.max() >= classes):
             raise ValueError(f"labels must be in 0…{classes - 1}, got {labels.tolist()}")
-        one_hot: Bools = labels[:, None] == np.arange(classes)
-        return one_hot
+        return boxes, labels[:, None] == np.arange(classes)
 
 
-@dataclass(frozen=True)
-class _Images:
-    """All images stacked; NaN boxes are padding."""
-
-    boxes: Floats  # (I, N, 4)
-    scores: Floats  # (I, N)
-    probabilities: Floats  # (I, N, C)
-    true_boxes: Floats  # (I, n, 4)
-    true_labels: Bools  # (I, n, C)
-
-    @classmethod
-    def stack(
-        cls, predicted: list[tuple[Floats, Floats, Floats]], true: list[tuple[Floats, Bools]], classes: int
-    ) -> _Images:
-        if not predicted:
-            none = np.zeros((0, 0))
-            return cls(none[..., None].repeat(4, -1), none, np.zeros((0, 0, classes)), np.zeros((0, 0, 4)),
-                       np.zeros((0, 0, classes), dtype=bool))  # fmt: skip
-        boxes, scores, probabilities = zip(*predicted, strict=True)
-        true_boxes, true_labels = zip(*true, strict=True)
-        return cls(
-            assignment.pad(boxes, np.nan),
-            assignment.pad(scores, 0.0),
-            assignment.pad(probabilities, 0.0),
-            assignment.pad(true_boxes, np.nan),
-            assignment.pad(true_labels, 0).astype(bool),
-        )
-
-    @property
-    def is_person(self) -> Bools:
-        """(I, n) False for padding."""
-        return ~np.isnan(self.true_boxes[..., 0])
-
-
-@dataclass(frozen=True)
-class _Verdict:
-    """Candidates for the precision-recall curves, and what was predicted for each person."""
-
-    scores: Floats  # (K, C)
-    right: Bools  # (K, C)
-    candidate_image: Ints  # (K,)
-    person_labels: Bools  # (S, C)
-    predicted: Ints  # (S,) class, -1 for a miss
-    person_image: Ints  # (S,)
-
-
-def _judge_by_person(images: _Images, chosen: Ints) -> _Verdict:
-    """One candidate per person: the prediction `chosen` (I, n) for it, unless that is -1."""
-    image, person = np.nonzero(images.is_person)
-    query = chosen[image, person]
-    labels = images.true_labels[image, person]
-    answered = query >= 0
-    scores = images.probabilities[image[answered], query[answered]]
-    predicted = np.full(len(image), -1)
-    predicted[answered] = scores.argmax(axis=1)
-    return _Verdict(scores, labels[answered], image[answered], labels, predicted, image)
-
-
-def _judge_by_prediction(images: _Images) -> _Verdict:
-    """Every prediction is a candidate for every class; it is right if it finds a free person who shows the class."""
-    iou = assignment.box_iou(images.boxes, images.true_boxes)
-    close = (iou >= MATCH_IOU)[..., None]
-    per_class = assignment.match_by_score(images.probabilities, close & images.true_labels[:, None], iou)
-    image, query = np.nonzero(~np.isnan(images.boxes[..., 0]))
-
-    # Whoever is found at all, whatever the class, is read by the prediction that found them.
-    any_class = assignment.match_by_score(images.scores[..., None], close, iou)[..., 0]
-    chosen = np.full(images.is_person.shape, -1)
-    hit_image, hit_query = np.nonzero(any_class >= 0)
-    chosen[hit_image, any_class[hit_image, hit_query]] = hit_query
-    person = _judge_by_person(images, chosen)
-    return _Verdict(
-        images.probabilities[image, query],
-        per_class[image, query] >= 0,
-        image,
-        person.person_labels,
-        person.predicted,
-        person.person_image,
-    )
+def _order(image_id: ImageId) -> tuple[bool, int, str]:
+    """Sorts numbers before texts."""
+    return (True, 0, image_id) if isinstance(image_id, str) else (False, image_id, "")
 
 
 def _buckets(counts: Ints) -> dict[str, Bools]:
@@ -232,8 +249,9 @@ def _buckets(counts: Ints) -> dict[str, Bools]:
     return {name: chosen for name, chosen in buckets.items() if chosen.any()}
 
 
-def _share(hits: Bools) -> float:
-    return float(hits.mean()) if hits.size else float("nan")
+def _recall(found: Ints, counts: Ints, weights: Floats) -> Floats:
+    """(R,) share of people found under each weighting (R, I) of the images."""
+    return ratio(weights @ found, weights @ counts)
 
 
 def _array(values: Any) -> NDArray[np.float64]:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Literal
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 from torchvision.ops import box_convert
 
 from dsct.data.collate import Batch, collate
 from dsct.data.records import Dataset, Target
+from dsct.metrics.bootstrap import Bootstrap
 from dsct.metrics.evaluator import Evaluator
-from dsct.metrics.results import Evaluation
+from dsct.metrics.results import Evaluation, Throughput
 
 Outputs = dict[str, Any]
+Precision = Literal["float32", "bfloat16", "float16"]
 PostProcess = Callable[[Outputs, torch.Tensor], list[dict[str, torch.Tensor]]]
 
 
-@torch.no_grad()
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
 def evaluate(
     model: torch.nn.Module,
     data: Dataset,
@@ -28,9 +34,56 @@ def evaluate(
     batch_size: int = 8,
     workers: int = 0,
     device: torch.device | str = "cpu",
+    precision: Precision = "float32",
+    indices: Sequence[int] | None = None,
     on_batch: Callable[[Outputs, Batch], None] | None = None,
+    bootstrap: Bootstrap | None = None,
+    thresholds: Sequence[float] | None = None,
 ) -> Evaluation:
-    """Predicts every image of a data set and compares with its annotations.
+    """Predicts the images of a data set and compares with their annotations.
+
+    Processes that share an evaluation call :func:`collect` with their own `indices` instead, merge the evaluators and
+    then compute.
+
+    Args:
+        model: see :func:`collect`, as all arguments but the last two.
+        data: images and targets.
+        post_process: turns outputs into people.
+        evaluator: fresh; collects the predictions.
+        batch_size: images per forward pass.
+        workers: processes that load images.
+        device: where the batches go.
+        precision: of the forward pass.
+        indices: which images, by default all.
+        on_batch: called with outputs and batch.
+        bootstrap: also gives intervals.
+        thresholds: (C,) of a multi-label model: also judges the labels reported at them.
+
+    Returns:
+        The evaluation, with its throughput.
+    """
+    throughput = collect(
+        model, data, post_process, evaluator, batch_size=batch_size, workers=workers, device=device,
+        precision=precision, indices=indices, on_batch=on_batch,
+    )  # fmt: skip
+    return replace(evaluator.compute(bootstrap, thresholds), throughput=throughput)
+
+
+@torch.no_grad()
+def collect(
+    model: torch.nn.Module,
+    data: Dataset,
+    post_process: PostProcess,
+    evaluator: Evaluator,
+    *,
+    batch_size: int = 8,
+    workers: int = 0,
+    device: torch.device | str = "cpu",
+    precision: Precision = "float32",
+    indices: Sequence[int] | None = None,
+    on_batch: Callable[[Outputs, Batch], None] | None = None,
+) -> Throughput:
+    """Predicts images of a data set into an evaluator, under their indices as image ids.
 
     The model is in evaluation mode meanwhile and gets its mode back. No random number is drawn.
 
@@ -38,35 +91,55 @@ def evaluate(
         model: maps images (B, 3, H, W) and a mask to outputs; already on `device`.
         data: with an evaluation transform, so that ``boxes`` are fractions of the picture.
         post_process: outputs and sizes (B, 2) height, width -> per image boxes in pixels, scores, probabilities.
-        evaluator: fresh; collects the predictions.
+        evaluator: takes the predictions and annotations.
         batch_size: images per forward pass.
         workers: processes that load images.
         device: where the batches go.
+        precision: ``"bfloat16"`` and ``"float16"`` run the model under autocast.
+        indices: the share of the images that this process evaluates, such as ``range(rank, len(data), processes)``;
+            by default all.
         on_batch: called with outputs and batch, for instance to add up losses or to show progress.
 
     Returns:
-        The evaluation.
+        How long it took.
+
+    Raises:
+        ValueError: the precision is unknown, or an index repeats.
     """
+    if precision not in _DTYPES:
+        raise ValueError(f"precision must be one of {list(_DTYPES)}, got {precision!r}")
+    device = torch.device(device)
+    chosen = range(len(data)) if indices is None else indices
     loader: DataLoader[Batch] = DataLoader(
-        data,  # type: ignore[arg-type]  # the collate function turns samples into a Batch
+        Subset(data, chosen),  # type: ignore[arg-type]  # any sequence of samples will do
         batch_size,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=collate,  # type: ignore[arg-type]  # turns samples into a Batch
         generator=torch.Generator(),
     )
+    autocast = torch.autocast(device.type, _DTYPES[precision], enabled=precision != "float32")
     was_training = model.training
     model.eval()
+    began, model_seconds, done = time.perf_counter(), 0.0, 0
     try:
         for batch in loader:
             on_device = batch.to(device)
-            outputs = model(on_device.images, on_device.mask)
+            model_began = time.perf_counter()
+            with autocast:
+                outputs = model(on_device.images, on_device.mask)
             sizes = torch.stack([target["orig_size"] for target in on_device.targets])
-            evaluator.update(post_process(outputs, sizes), [in_pixels(target) for target in batch.targets])
+            results = post_process(outputs, sizes)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            model_seconds += time.perf_counter() - model_began
+            ids = [chosen[done + i] for i in range(len(batch.images))]
+            evaluator.update(results, [in_pixels(target) for target in batch.targets], ids)
+            done += len(ids)
             if on_batch is not None:
                 on_batch(outputs, on_device)
     finally:
         model.train(was_training)
-    return evaluator.compute()
+    return Throughput(done, time.perf_counter() - began, model_seconds)
 
 
 def in_pixels(target: Target) -> Target:

@@ -3,10 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from dsct.metrics.bootstrap import Bootstrap
+from dsct.metrics.means import mean_of_defined, ratio
+from dsct.metrics.thresholds import LabelQuality
+
+
+@dataclass(frozen=True, eq=False)
+class Intervals:
+    """Bootstrap intervals of one protocol's headline values: lower and upper end.
+
+    Attributes:
+        value: (2,) of the headline value.
+        per_class: (C, 2) of each class.
+        by_subjects: (2,) by number of people in the image.
+    """
+
+    value: NDArray[np.float64]
+    per_class: NDArray[np.float64]
+    by_subjects: Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """How long predicting took.
+
+    Attributes:
+        images: predicted.
+        seconds: in all: loading, model, post-processing.
+        model_seconds: of these, for the model and its post-processing.
+    """
+
+    images: int
+    seconds: float
+    model_seconds: float
+
+    @property
+    def images_per_second(self) -> float:
+        """In all; NaN when nothing was predicted."""
+        return self.images / self.seconds if self.images else float("nan")
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +61,8 @@ class ProtocolResult:
         confusion: (C, C) people by true (row) and predicted (column) class; ``None`` when a person can show several.
         by_subjects: headline value by number of people in the image: keys ``"1"``, ``"2"``, ``"3"``, ``"4"``,
             ``"5+"``, only those that occur (paper, Tables 4 and 12).
+        intervals: of the headline values, if they were asked for.
+        label_quality: precision and recall of the labels reported at thresholds, if there were any.
     """
 
     protocol: str
@@ -29,6 +71,12 @@ class ProtocolResult:
     support: NDArray[np.int64]
     confusion: NDArray[np.int64] | None
     by_subjects: Mapping[str, float] = field(default_factory=dict)
+    intervals: Intervals | None = None
+    label_quality: LabelQuality | None = None
+
+    def with_(self, **changes: Any) -> ProtocolResult:
+        """A copy with other attributes."""
+        return replace(self, **changes)
 
     @property
     def metric(self) -> str:
@@ -43,7 +91,7 @@ class ProtocolResult:
     @property
     def mean_average_precision(self) -> float:
         """Mean of `average_precision` over the classes that occur."""
-        return _mean(self.average_precision)
+        return mean_of_defined(self.average_precision)
 
     @property
     def per_class(self) -> NDArray[np.float64]:
@@ -51,10 +99,7 @@ class ProtocolResult:
         if self.confusion is None:
             return self.average_precision
         right = self.confusion.diagonal().astype(np.float64)
-        share: NDArray[np.float64] = np.divide(
-            right, self.support, out=np.full(len(right), np.nan), where=self.support > 0
-        )
-        return share
+        return ratio(right, self.support)
 
     @property
     def missed(self) -> NDArray[np.int64] | None:
@@ -78,7 +123,7 @@ class ProtocolResult:
             raise ValueError(f"classes must be among {list(self.class_names)}, got {unknown}")
         chosen = [self.class_names.index(name) for name in classes]
         if self.confusion is None:
-            return _mean(self.average_precision[chosen])
+            return mean_of_defined(self.average_precision[chosen])
         people = int(self.support[chosen].sum())
         return float(self.confusion.diagonal()[chosen].sum() / people) if people else float("nan")
 
@@ -94,6 +139,9 @@ class Evaluation:
         num_people: annotated people in them.
         box_recall: share of people whom some prediction overlaps with an IoU of at least 0.5; NaN without people.
         box_recall_by_subjects: the same by number of people in the image.
+        box_recall_interval: (2,) bootstrap interval of `box_recall`, if it was asked for.
+        bootstrap: how the intervals were made.
+        throughput: how long predicting took, where it was measured.
     """
 
     protocols: Mapping[str, ProtocolResult]
@@ -102,6 +150,9 @@ class Evaluation:
     num_people: int
     box_recall: float
     box_recall_by_subjects: Mapping[str, float]
+    box_recall_interval: NDArray[np.float64] | None = None
+    bootstrap: Bootstrap | None = None
+    throughput: Throughput | None = None
 
     def __getitem__(self, protocol: str) -> ProtocolResult:
         return self.protocols[protocol]
@@ -121,9 +172,3 @@ class Evaluation:
             lines.append(f"{name:<10}{result.metric} {result.value:.2%}   by people per image: {buckets or 'none'}")
         lines.append(f"box recall at IoU 0.5: {self.box_recall:.2%}")
         return "\n".join(lines)
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    """Mean without the NaNs; NaN, and no warning, when nothing is left."""
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if len(defined) else float("nan")

@@ -1,0 +1,169 @@
+"""The three named protocols: which prediction answers for whom, and what is right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dsct.metrics import assignment
+from dsct.metrics.assignment import Bools, Floats, Ints
+from dsct.metrics.average_precision import weighted_average_precision
+from dsct.metrics.means import ratio, row_means
+
+DEFINITIONS = {
+    "official": "every person takes the prediction of highest overlap, however low; widths, heights and intersections "
+    "count both border pixels (the released evaluation). Missed people and false alarms cost nothing.",
+    "paper": "duplicate removal first (section 4.1 of the paper), then as official.",
+    "detection": "a prediction counts only from an IoU of 0.5 on, for one person at most; a person left over is a miss.",
+}
+PROTOCOLS = tuple(DEFINITIONS)
+MATCH_IOU = 0.5
+
+
+def judge(images: Images, nms_iou: float) -> dict[str, Verdict]:
+    """The verdict of every protocol; `nms_iou` is the overlap from which ``paper`` drops a duplicate."""
+    everyone = ~np.isnan(images.boxes[..., 0])
+    released_iou = assignment.box_iou(images.boxes, images.true_boxes, pixel=1.0)
+    without_duplicates = assignment.keep_after_nms(images.boxes, images.scores, nms_iou)
+    return {
+        "official": judge_by_person(images, assignment.nearest_prediction(released_iou, everyone)),
+        "paper": judge_by_person(images, assignment.nearest_prediction(released_iou, without_duplicates)),
+        "detection": judge_by_prediction(images),
+    }
+
+
+@dataclass(frozen=True)
+class Images:
+    """All images stacked; NaN boxes are padding."""
+
+    boxes: Floats  # (I, N, 4)
+    scores: Floats  # (I, N)
+    probabilities: Floats  # (I, N, C)
+    true_boxes: Floats  # (I, n, 4)
+    true_labels: Bools  # (I, n, C)
+
+    @classmethod
+    def stack(
+        cls, predicted: list[tuple[Floats, Floats, Floats]], true: list[tuple[Floats, Bools]], classes: int
+    ) -> Images:
+        if not predicted:
+            none = np.zeros((0, 0))
+            return cls(none[..., None].repeat(4, -1), none, np.zeros((0, 0, classes)), np.zeros((0, 0, 4)),
+                       np.zeros((0, 0, classes), dtype=bool))  # fmt: skip
+        boxes, scores, probabilities = zip(*predicted, strict=True)
+        true_boxes, true_labels = zip(*true, strict=True)
+        return cls(
+            assignment.pad(boxes, np.nan),
+            assignment.pad(scores, 0.0),
+            assignment.pad(probabilities, 0.0),
+            assignment.pad(true_boxes, np.nan),
+            assignment.pad(true_labels, 0).astype(bool),
+        )
+
+    def found(self) -> Bools:
+        """(I, n) whether any prediction overlaps the person by at least 0.5."""
+        best: Floats = assignment.box_iou(self.boxes, self.true_boxes).max(axis=1, initial=0.0)
+        return best >= MATCH_IOU
+
+    @property
+    def is_person(self) -> Bools:
+        """(I, n) False for padding."""
+        return ~np.isnan(self.true_boxes[..., 0])
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Candidates for the precision-recall curves, and what was predicted for each person."""
+
+    scores: Floats  # (K, C)
+    right: Bools  # (K, C)
+    candidate_image: Ints  # (K,)
+    person_labels: Bools  # (S, C)
+    predicted: Ints  # (S,) class, -1 for a miss
+    person_image: Ints  # (S,)
+
+    @property
+    def support(self) -> Ints:
+        """(C,) people who show the class."""
+        return self.person_labels.sum(axis=0)
+
+    def average_precision(self, weights: Floats) -> Floats:
+        """(R, C) under each weighting (R, I) of the images."""
+        support = weights @ self._per_image(self.person_labels, weights.shape[1])
+        return weighted_average_precision(self.scores, self.right, self.candidate_image, weights, support)
+
+    def headline(self, weights: Floats, multi_label: bool) -> tuple[Floats, Floats]:
+        """Headline value (R,) and that of each class (R, C) under each weighting (R, I) of the images.
+
+        Mean and per-class average precision of a multi-label model, else the accuracies.
+        """
+        if multi_label:
+            per_class = self.average_precision(weights)
+            return row_means(per_class), per_class
+        images = weights.shape[1]
+        read = self.person_labels & (self.predicted[:, None] == np.arange(self.person_labels.shape[1]))
+        right = weights @ self._per_image(read, images)
+        people = weights @ self._per_image(self.person_labels, images)
+        return ratio(right.sum(axis=1), people.sum(axis=1)), ratio(right, people)
+
+    def within(self, chosen: Bools) -> Verdict:
+        """Of the images in the mask `chosen` (I,) only, counted anew."""
+        number = np.cumsum(chosen) - 1
+        candidates, people = chosen[self.candidate_image], chosen[self.person_image]
+        return Verdict(
+            self.scores[candidates],
+            self.right[candidates],
+            number[self.candidate_image[candidates]],
+            self.person_labels[people],
+            self.predicted[people],
+            number[self.person_image[people]],
+        )
+
+    def confusion(self) -> Ints:
+        """(C, C) people by true (row) and predicted (column) class."""
+        matrix = np.zeros((self.person_labels.shape[1],) * 2, dtype=np.int64)
+        read = self.predicted >= 0
+        np.add.at(matrix, (self.person_labels[read].argmax(axis=1), self.predicted[read]), 1)
+        return matrix
+
+    def _per_image(self, people: Bools, images: int) -> Floats:
+        """(S, C) -> (I, C) how many of the people of each image."""
+        counts = np.zeros((images, people.shape[1]))
+        np.add.at(counts, self.person_image, people)
+        return counts
+
+
+def judge_by_person(images: Images, chosen: Ints) -> Verdict:
+    """One candidate per person: the prediction `chosen` (I, n) for it, unless that is -1."""
+    image, person = np.nonzero(images.is_person)
+    query = chosen[image, person]
+    labels = images.true_labels[image, person]
+    answered = query >= 0
+    scores = images.probabilities[image[answered], query[answered]]
+    predicted = np.full(len(image), -1)
+    predicted[answered] = scores.argmax(axis=1)
+    return Verdict(scores, labels[answered], image[answered], labels, predicted, image)
+
+
+def judge_by_prediction(images: Images) -> Verdict:
+    """Every prediction is a candidate for every class; it is right if it finds a free person who shows the class."""
+    iou = assignment.box_iou(images.boxes, images.true_boxes)
+    close = (iou >= MATCH_IOU)[..., None]
+    per_class = assignment.match_by_score(images.probabilities, close & images.true_labels[:, None], iou)
+    image, query = np.nonzero(~np.isnan(images.boxes[..., 0]))
+
+    # Whoever is found at all, whatever the class, is read by the prediction that found them.
+    any_class = assignment.match_by_score(images.scores[..., None], close, iou)[..., 0]
+    chosen = np.full(images.is_person.shape, -1)
+    hit_image, hit_query = np.nonzero(any_class >= 0)
+    chosen[hit_image, any_class[hit_image, hit_query]] = hit_query
+    person = judge_by_person(images, chosen)
+    return Verdict(
+        images.probabilities[image, query],
+        per_class[image, query] >= 0,
+        image,
+        person.person_labels,
+        person.predicted,
+        person.person_image,
+    )
