@@ -86,7 +86,11 @@ def fill(text: str, results: dict[str, dict[str, Any]]) -> str:
 
     def section(match: re.Match[str]) -> str:
         name = match["name"]
-        body = markdown(results[name]) if name in results else "Not measured: no machine for it was at hand when the others were.\n"
+        body = (
+            markdown(results[name])
+            if name in results
+            else "Not measured: no machine for it was at hand when the others were.\n"
+        )
         return f"<!-- results: {name} -->\n\n{body}\n<!-- end -->"
 
     return re.sub(r"<!-- results: (?P<name>\w+) -->.*?<!-- end -->", section, text, flags=re.DOTALL)

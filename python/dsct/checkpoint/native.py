@@ -2,7 +2,8 @@
 
 Parameters have the names of the released checkpoints; the heads that all decoder layers share are written under the
 first of their names. The safetensors metadata holds as JSON the configuration (``dsct_config``) and, where the model
-has them, what it expects of its input (``dsct_preprocess``) and fitted per-class thresholds (``dsct_thresholds``).
+has them, what it expects of its input (``dsct_preprocess``) and fitted per-class thresholds (``dsct_thresholds``);
+``dsct_config_sha256`` is the digest of the configuration.
 """
 
 from __future__ import annotations
@@ -14,7 +15,15 @@ from typing import TYPE_CHECKING
 import safetensors.torch
 import torch
 
-from dsct.checkpoint.files import CONFIG_KEY, OPTIONAL_KEYS, StateDict, read_checkpoint, replaced_when_complete
+from dsct.checkpoint.files import (
+    CONFIG_KEY,
+    DIGEST_KEY,
+    OPTIONAL_KEYS,
+    config_digest,
+    read_checkpoint,
+    replaced_when_complete,
+)
+from dsct.checkpoint.tensor_files import StateDict
 
 if TYPE_CHECKING:
     from dsct import DSCT
@@ -28,6 +37,9 @@ def save_model(model: DSCT, path: str | os.PathLike[str]) -> None:
             1333}``, and ``thresholds``, one number per class.
         path: the file, ending in ``.safetensors`` by custom; missing folders are made.
 
+    Raises:
+        OSError: the disk is full or cannot be written.
+
     Example:
         >>> import dsct, tempfile, pathlib
         >>> file = pathlib.Path(tempfile.mkdtemp()) / "model.safetensors"
@@ -36,15 +48,17 @@ def save_model(model: DSCT, path: str | os.PathLike[str]) -> None:
         True
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in distinct_tensors(model).items()}
+    # By way of memory, so that a full disk is an OSError with its reason.
+    content = safetensors.torch.save(tensors, metadata=metadata_of(model))
     with replaced_when_complete(path) as partial:
-        safetensors.torch.save_file(tensors, partial, metadata=metadata_of(model))
+        partial.write_bytes(content)
 
 
 def load_model(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> DSCT:
     """Builds the model that a file describes and fills it.
 
     Args:
-        path: written by :func:`save_model`, or the ``last.pt`` of a training run.
+        path: written by :func:`save_model` or :func:`dsct.checkpoint.save_released`, or the ``last.pt`` of a run.
         device: where the model is put.
 
     Returns:
@@ -75,13 +89,17 @@ def load_model(path: str | os.PathLike[str], device: torch.device | str = "cpu")
         raise ValueError(f"{path} does not fit its own configuration: {error}") from error
     for attribute, key in OPTIONAL_KEYS.items():
         if key in checkpoint.metadata:
-            setattr(model, attribute, json.loads(checkpoint.metadata[key]))
+            try:
+                setattr(model, attribute, json.loads(checkpoint.metadata[key]))
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{path}: {key} is no JSON: {error}") from error
     return model.to(device).eval()
 
 
 def metadata_of(model: DSCT) -> dict[str, str]:
     """What a file says about a model besides its tensors: JSON texts by key."""
-    metadata = {CONFIG_KEY: model.config.to_json()}
+    config = model.config.to_json()
+    metadata = {CONFIG_KEY: config, DIGEST_KEY: config_digest(config)}
     for attribute, key in OPTIONAL_KEYS.items():
         value = getattr(model, attribute, None)
         if value is not None:
