@@ -13,8 +13,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import dsct
+from dsct.checkpoint import sizes_of
 from dsct.cli import app
-from dsct.cli.convert import sizes_of
 from dsct.cli.settings import parse_settings
 from dsct.config import DSCTConfig
 from dsct.train import TrainConfig
@@ -72,7 +72,8 @@ def test_train_refuses_to_overwrite_and_resumes(run_dir: Path) -> None:
 def test_train_starts_from_weights(run_dir: Path, tmp_path: Path) -> None:
     output = run(*TRAIN, "--run-dir", tmp_path / "run", "--weights", run_dir / "best.safetensors", "--multi-label")
     assert "class_embed_dsct.0.weight" in output
-    assert "2 skipped, 2 missing" in output
+    assert "2 reshaped, 0 skipped, 0 missing" in output
+    assert "copied Anger, Fear, Surprise; left as they were Affection, " in output
     assert dsct.load_model(tmp_path / "run" / "best.safetensors").config.num_classes == 26
 
 
@@ -117,7 +118,7 @@ def test_convert_reads_sizes_from_the_tensors(tmp_path: Path) -> None:
     state = dsct.DSCT(config).state_dict()
     assert sizes_of(state) == {
         "num_feature_levels": 4, "hidden_dim": 32, "num_context_queries": 5, "num_subject_queries": 3,
-        "dim_feedforward": 128, "enc_layers": 1, "dec_layers": 3,
+        "dim_feedforward": 128, "enc_layers": 1, "dec_layers": 3, "backbone": "tiny",
     }  # fmt: skip
     torch.save({"model": state, "epoch": 1}, tmp_path / "released.pth")
     target = tmp_path / "model.safetensors"
@@ -146,7 +147,7 @@ def test_info(run_dir: Path) -> None:
         (["train", "synthetic", "--device", "tpu9"], "--device must be a device"),
         (["eval", "synthetic", "--weights", "absent.safetensors"], "no weights file at absent.safetensors"),
         (["convert", "absent.pth", "out.safetensors"], "no weights file at absent.pth"),
-        (["convert", "absent.pth", "out.pth"], "must end in .safetensors"),
+        (["convert", "absent.pth", "out.bin"], "must end in .safetensors or .pth"),
         (["convert", "absent.pth", "out.safetensors", "--set", "lr=1"], "fields of the model"),
     ],
 )

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 import dsct
+from dsct.checkpoint.hugging_face import original_tensors
 
-from ..reference.hugging_face import translated
+from ..reference.hugging_face import subject_name
 
 Targets = list[dict[str, Tensor]]
 CLASSES = 26
@@ -96,27 +97,10 @@ def full(sizes: Sizes) -> dsct.DSCT:
     )
 
 
-def torchvision_name(name: str) -> str:
-    """Name of a ResNet tensor in Hugging Face to torchvision's.
-
-    >>> torchvision_name("encoder.stages.1.layers.0.layer.2.normalization.bias")
-    'layer2.0.bn3.bias'
-    """
-    name = name.replace("embedder.embedder.convolution", "conv1").replace("embedder.embedder.normalization", "bn1")
-    name = re.sub(r"encoder\.stages\.(\d)\.layers\.(\d+)\.", lambda m: f"layer{int(m[1]) + 1}.{m[2]}.", name)
-    name = re.sub(r"\.layer\.(\d)\.convolution", lambda m: f".conv{int(m[1]) + 1}", name)
-    name = re.sub(r"\.layer\.(\d)\.normalization", lambda m: f".bn{int(m[1]) + 1}", name)
-    return name.replace("shortcut.convolution", "downsample.0").replace("shortcut.normalization", "downsample.1")
-
-
 def copy_weights(ours: dsct.DSCT, theirs: Any) -> None:
     """All of them; anything left over is an error."""
-    state = translated(theirs.state_dict())
-    prefix = "model.backbone.model."
-    for name, tensor in theirs.state_dict().items():
-        if name.startswith(prefix):
-            state["backbone.0.body." + torchvision_name(name.removeprefix(prefix))] = tensor
-    ours.load_state_dict(state, strict=True)
+    found = original_tensors(theirs.state_dict())
+    ours.load_state_dict({subject_name(name): incoming.tensor for name, incoming in found.items()}, strict=True)
 
 
 def twins(sizes: Sizes) -> tuple[dsct.DSCT, Any]:

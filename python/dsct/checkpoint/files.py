@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
-import argparse
+import contextlib
+import glob
+import hashlib
+import io
+import json
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import torch
 
+from dsct.checkpoint.hugging_face import files_of_folder
+from dsct.checkpoint.tensor_files import (
+    StateDict,
+    find_state_dict,
+    is_safetensors,
+    read_pickled_tensors,
+    read_safetensors,
+    require_plain,
+    without_wrappers,
+)
 from dsct.config import DSCTConfig
 
 CONFIG_KEY = "dsct_config"
+DIGEST_KEY = "dsct_config_sha256"
+HUGGING_FACE_KEY = "hugging_face_config"
 #: Plain attributes that a model may carry, and their names in a file.
 OPTIONAL_KEYS = {"preprocess": "dsct_preprocess", "thresholds": "dsct_thresholds"}
-StateDict = dict[str, torch.Tensor]
+
+#: A partial file that nothing has been written to for so long belongs to a process that was killed.
+STALE_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -27,7 +45,8 @@ class Checkpoint:
 
     Attributes:
         tensors: parameters and buffers by name.
-        metadata: JSON texts by key, at least ``dsct_config`` in a native file, none in a foreign one.
+        metadata: JSON texts by key: ``dsct_config`` and its digest ``dsct_config_sha256`` in a native file,
+            ``hugging_face_config`` from a Hugging Face folder, none of these in other foreign files.
     """
 
     tensors: StateDict
@@ -43,48 +62,75 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Reads the tensors of a weights file without running code from it.
 
     Args:
-        path: a safetensors file, or a PyTorch file that holds a state dict, bare or under ``"model"`` or
-            ``"state_dict"`` (the released DSCT and Deformable DETR checkpoints, and ``last.pt`` of a training run).
+        path: a safetensors file; a PyTorch file that holds a state dict, bare or under ``"model"`` or ``"state_dict"``
+            (the released DSCT and Deformable DETR checkpoints, ``last.pt`` of a training run, ``pytorch_model.bin``);
+            or a folder that Hugging Face's ``save_pretrained`` wrote, in one file or in several.
 
     Returns:
-        The tensors, on the CPU, without a leading ``module.``, and the metadata of a native file.
+        The tensors, on the CPU, without the ``module.`` and ``_orig_mod.`` of wrapped models, and the metadata.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is of another kind, is damaged, or would run code.
+        FileNotFoundError: there is no such file, or a folder lacks one of its files.
+        ValueError: the file is of another kind, is damaged, would run code, claims more than it holds, or its
+            configuration does not have the digest stored beside it.
+
+    Example:
+        >>> import dsct, tempfile, pathlib
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "model.safetensors"
+        >>> dsct.save_model(dsct.DSCT(dsct.DSCTConfig.tiny()), file)
+        >>> tuple(read_checkpoint(file).tensors["query_embed_dsct.weight"].shape)
+        (8, 128)
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"no weights file at {path}")
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    content = read_pickled_tensors(path)
-    tensors = _find_state_dict(content)
-    if tensors is None:
-        raise ValueError(f"{path} holds no state dict: expected name -> tensor, bare or under 'model' or 'state_dict'")
-    if tensors and all(name.startswith("module.") for name in tensors):
-        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
-    return Checkpoint(tensors, {key: content[key] for key in (CONFIG_KEY, *OPTIONAL_KEYS.values()) if key in content})
+    metadata: dict[str, str] = {}
+    tensors: StateDict = {}
+    files = [path]
+    if path.is_dir():
+        files, config = files_of_folder(path)
+        metadata = {HUGGING_FACE_KEY: config} if config is not None else {}
+    for file in files:
+        part, found = _read_file(file)
+        if twice := sorted(part.keys() & tensors.keys()):
+            raise ValueError(f"{path} holds {twice[0]} in more than one file")
+        tensors.update(part)
+        metadata.update(found)
+    if DIGEST_KEY in metadata and config_digest(metadata.get(CONFIG_KEY, "null")) != metadata[DIGEST_KEY]:
+        raise ValueError(f"{path} is damaged: its configuration does not have the digest stored beside it")
+    return Checkpoint(without_wrappers(tensors, path), metadata)
 
 
-def read_pickled_tensors(path: Path) -> dict[str, Any]:
-    """The dictionary in a PyTorch file, with tensors on the CPU; anything but plain data and a Namespace is refused."""
+def config_digest(text: str) -> str:
+    """SHA-256 of a configuration, the same however its JSON is laid out.
+
+    It is stored with the weights as ``dsct_config_sha256``, so that a run's ``config.json`` can be tied to its weights:
+    ``config_digest(json.dumps(run["model"]))``.
+
+    Args:
+        text: JSON, such as :meth:`dsct.DSCTConfig.to_json`.
+
+    Raises:
+        ValueError: `text` is no JSON.
+
+    Example:
+        >>> config_digest('{"b": 1, "a": 2}') == config_digest('{"a":2,"b":1}')
+        True
+    """
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # whatever bytes that are no PyTorch file do to the unpickler
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path} is no readable PyTorch file of plain tensors: {reason}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold a dictionary, got {type(content).__name__}")
-    return content
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"config_digest: text must be JSON: {error}") from error
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 @contextmanager
 def replaced_when_complete(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Gives a temporary path beside `path` to write to, and moves it there only when the block ends without error.
+
+    Content and name are flushed to the disk, so that a crash afterwards leaves the new file, one before it the old. A
+    killed process leaves ``.<name>.<process id>.partial``; the next write to `path` after an hour removes it.
 
     Args:
         path: the final file; its folder is made if missing.
@@ -94,28 +140,63 @@ def replaced_when_complete(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
-        with partial.open("rb") as file:
+        with partial.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+    _flush_folder(path.parent)
 
 
-def _read_safetensors(path: Path) -> Checkpoint:
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path} is no readable safetensors file: {error}") from error
-    return Checkpoint(tensors, metadata)
+def write_pickled_tensors(content: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Writes a PyTorch file; an interrupted write leaves an older file intact.
+
+    Args:
+        content: what :func:`torch.save` takes.
+        path: the file; missing folders are made.
+
+    Raises:
+        OSError: the disk is full or cannot be written.
+    """
+    # By way of memory: torch reports a full disk as an internal error without the reason.
+    memory = io.BytesIO()
+    torch.save(content, memory)
+    with replaced_when_complete(path) as partial:
+        partial.write_bytes(memory.getbuffer())
 
 
-def _find_state_dict(content: Mapping[str, Any]) -> StateDict | None:
-    for candidate in (content.get("model"), content.get("state_dict"), content):
-        if isinstance(candidate, Mapping) and all(isinstance(value, torch.Tensor) for value in candidate.values()):
-            return dict(candidate)
-    return None
+def _read_file(path: Path) -> tuple[StateDict, dict[str, str]]:
+    metadata: dict[str, Any]
+    if is_safetensors(path):
+        tensors, metadata = read_safetensors(path)
+    else:
+        content = read_pickled_tensors(path)
+        tensors = {name: tensor.detach() for name, tensor in find_state_dict(content, path).items()}
+        keys = (CONFIG_KEY, DIGEST_KEY, *OPTIONAL_KEYS.values())
+        metadata = {key: content[key] for key in keys if key in content}
+        for key, value in metadata.items():
+            if not isinstance(value, str):
+                raise ValueError(f"{path}: {key} must be a JSON text, got {type(value).__name__}")
+    require_plain(tensors, path)
+    return tensors, metadata
+
+
+def _remove_stale(path: Path) -> None:
+    for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        with contextlib.suppress(FileNotFoundError):  # another process may sweep, too
+            if time.time() - partial.stat().st_mtime > STALE_SECONDS:
+                partial.unlink()
+
+
+def _flush_folder(folder: Path) -> None:
+    """Makes a rename durable where the system can; the file itself is complete either way."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

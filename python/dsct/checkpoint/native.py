@@ -2,31 +2,44 @@
 
 Parameters have the names of the released checkpoints; the heads that all decoder layers share are written under the
 first of their names. The safetensors metadata holds as JSON the configuration (``dsct_config``) and, where the model
-has them, what it expects of its input (``dsct_preprocess``) and fitted per-class thresholds (``dsct_thresholds``).
+has them, what it expects of its input (``dsct_preprocess``) and fitted per-class thresholds (``dsct_thresholds``);
+``dsct_config_sha256`` is the digest of the configuration.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import safetensors.torch
 import torch
 
-from dsct.checkpoint.files import CONFIG_KEY, OPTIONAL_KEYS, StateDict, read_checkpoint, replaced_when_complete
+from dsct.checkpoint.files import (
+    CONFIG_KEY,
+    DIGEST_KEY,
+    OPTIONAL_KEYS,
+    config_digest,
+    read_checkpoint,
+    replaced_when_complete,
+)
+from dsct.checkpoint.tensor_files import StateDict
 
 if TYPE_CHECKING:
     from dsct import DSCT
 
 
-def save_model(model: DSCT, path: str | os.PathLike[str]) -> None:
+def save_model(model: DSCT, path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor] | None = None) -> None:
     """Writes weights and configuration to one safetensors file; an interrupted write leaves an older file intact.
 
     Args:
         model: has its ``DSCTConfig`` as ``config``; may have ``preprocess``, such as ``{"short_side": 800, "long_side":
             1333}``, and ``thresholds``, one number per class.
         path: the file, ending in ``.safetensors`` by custom; missing folders are made.
+
+    Raises:
+        OSError: the disk is full or cannot be written.
 
     Example:
         >>> import dsct, tempfile, pathlib
@@ -35,16 +48,20 @@ def save_model(model: DSCT, path: str | os.PathLike[str]) -> None:
         >>> load_model(file).config == dsct.DSCTConfig.tiny()
         True
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in distinct_tensors(model).items()}
+    own = distinct_tensors(model)
+    whole = own if tensors is None else {name: tensors[name] for name in own}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in whole.items()}
+    # By way of memory, so that a full disk is an OSError with its reason.
+    content = safetensors.torch.save(dict(tensors), metadata=metadata_of(model))
     with replaced_when_complete(path) as partial:
-        safetensors.torch.save_file(tensors, partial, metadata=metadata_of(model))
+        partial.write_bytes(content)
 
 
 def load_model(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> DSCT:
     """Builds the model that a file describes and fills it.
 
     Args:
-        path: written by :func:`save_model`, or the ``last.pt`` of a training run.
+        path: written by :func:`save_model` or :func:`dsct.checkpoint.save_released`, or the ``last.pt`` of a run.
         device: where the model is put.
 
     Returns:
@@ -75,13 +92,17 @@ def load_model(path: str | os.PathLike[str], device: torch.device | str = "cpu")
         raise ValueError(f"{path} does not fit its own configuration: {error}") from error
     for attribute, key in OPTIONAL_KEYS.items():
         if key in checkpoint.metadata:
-            setattr(model, attribute, json.loads(checkpoint.metadata[key]))
+            try:
+                setattr(model, attribute, json.loads(checkpoint.metadata[key]))
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{path}: {key} is no JSON: {error}") from error
     return model.to(device).eval()
 
 
 def metadata_of(model: DSCT) -> dict[str, str]:
     """What a file says about a model besides its tensors: JSON texts by key."""
-    metadata = {CONFIG_KEY: model.config.to_json()}
+    config = model.config.to_json()
+    metadata = {CONFIG_KEY: config, DIGEST_KEY: config_digest(config)}
     for attribute, key in OPTIONAL_KEYS.items():
         value = getattr(model, attribute, None)
         if value is not None:

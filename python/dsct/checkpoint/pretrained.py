@@ -1,73 +1,49 @@
 """Starting from other weights: what of a file fits a model is copied, and all that happened is reported.
 
-Understood are the package's own files, the released DSCT checkpoints, Deformable DETR checkpoints (whose queries
-become the context queries, while their class and box heads are left out, as in the released code) and torchvision's
-ResNets (for the backbone).
+Understood are the package's own files, the released DSCT checkpoints, Deformable DETR checkpoints, the original ones
+and Hugging Face's (whose queries become the context queries, while their class and box heads are left out, as in the
+released code), and torchvision's ResNets (for the backbone).
 """
 
 from __future__ import annotations
 
 import os
-import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 
-from dsct.checkpoint.files import StateDict, read_checkpoint
+from dsct.checkpoint.class_rows import ClassRows
+from dsct.checkpoint.files import HUGGING_FACE_KEY, Checkpoint, read_checkpoint
+from dsct.checkpoint.hugging_face import Incoming, is_dilated, sizes_of_config
+from dsct.checkpoint.layouts import incoming_tensors, recognise
 from dsct.checkpoint.native import distinct_tensors, shared_names
+from dsct.checkpoint.report import LoadReport, Shape, summary
+from dsct.checkpoint.tensor_files import require_plain, without_wrappers
+from dsct.config import DSCTConfig
 
 if TYPE_CHECKING:
     from dsct import DSCT
 
+Source = str | os.PathLike[str] | Mapping[str, torch.Tensor]
+
 #: Tables with one row per query: as many rows as both sides have are copied.
 QUERY_TABLES = ("query_embed.weight", "query_embed_dsct.weight")
+CLASS_HEAD = "class_embed_dsct."
+#: Heads of a Deformable DETR; with iterative refinement the decoder lists its own.
+FOREIGN_HEADS = ("class_embed.", "bbox_embed.", "transformer.decoder.class_embed.", "transformer.decoder.bbox_embed.")
 
 
-@dataclass(frozen=True)
-class LoadReport:
-    """What a load did with every tensor of the file and of the model.
-
-    Attributes:
-        layout: the kind of file that was recognised.
-        reused: names copied as they are.
-        renamed: name in the file -> name in the model.
-        reshaped: name in the model -> (shape in the file, shape in the model); the rows both have were copied.
-        skipped: name in the file -> why it was left out.
-        missing: names of the model that the file did not fill; they keep their values.
-    """
-
-    layout: str
-    reused: tuple[str, ...]
-    renamed: dict[str, str]
-    reshaped: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
-    skipped: dict[str, str]
-    missing: tuple[str, ...]
-
-    def __str__(self) -> str:
-        reshaped = [f"{name} {old} -> {new}" for name, (old, new) in self.reshaped.items()]
-        reasons: dict[str, list[str]] = {}
-        for name, reason in self.skipped.items():
-            reasons.setdefault(reason, []).append(name)
-        lines = [
-            f"{self.layout}: {len(self.reused)} reused, {len(self.renamed)} renamed, {len(self.reshaped)} reshaped, "
-            f"{len(self.skipped)} skipped, {len(self.missing)} missing",
-            *(f"  reshaped  {entry}" for entry in reshaped),
-            *(f"  skipped   {_summary(names)}: {reason}" for reason, names in reasons.items()),
-        ]
-        if self.missing:
-            lines.append(f"  missing   {_summary(self.missing)}: not in the file, left as they were")
-        return "\n".join(lines)
-
-
-def load_pretrained(
-    model: DSCT, path: str | os.PathLike[str], *, reuse_box_head: bool = False, verbose: bool = True
-) -> LoadReport:
+def load_pretrained(model: DSCT, source: Source, *, reuse_box_head: bool = False, verbose: bool = True) -> LoadReport:
     """Copies into a model what fits from a file, in place.
+
+    Of another number of queries, the rows that both sides have are copied. Of other classes, the rows of those that
+    both sides name; where the names are not known (released checkpoints) the class head keeps its values.
 
     Args:
         model: keeps its own values wherever the file has none that fit.
-        path: a file that :func:`dsct.checkpoint.read_checkpoint` reads.
+        source: a file or folder that :func:`dsct.checkpoint.read_checkpoint` reads, or a state dict, name -> tensor.
         reuse_box_head: also take the box head of a Deformable DETR checkpoint, which the released code does not.
         verbose: print the report.
 
@@ -77,80 +53,155 @@ def load_pretrained(
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is unreadable, of no known layout, or nothing in it fits; the model is then unchanged.
+
+    Example:
+        >>> import dsct
+        >>> source = dsct.DSCT(dsct.DSCTConfig.tiny(num_subject_queries=9))
+        >>> report = load_pretrained(dsct.DSCT(dsct.DSCTConfig.tiny()), source.state_dict(), verbose=False)
+        >>> report.reshaped
+        {'query_embed_dsct.weight': ((9, 128), (8, 128))}
     """
-    source = read_checkpoint(path).tensors
-    layout = _recognise(source, path)
+    checkpoint, name = _opened(source)
+    layout = recognise(checkpoint.tensors, name)
+    incoming = incoming_tensors(checkpoint.tensors, layout, reuse_box_head)
+    copy = _Copy(model, incoming, checkpoint.config)
     with torch.no_grad():
-        report = _copy(model, source, layout, reuse_box_head)
+        copy.run()
+    warnings = (*_hidden_differences(checkpoint, model.config), *copy.not_finite())
+    report = copy.report(layout, warnings)
     if not (report.reused or report.renamed or report.reshaped):
-        raise ValueError(f"nothing in {path} fits the model\n{report}")
+        raise ValueError(f"nothing in {name} fits the model\n{report}")
     if verbose:
         print(report)
     return report
 
 
-def _recognise(source: StateDict, path: str | os.PathLike[str]) -> str:
-    if any(name.startswith(("query_embed_dsct.", "class_embed_dsct.")) for name in source):
-        return "DSCT"
-    if "transformer.level_embed" in source:
-        return "Deformable DETR"
-    if "conv1.weight" in source and "layer1.0.conv1.weight" in source:
-        return "torchvision ResNet"
-    raise ValueError(
-        f"{path} must hold a DSCT, Deformable DETR or torchvision ResNet state dict, got {_summary(list(source))}"
-    )
+def _opened(source: Source) -> tuple[Checkpoint, str]:
+    """The content, and what to call it in a message."""
+    if not isinstance(source, Mapping):
+        return read_checkpoint(source), str(source)
+    name = "the state dict"
+    for key, value in source.items():
+        if not isinstance(key, str) or not isinstance(value, torch.Tensor):
+            raise TypeError(f"load_pretrained: source must map names to tensors, got {key!r}: {type(value).__name__}")
+    tensors = {key: tensor.detach() for key, tensor in without_wrappers(source, name).items()}
+    require_plain(tensors, name)
+    return Checkpoint(tensors, {}), name
 
 
-def _copy(model: DSCT, source: StateDict, layout: str, reuse_box_head: bool) -> LoadReport:
-    wanted, shared = distinct_tensors(model), shared_names(model)
-    incoming = {_translate(name, layout, reuse_box_head): (name, tensor) for name, tensor in source.items()}
-    reused, renamed, reshaped, skipped = [], {}, {}, {}
-    for target, (name, tensor) in incoming.items():
-        if target in shared:
-            # The value comes in under the first name; a further name may only repeat it.
-            first = incoming.get(shared[target])
-            if first is None or not torch.equal(first[1], tensor):
-                skipped[name] = f"the model shares {shared[target]} here, the file has another value"
-        elif (reason := _misfit(target, tensor, wanted)) is not None:
-            skipped[name] = reason
-        elif tensor.shape != wanted[target].shape:
-            rows = min(len(tensor), len(wanted[target]))
-            wanted[target][:rows] = tensor[:rows]
-            reshaped[target] = (tuple(tensor.shape), tuple(wanted[target].shape))
-        else:
-            wanted[target].copy_(tensor)
-            if target == name:
-                reused.append(name)
+@dataclass
+class _Copy:
+    """One load under way; the fields below the inputs are the report's."""
+
+    model: DSCT
+    incoming: dict[str, Incoming]
+    file_config: DSCTConfig | None
+    reused: list[str] = field(default_factory=list)
+    renamed: dict[str, str] = field(default_factory=dict)
+    reshaped: dict[str, tuple[Shape, Shape]] = field(default_factory=dict)
+    rows_copied: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.wanted, self.shared = distinct_tensors(self.model), shared_names(self.model)
+        self.class_rows = ClassRows.between(self.file_config, self.model.config)
+
+    def run(self) -> None:
+        for target, (names, tensor) in self.incoming.items():
+            if target in self.shared:
+                # The value comes in under the first name; a further name may only repeat it.
+                first = self.incoming.get(self.shared[target])
+                if first is None or not torch.equal(first.tensor, tensor):
+                    self._skip(names, f"the model shares {self.shared[target]} here, the file has another value")
+            elif (reason := self._misfit(target, tensor)) is not None:
+                self._skip(names, reason)
+            elif target.startswith(CLASS_HEAD) and self.class_rows is not None:
+                self._copy_classes(target, tensor, self.class_rows)
+            elif tensor.shape != self.wanted[target].shape:
+                self._copy_queries(target, tensor)
             else:
-                renamed[name] = target
-    filled = {*reused, *renamed.values(), *reshaped}
-    return LoadReport(layout, tuple(reused), renamed, reshaped, skipped, tuple(n for n in wanted if n not in filled))
+                self.wanted[target].copy_(tensor)
+                if names == (target,):
+                    self.reused.append(target)
+                else:
+                    self.renamed.update(dict.fromkeys(names, target))
 
+    def _skip(self, names: tuple[str, ...], reason: str) -> None:
+        self.skipped.update(dict.fromkeys(names, reason))
 
-def _translate(name: str, layout: str, reuse_box_head: bool) -> str:
-    """Name in the model of a tensor of the file; may be one that no model has."""
-    if layout == "torchvision ResNet":
-        return f"backbone.0.body.{name}"
-    if layout == "Deformable DETR" and reuse_box_head:
-        return re.sub(r"^bbox_embed\.", "bbox_embed_dsct.", name)
-    return name
+    def _misfit(self, target: str, tensor: torch.Tensor) -> str | None:
+        """Why the tensor cannot become `target`, or None."""
+        if target.endswith("num_batches_tracked"):
+            return "a counter that frozen batch norm does not need"
+        if target.startswith(FOREIGN_HEADS):
+            return "a head for other classes, not reused"
+        if target not in self.wanted:
+            return "no such tensor in the model"
+        mine = self.wanted[target]
+        if tensor.is_floating_point() != mine.is_floating_point():
+            return f"{tensor.dtype}, the model has {mine.dtype}"
+        if target.startswith(CLASS_HEAD) and tensor.ndim == mine.ndim and tensor.shape[1:] == mine.shape[1:]:
+            return self._other_classes(tensor)
+        rows_only = target in QUERY_TABLES and tensor.ndim == 2 and tensor.shape[1:] == mine.shape[1:]
+        if tensor.shape == mine.shape or rows_only:
+            return None
+        return f"shape {tuple(tensor.shape)}, the model has {tuple(mine.shape)}"
 
-
-def _misfit(target: str, tensor: torch.Tensor, wanted: StateDict) -> str | None:
-    """Why the tensor cannot become `target`, or None."""
-    if target.endswith("num_batches_tracked"):
-        return "a counter that frozen batch norm does not need"
-    if target.startswith(("class_embed.", "bbox_embed.")):
-        return "a head for other classes, not reused"
-    if target not in wanted:
-        return "no such tensor in the model"
-    shape = wanted[target].shape
-    if tensor.shape == shape or (target in QUERY_TABLES and tensor.ndim == 2 and tensor.shape[1:] == shape[1:]):
+    def _other_classes(self, tensor: torch.Tensor) -> str | None:
+        config = self.model.config
+        if self.class_rows is None:
+            if len(tensor) == config.num_logits:
+                return None
+            person = "with" if config.person_class else "without"
+            return f"{len(tensor)} logits in the file, {config.num_logits} in the model ({person} person)"
+        if len(tensor) != self.class_rows.rows_in_file:
+            return f"{len(tensor)} logits, the file's own configuration has {self.class_rows.rows_in_file}"
+        if not self.class_rows.pairs:
+            return f"no class in common: {self.class_rows.rows_in_file} in the file, {config.num_logits} in the model"
         return None
-    return f"shape {tuple(tensor.shape)}, the model has {tuple(shape)}"
+
+    def _copy_classes(self, target: str, tensor: torch.Tensor, rows: ClassRows) -> None:
+        mine = self.wanted[target]
+        for old, new in rows.pairs:
+            mine[new] = tensor[old]
+        self.reshaped[target] = (tuple(tensor.shape), tuple(mine.shape))
+        self.rows_copied[target] = rows.description
+
+    def _copy_queries(self, target: str, tensor: torch.Tensor) -> None:
+        mine = self.wanted[target]
+        rows = min(len(tensor), len(mine))
+        mine[:rows] = tensor[:rows]
+        self.reshaped[target] = (tuple(tensor.shape), tuple(mine.shape))
+        self.rows_copied[target] = f"rows 0 to {rows - 1} copied"
+        if rows < len(mine):
+            self.rows_copied[target] += f", rows {rows} to {len(mine) - 1} left as they were"
+
+    def not_finite(self) -> tuple[str, ...]:
+        """A warning that names the copied tensors with NaN or infinity, if there are any."""
+        copied = [*self.reused, *dict.fromkeys(self.renamed.values()), *self.reshaped]
+        broken = [name for name in copied if not torch.isfinite(self.wanted[name]).all()]
+        return (f"values that are not finite in {summary(broken)}",) if broken else ()
+
+    def report(self, layout: str, warnings: tuple[str, ...]) -> LoadReport:
+        filled = {*self.reused, *self.renamed.values(), *self.reshaped}
+        missing = tuple(name for name in self.wanted if name not in filled)
+        return LoadReport(
+            layout, tuple(self.reused), self.renamed, self.reshaped, self.rows_copied, self.skipped, missing, warnings
+        )
 
 
-def _summary(names: list[str] | tuple[str, ...], limit: int = 4) -> str:
-    """The first names, and how many more there are."""
-    shown = ", ".join(names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+def _hidden_differences(checkpoint: Checkpoint, config: DSCTConfig) -> tuple[str, ...]:
+    """What changes the meaning of weights without changing their shapes."""
+    theirs: dict[str, object] = {}
+    warnings = []
+    if checkpoint.config is not None:
+        fields = checkpoint.config.to_dict()
+        theirs = {name: fields[name] for name in ("nheads", "enc_n_points", "dec_n_points")}
+    elif (text := checkpoint.metadata.get(HUGGING_FACE_KEY)) is not None:
+        theirs = sizes_of_config(text)
+        if is_dilated(text):
+            warnings.append("the last stage of the file's backbone is dilated (DC5), the model's is not")
+    for name, value in theirs.items():
+        if value != getattr(config, name):
+            warnings.append(f"{name} is {value} in the file and {getattr(config, name)} in the model")
+    return tuple(warnings)

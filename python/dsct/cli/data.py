@@ -13,8 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from dsct.cli.errors import told_in_one_sentence
 from dsct.cli.datasets import Split
+from dsct.cli.errors import told_in_one_sentence
 from dsct.data.check import AnnotatedSplit, CheckResult, check
 from dsct.data.contact_sheet import contact_sheet
 from dsct.data.findings import Finding, Place
@@ -97,9 +97,10 @@ def open_splits(
     Raises:
         FileNotFoundError: a split that is wanted, or every split, has no annotation file.
     """
-    from dsct.data.folders import open_split  # type: ignore[import-untyped,unused-ignore]
+    from dsct.data.folders import open_split
 
-    found, absent = [], []
+    found: list[AnnotatedSplit] = []
+    absent: list[FileNotFoundError] = []
     for split in wanted or list(Split):
         try:
             found.append(open_split(name, folder, split.value, **options))

@@ -103,7 +103,7 @@ class OptimizerStep:
                 problem = problem or found
                 if is_last:
                     self._agree(problem)
-                self.scaler.scale(total * float(number < counted)).backward()
+                self.scaler.scale(total * float(number < counted)).backward()  # type: ignore[no-untyped-call]
             for name, term in terms.items() if number < counted else ():
                 losses[name] = losses.get(name, 0.0) + term / world
         self._update(parts)

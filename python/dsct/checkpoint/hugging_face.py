@@ -1,0 +1,179 @@
+"""Hugging Face's Deformable DETR under the names of the original one, values untouched.
+
+``DeformableDetrForObjectDetection`` and ``DeformableDetrModel`` (the same without ``model.`` and heads) are understood,
+with the names of live models and of files, and with backbones of timm or of Hugging Face's own ResNet.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+CONFIG_FILE = "config.json"
+#: What ``save_pretrained`` writes, in the order of preference; an index names the files of a model in several.
+WEIGHT_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+
+#: Parts of names: (pattern, replacement), applied in this order to a name without ``model.``.
+_RENAMED = (
+    (r"^query_position_embeddings\.", "query_embed."),
+    (r"^(?=level_embed$|reference_points\.|encoder\.|decoder\.|enc_output|pos_trans)", "transformer."),
+    (r"(\.layers\.\d+\.)mlp\.", r"\1"),
+    (r"(\.layers\.\d+\.)fc([12])\.", r"\1linear\2."),
+    (r"\.encoder_attn_layer_norm\.", ".norm1."),
+    (r"\.encoder_attn\.", ".cross_attn."),
+    (r"(\.encoder\.layers\.\d+\.)self_attn_layer_norm\.", r"\1norm1."),
+    (r"(\.decoder\.layers\.\d+\.)self_attn_layer_norm\.", r"\1norm2."),
+    (r"(\.encoder\.layers\.\d+\.)final_layer_norm\.", r"\1norm2."),
+    (r"(\.decoder\.layers\.\d+\.)final_layer_norm\.", r"\1norm3."),
+    (r"(\.decoder\.layers\.\d+\.self_attn\.)o_proj\.", r"\1out_proj."),
+)
+
+_RESNET = (
+    (r"^embedder\.embedder\.convolution\.", "conv1."),
+    (r"^embedder\.embedder\.normalization\.", "bn1."),
+    (r"^encoder\.stages\.(\d+)\.layers\.(\d+)\.", lambda match: f"layer{int(match[1]) + 1}.{match[2]}."),
+    (r"\.layer\.(\d+)\.convolution\.", lambda match: f".conv{int(match[1]) + 1}."),
+    (r"\.layer\.(\d+)\.normalization\.", lambda match: f".bn{int(match[1]) + 1}."),
+    (r"\.shortcut\.convolution\.", ".downsample.0."),
+    (r"\.shortcut\.normalization\.", ".downsample.1."),
+)
+
+
+class Incoming(NamedTuple):
+    """A tensor for the model.
+
+    Attributes:
+        names: of the tensors of the file that it is made of, in the order of their rows; mostly one.
+        tensor: its value.
+    """
+
+    names: tuple[str, ...]
+    tensor: torch.Tensor
+
+
+def is_hugging_face(names: Iterable[str]) -> bool:
+    """Whether these are the names of a Hugging Face Deformable DETR."""
+    return not {"model.level_embed", "level_embed"}.isdisjoint(names)
+
+
+def original_name(name: str) -> str:
+    """Hugging Face's name of a tensor to the original one; the decoder's projections keep a name each.
+
+    Example:
+        >>> original_name("model.decoder.layers.0.encoder_attn_layer_norm.bias")
+        'transformer.decoder.layers.0.norm1.bias'
+        >>> original_name("model.backbone.conv_encoder.model.encoder.stages.1.layers.0.layer.2.normalization.bias")
+        'backbone.0.body.layer2.0.bn3.bias'
+    """
+    name = name.removeprefix("model.")
+    if name.startswith("backbone."):
+        body = re.sub(r"^backbone\.(conv_encoder\.)?(model\.)?(_backbone\.)?", "", name)
+        return "backbone.0.body." + _substituted(body, _RESNET)
+    return _substituted(name, _RENAMED)
+
+
+def original_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, Incoming]:
+    """A Hugging Face state dict, or a part of one, under the original names.
+
+    The three projections of the decoder's self-attention become one, row under row, as ``nn.MultiheadAttention`` has
+    them. The heads that iterative refinement keeps in the decoder come under the name of the outer ones if these are
+    left out of a file.
+
+    Example:
+        >>> import torch
+        >>> state = {f"model.decoder.layers.0.self_attn.{part}_proj.bias": torch.ones(2) for part in "qkv"}
+        >>> {name: tuple(incoming.tensor.shape) for name, incoming in original_tensors(state).items()}
+        {'transformer.decoder.layers.0.self_attn.in_proj_bias': (6,)}
+    """
+    found: dict[str, Incoming] = {}
+    for name, tensor in tensors.items():
+        found.setdefault(original_name(name), Incoming((name,), tensor))
+    for name in [name for name in found if ".self_attn.q_proj." in name]:
+        parts = [name.replace(".q_proj.", f".{letter}_proj.") for letter in "qkv"]
+        if all(part in found and found[part].tensor.shape == found[name].tensor.shape for part in parts):
+            joined = [found.pop(part) for part in parts]
+            found[name.replace(".q_proj.", ".in_proj_")] = Incoming(
+                tuple(part.names[0] for part in joined), torch.cat([part.tensor for part in joined])
+            )
+    inner = "transformer.decoder."
+    for name in [name for name in found if name.startswith((f"{inner}class_embed.", f"{inner}bbox_embed."))]:
+        if name.removeprefix(inner) not in found:
+            found[name.removeprefix(inner)] = found.pop(name)
+    return found
+
+
+def files_of_folder(folder: Path) -> tuple[list[Path], str | None]:
+    """The weights files of a folder that ``save_pretrained`` wrote, and the text of its ``config.json`` if present.
+
+    Raises:
+        FileNotFoundError: a file that the index names is missing.
+        ValueError: the folder holds no such file, or an index that names none or files elsewhere.
+    """
+    config = folder / CONFIG_FILE
+    text = config.read_text(encoding="utf-8", errors="replace") if config.is_file() else None
+    for name in WEIGHT_FILES:
+        if (folder / name).is_file():
+            files = _files_of_index(folder / name) if name.endswith(".json") else [folder / name]
+            if absent := [file for file in files if not file.is_file()]:
+                raise FileNotFoundError(f"{folder / name} names {absent[0].name}, which is not there")
+            return files, text
+    raise ValueError(f"{folder} is a folder without {', '.join(WEIGHT_FILES[:-1])} or {WEIGHT_FILES[-1]}")
+
+
+def sizes_of_config(text: str) -> dict[str, Any]:
+    """The sizes that shapes of tensors do not tell, out of a Hugging Face ``config.json``, as ``DSCTConfig`` fields.
+
+    Example:
+        >>> sizes_of_config('{"encoder_attention_heads": 4, "encoder_n_points": 2}')
+        {'nheads': 4, 'enc_n_points': 2}
+    """
+    content = _json_object(text, "config.json")
+    fields = {
+        "nheads": "encoder_attention_heads",
+        "enc_n_points": "encoder_n_points",
+        "dec_n_points": "decoder_n_points",
+    }
+    return {field: content[theirs] for field, theirs in fields.items() if theirs in content}
+
+
+def is_dilated(text: str) -> bool:
+    """Whether a ``config.json`` describes a backbone whose last stage is dilated (DC5), which no tensor shows."""
+    content = _json_object(text, "config.json")
+    backbone = content.get("backbone_config")
+    stride = backbone.get("output_stride") if isinstance(backbone, dict) else None
+    return bool(content.get("dilation")) or stride == 16
+
+
+def _files_of_index(path: Path) -> list[Path]:
+    index = _json_object(path.read_text(encoding="utf-8", errors="replace"), path)
+    weight_map = index.get("weight_map")
+    names = list(weight_map.values()) if isinstance(weight_map, dict) else []
+    if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
+        raise ValueError(f"{path} must name files of its own folder under 'weight_map'")
+    return [path.parent / name for name in sorted(set(names))]
+
+
+def _json_object(text: str, source: object) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{source} is no JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{source} must hold a JSON object, got {type(content).__name__}")
+    return content
+
+
+def _substituted(name: str, rules: Iterable[tuple[str, Any]]) -> str:
+    for pattern, replacement in rules:
+        name = re.sub(pattern, replacement, name)
+    return name

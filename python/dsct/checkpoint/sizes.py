@@ -1,0 +1,79 @@
+"""Fields of a configuration that the weights themselves tell."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from dsct.checkpoint.files import HUGGING_FACE_KEY, Checkpoint
+from dsct.checkpoint.hugging_face import is_hugging_face, original_tensors, sizes_of_config
+
+#: (blocks per stage, channels of the stem, convolutions per block, channels inside the first block) of every backbone.
+BACKBONES: dict[tuple[tuple[int, ...], int, int, int], str] = {
+    ((1, 1, 1, 1), 16, 2, 16): "tiny",
+    ((2, 2, 2, 2), 64, 2, 64): "resnet18",
+    ((3, 4, 6, 3), 64, 2, 64): "resnet34",
+    ((3, 4, 6, 3), 64, 3, 64): "resnet50",
+    ((3, 4, 23, 3), 64, 3, 64): "resnet101",
+    ((3, 8, 36, 3), 64, 3, 64): "resnet152",
+    ((3, 4, 6, 3), 64, 3, 128): "wide_resnet50_2",
+    ((3, 4, 23, 3), 64, 3, 128): "wide_resnet101_2",
+}
+
+
+def sizes_of_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
+    """:func:`sizes_of` its tensors, and what a Hugging Face ``config.json`` beside them adds."""
+    text = checkpoint.metadata.get(HUGGING_FACE_KEY)
+    return sizes_of(checkpoint.tensors) | (sizes_of_config(text) if text is not None else {})
+
+
+def sizes_of(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    """The fields of the configuration that shapes and names of DSCT or Deformable DETR tensors tell.
+
+    Args:
+        tensors: a state dict, also Hugging Face's; whatever is absent is left out of the result.
+
+    Example:
+        >>> import torch
+        >>> sizes_of({"query_embed.weight": torch.ones(300, 512), "transformer.level_embed": torch.ones(4, 256)})
+        {'num_feature_levels': 4, 'hidden_dim': 256, 'num_context_queries': 300}
+    """
+    if is_hugging_face(tensors):
+        tensors = {name: incoming.tensor for name, incoming in original_tensors(tensors).items()}
+    matrices = {name: tensor for name, tensor in tensors.items() if tensor.ndim == 2}
+    sizes: dict[str, Any] = {}
+    if (level_embed := matrices.get("transformer.level_embed")) is not None:
+        sizes["num_feature_levels"], sizes["hidden_dim"] = level_embed.shape
+    for field, name in (
+        ("num_context_queries", "query_embed.weight"),
+        ("num_subject_queries", "query_embed_dsct.weight"),
+        ("dim_feedforward", "transformer.encoder.layers.0.linear1.weight"),
+    ):
+        if name in matrices:
+            sizes[field] = len(matrices[name])
+    for field, part in (("enc_layers", "encoder"), ("dec_layers", "decoder")):
+        layers = _numbers(tensors, rf"transformer\.{part}\.layers\.(\d+)\.")
+        if layers:
+            sizes[field] = layers
+    if (backbone := _backbone_of(tensors)) is not None:
+        sizes["backbone"] = backbone
+    return sizes
+
+
+def _backbone_of(tensors: Mapping[str, torch.Tensor]) -> str | None:
+    body = r"backbone\.0\.body\."
+    stem = tensors.get("backbone.0.body.conv1.weight")
+    first = tensors.get("backbone.0.body.layer1.0.conv1.weight")
+    if stem is None or first is None or stem.ndim != 4 or first.ndim != 4:
+        return None
+    blocks = tuple(_numbers(tensors, rf"{body}layer{stage}\.(\d+)\.") for stage in (1, 2, 3, 4))
+    convolutions = _numbers(tensors, rf"{body}layer1\.0\.conv(\d)\.")
+    return BACKBONES.get((blocks, len(stem), convolutions, len(first)))
+
+
+def _numbers(tensors: Mapping[str, torch.Tensor], pattern: str) -> int:
+    """How many different numbers stand in the names."""
+    return len({match[1] for name in tensors if (match := re.match(pattern, name))})
