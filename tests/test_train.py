@@ -20,11 +20,11 @@ import torch
 
 import dsct
 import dsct.train.engine as engine
+import dsct.train.validation as validation
 from dsct.checkpoint import load_model, read_pickled_tensors
 from dsct.config import DSCTConfig
-from dsct.data import flip_transform
+from dsct.data import Batch, flip_transform
 from dsct.data.synthetic import SyntheticDataset
-from dsct.metrics import Evaluator
 from dsct.train import TrainConfig, seed_everything
 from dsct.train.resume import random_state, restore_random_state
 from training_run import (
@@ -71,7 +71,7 @@ def test_loading_processes_change_nothing(finished: Path, tmp_path: Path) -> Non
 
 
 def test_second_interrupt_is_immediate(tmp_path: Path) -> None:
-    def press_twice(outputs: Any, targets: Any) -> Any:
+    def press_twice(outputs: Any, targets: Any, **num_boxes: float) -> Any:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
@@ -120,24 +120,19 @@ def test_loss_falls(tmp_path: Path) -> None:
 def test_best_epoch_is_the_best_on_validation_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values = iter([0.2, 0.8, 0.5])
 
-    def scripted(*arguments: Any, **options: Any) -> Any:
+    def scripted(*arguments: Any, **options: Any) -> None:
         wanted = next(values)
-        evaluator = Evaluator(("right", "wrong"), multi_label=False)
-        box = torch.tensor([[0.0, 0.0, 9.0, 9.0]])
-        guess = {"boxes": box, "scores": torch.ones(1), "probabilities": torch.tensor([[0.9, 0.1]])}
-        evaluator.update(
-            [guess] * 10, [{"boxes": box, "labels": torch.tensor([int(i >= wanted * 10)])} for i in range(10)]
-        )
-        options["on_batch"]({**outputs}, batch)
-        return evaluator.compute()
+        boxes = torch.tensor([[0.0, 0.0, 9.0, 9.0]])
+        guess = {"boxes": boxes, "scores": torch.ones(1), "probabilities": torch.eye(7)[:1]}
+        truth = [{"boxes": boxes, "labels": torch.tensor([int(i >= wanted * 10)])} for i in range(10)]
+        arguments[3].update([guess] * 10, truth)
+        options["on_batch"](outputs, batch)
 
-    batch = engine.Batch(
-        torch.zeros(1, 3, 48, 64), None, [{"boxes": torch.zeros(0, 4), "labels": torch.zeros(0).long()}]
-    )
+    batch = Batch(torch.zeros(1, 3, 48, 64), None, [{"boxes": torch.zeros(0, 4), "labels": torch.zeros(0).long()}])
     outputs = dsct.DSCT(MODEL)(batch.images)
-    monkeypatch.setattr(engine, "evaluate", scripted)
+    monkeypatch.setattr(validation, "evaluate", scripted)
     snapshots = []
-    monkeypatch.setattr(engine, "save_model", lambda model, path: snapshots.append(path))
+    monkeypatch.setattr(engine, "save_model", lambda model, path, tensors: snapshots.append(path))
     result = trainer(tmp_path, TrainConfig(**{**vars(RECIPE), "epochs": 3})).fit()
     assert (result.best, result.best_epoch) == (0.8, 2)
     assert [row["is_best"] for row in log_rows(tmp_path)] == ["1", "1", "0"]
@@ -228,7 +223,7 @@ def test_the_average_is_what_is_kept_as_best(tmp_path: Path) -> None:
     trainer(tmp_path, dataclasses.replace(RECIPE, epochs=1, ema=0.9)).fit()
     state = final_state(tmp_path)
     best = load_model(tmp_path / "best.safetensors").state_dict()
-    assert all(torch.equal(tensor, state["average"][f"module.{name}"]) for name, tensor in best.items())
+    assert all(torch.equal(tensor, state["average"][name]) for name, tensor in best.items())
     assert not torch.equal(best["query_embed.weight"], state["model"]["query_embed.weight"])
 
 
@@ -260,7 +255,7 @@ def test_early_stop_ends_when_validation_sees_no_progress(tmp_path: Path, monkey
         def to_dict(self) -> dict[str, float]:
             return {}
 
-    monkeypatch.setattr(run, "_validate", lambda stop: ({"loss": 0.0}, Scripted()))
+    monkeypatch.setattr(run, "_validate", lambda _stop: ({"loss": 0.0}, Scripted()))
     result = run.fit()
     assert result.best_epoch == 2
     assert len(log_rows(tmp_path)) == 4

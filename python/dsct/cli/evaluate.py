@@ -14,7 +14,7 @@ from rich.table import Table
 
 import dsct
 from dsct.cli.errors import told_in_one_sentence
-from dsct.cli.synthetic import DatasetName, Split, parse_size, synthetic_scenes
+from dsct.cli.datasets import DatasetName, Split, parse_size
 from dsct.cli.train import choose_device
 from dsct.data import evaluation_transform
 from dsct.metrics import Evaluation, Evaluator, ProtocolResult

@@ -61,14 +61,14 @@ class OptimizerStep:
         fsdp: bool = False,
     ) -> None:
         processes = processes or Processes()
-        sharded = fsdp and processes.world_size > 1
-        if sharded and (config.ema or config.precision == "float16"):
-            raise ValueError("fsdp goes with ema=0 and precision float32 or bfloat16, "
-                             f"got ema={config.ema} and precision={config.precision}")  # fmt: skip
+        if fsdp and config.precision == "float16":
+            raise ValueError("fsdp goes with precision float32 or bfloat16, got float16: its loss scale is not shared")
         self.criterion = criterion
         self.config = config
         self.processes = processes
         self.average = average_of(model, config.ema) if config.ema else None
+        if self.average is not None and fsdp:
+            self.average.module = wrap(self.average.module, processes, fsdp)
         self.model = wrap(model, processes, fsdp)
         self.optimizer = build_optimizer(model, config)
         self.scheduler = build_scheduler(self.optimizer, config, steps_per_epoch)
@@ -158,7 +158,8 @@ class OptimizerStep:
             "optimizer": optimizer_state(self.optimizer),
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "average": None if self.average is None else self.average.state_dict(),
+            "average": None if self.average is None else model_state(self.average.module),
+            "averaged_steps": 0 if self.average is None else int(self.average.n_averaged),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -168,7 +169,8 @@ class OptimizerStep:
         self.scheduler.load_state_dict(state["scheduler"])
         self.scaler.load_state_dict(state["scaler"])
         if self.average is not None:
-            self.average.load_state_dict(state["average"])
+            load_model_state(self.average.module, state["average"])
+            self.average.n_averaged.fill_(state["averaged_steps"])
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
