@@ -199,6 +199,7 @@ def write_mat(path: Path, splits: Mapping[str, Sequence[Annotations]], whim: str
                 }
             )
         tables[split] = mat_structs(images)
+    path.parent.mkdir(parents=True, exist_ok=True)
     savemat(path, tables, do_compression=True)
     return path
 

@@ -8,6 +8,7 @@ from dsct.cli.convert import convert
 from dsct.cli.data import app as data_app
 from dsct.cli.evaluate import evaluate
 from dsct.cli.info import info
+from dsct.cli.overfit import overfit
 from dsct.cli.predict import predict
 from dsct.cli.train import train
 
@@ -19,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 app.command("train")(train)
+app.command("overfit")(overfit)
 app.command("eval")(evaluate)
 app.command("predict")(predict)
 app.command("convert")(convert)

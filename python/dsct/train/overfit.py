@@ -16,6 +16,7 @@ from dsct.data.transforms import evaluation_transform
 from dsct.metrics import Evaluation, Evaluator
 from dsct.metrics.inference import in_pixels
 from dsct.train.config import TrainConfig
+from dsct.train.distributed import Processes
 from dsct.train.resume import seed_everything
 from dsct.train.step import OptimizerStep
 
@@ -159,8 +160,6 @@ def _learn(
     import dsct
 
     recipe = TrainConfig.tiny(lr=lr, warmup_steps=20, epochs=steps, batch_size=len(batch.images), lr_drop=steps)
-    from dsct.train.distributed import Processes
-
     step = OptimizerStep(model, dsct.SetCriterion(model.config), recipe, 1, Processes(device=batch.images.device))
     losses: list[float] = []
     evaluation = None
