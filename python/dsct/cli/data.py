@@ -99,7 +99,8 @@ def open_splits(
     """
     from dsct.data.folders import open_split  # type: ignore[import-untyped,unused-ignore]
 
-    found, absent = [], []
+    found: list[AnnotatedSplit] = []
+    absent: list[FileNotFoundError] = []
     for split in wanted or list(Split):
         try:
             found.append(open_split(name, folder, split.value, **options))
