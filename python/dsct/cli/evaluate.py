@@ -2,93 +2,143 @@
 
 from __future__ import annotations
 
-import json
-import math
+import dataclasses
+from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import torch
 import typer
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 import dsct
+from dsct.cli.datasets import (
+    ANNOTATIONS_HELP,
+    DATA_HELP,
+    LABELS_HELP,
+    DatasetName,
+    Split,
+    describe_folder,
+    describe_scenes,
+    open_data,
+    told,
+)
 from dsct.cli.errors import told_in_one_sentence
-from dsct.cli.datasets import DatasetName, Split, parse_size
+from dsct.cli.evaluation_report import about_evaluation, as_json, percent, write_json, write_report
 from dsct.cli.train import choose_device
 from dsct.data import evaluation_transform
-from dsct.metrics import Evaluation, Evaluator, ProtocolResult
+from dsct.metrics import Bootstrap, Evaluation, Evaluator, ProtocolResult
 from dsct.metrics import evaluate as run_evaluation
 from dsct.predict import SHIPPED_WEIGHTS
+from dsct.visualize import contact_sheet
+
+
+class ThresholdRule(str, Enum):
+    """How thresholds are fitted."""
+
+    break_even = "break-even"
+    f1 = "f1"
 
 
 @told_in_one_sentence
 def evaluate(
     dataset: Annotated[DatasetName, typer.Argument(help="What to evaluate on.")],
+    data: Annotated[Path | None, typer.Option(help=DATA_HELP)] = None,
+    annotations: Annotated[Path | None, typer.Option(help=ANNOTATIONS_HELP)] = None,
+    labels: Annotated[str | None, typer.Option(help=LABELS_HELP)] = None,
     weights: Annotated[Path, typer.Option(help="Weights; by default those that come with dsct.")] = SHIPPED_WEIGHTS,
     split: Annotated[Split, typer.Option(help="Part of the data set.")] = Split.test,
-    size: Annotated[int, typer.Option(help="Images.")] = 500,
-    image_size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the images in pixels.")] = "128x96",
-    difficulty: Annotated[float, typer.Option(help="0 (clear cues) to 1 (small and pale cues).")] = 0.3,
     nms_iou: Annotated[float, typer.Option(help="Overlap from which the paper protocol drops a duplicate.")] = 0.5,
-    batch_size: Annotated[int, typer.Option(help="Images at once.")] = 8,
+    resamples: Annotated[int, typer.Option(help="Of the bootstrap that gives intervals; 0: none.")] = 1000,
+    fit_thresholds: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Fit a threshold per class on --split val; write the model with them here."),
+    ] = None,
+    threshold_rule: Annotated[ThresholdRule, typer.Option(help="Precision = recall, or best F1.")] = (
+        ThresholdRule.break_even
+    ),
+    out: Annotated[Path | None, typer.Option(help="Folder for JSON, Markdown and pictures.")] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Also write all numbers to this file.")] = None,
-    cache_dir: Annotated[Path | None, typer.Option(help="Keep drawn images here.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Images at once.")] = 8,
+    workers: Annotated[int, typer.Option(help="Processes that load images.")] = 0,
     device: Annotated[str, typer.Option(help="Such as cpu or cuda; auto takes a GPU if there is one.")] = "auto",
+    size: Annotated[int, typer.Option(help="Synthetic: images.")] = 500,
+    image_size: Annotated[str, typer.Option(help="Synthetic: WIDTHxHEIGHT of the images in pixels.")] = "128x96",
+    difficulty: Annotated[float, typer.Option(help="Synthetic: 0 (clear cues) to 1 (small and pale cues).")] = 0.3,
+    cache_dir: Annotated[Path | None, typer.Option(help="Synthetic: keep drawn images here.")] = None,
 ) -> None:
     """Evaluate weights under the three protocols: official, paper and detection."""
-    chosen = choose_device(device)
-    model = dsct.load_model(weights, chosen)
-    options = {"multi_label": model.config.multi_label, "image_size": parse_size(image_size), "difficulty": difficulty}
-    sides = getattr(model, "preprocess", None) or {}
-    data = synthetic_scenes(split.value, size, options, evaluation_transform(**sides), cache_dir)
-    if tuple(data.class_names) != tuple(model.config.names):
-        raise ValueError(
-            f"{weights} was trained for the classes {list(model.config.names)}, {dataset.value} has "
-            f"{list(data.class_names)}"
-        )
-    labels = f"{dataset.value} {split.value}, {image_size}, difficulty {difficulty}"
-    evaluator = Evaluator(model.config.names, model.config.multi_label, nms_iou=nms_iou, labels=labels)
+    model = dsct.load_model(weights, choose_device(device))
+    config = model.config
+    if fit_thresholds is not None and (split is not Split.val or not config.multi_label):
+        raise ValueError("--fit-thresholds needs --split val and a multi-label model: test data must not choose them")
+    if dataset is DatasetName.synthetic:
+        about = describe_scenes({split.value: size}, image_size, difficulty, config.multi_label)
+    else:
+        about = describe_folder(dataset, data, annotations, labels, config.multi_label)
+    opened = open_data(about, split.value, evaluation_transform(**(model.preprocess or {})), cache_dir)
+    if tuple(opened.class_names) != tuple(config.names):
+        raise ValueError(f"{weights} was trained for the classes {list(config.names)}, {dataset.value} has "
+                         f"{list(opened.class_names)}")  # fmt: skip
+    source = f"{image_size}, difficulty {difficulty}" if dataset is DatasetName.synthetic else opened.source
+    evaluator = Evaluator(
+        config.names, config.multi_label, nms_iou=nms_iou, labels=f"{dataset.value} {split.value}, {source}"
+    )
     console = Console()
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("evaluating", total=size)
-        evaluation = run_evaluation(
-            model,
-            data,
-            dsct.PostProcess(model.config),
-            evaluator,
-            batch_size=batch_size,
-            device=chosen,
-            on_batch=lambda outputs, batch: progress.advance(task, len(batch.images)),
-        )
+    console.print(told(opened), highlight=False, markup=False)
+    evaluation = _run(model, opened, evaluator, batch_size, workers, console)
+    if fit_thresholds is not None:
+        model.thresholds = evaluator.fit_thresholds(threshold_rule.value).tolist()
+        dsct.save_model(model, fit_thresholds)
+        console.print(f"thresholds, {threshold_rule.value}, written with the weights to {fit_thresholds}")
+    judged = evaluator.compute(Bootstrap(resamples) if resamples else None, model.thresholds)
+    evaluation = dataclasses.replace(judged, throughput=evaluation.throughput)
     show(evaluation, console)
+    facts = about_evaluation(weights, told(opened))
     if json_path is not None:
-        json_path.write_text(json.dumps(_as_json(evaluation), indent=2) + "\n", encoding="utf-8")
+        write_json(as_json(evaluation, facts), json_path)
+    if out is not None:
+        write_report(evaluation, facts, out)
+        _draw_examples(model, opened, out / "examples.png")
+        console.print(f"report: {out / 'evaluation.md'}")
+
+
+def _run(
+    model: dsct.DSCT, data: Any, evaluator: Evaluator, batch_size: int, workers: int, console: Console
+) -> Evaluation:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("evaluating", total=len(data))
+        return run_evaluation(
+            model, data, dsct.PostProcess(model.config), evaluator, batch_size=batch_size, workers=workers,
+            device=next(model.parameters()).device,
+            on_batch=lambda _outputs, batch: progress.advance(task, len(batch.images)),
+        )  # fmt: skip
+
+
+def _draw_examples(model: dsct.DSCT, data: Any, path: Path, count: int = 9) -> None:
+    """A page of the first images that have people, predictions beside what is true."""
+    data.transforms = None
+    chosen = [index for index in range(len(data)) if len(data.annotations(index))][:count]
+    items = []
+    for index in chosen:
+        image = data[index][0]
+        image = image.as_subclass(torch.Tensor) if isinstance(image, torch.Tensor) else image
+        items.append((image, dsct.predict(image, model), data.annotations(index)))
+    if items:
+        contact_sheet(items, path)
 
 
 def show(evaluation: Evaluation, console: Console) -> None:
     """Prints the headline values by protocol, the classes, and the confusion matrix where there is one."""
     console.print(f"{evaluation.num_people} people in {evaluation.num_images} images, labels: {evaluation.labels}")
+    if evaluation.throughput is not None:
+        console.print(f"{evaluation.throughput.images_per_second:.1f} images/s, loading included")
     results = list(evaluation.protocols.values())
-    buckets = list(results[0].by_subjects)
-    by_people = Table(title="by people in the image")
-    by_people.add_column("", no_wrap=True)
-    for heading in ("all", *buckets):
-        by_people.add_column(heading, justify="right")
-    for result in results:
-        values = (result.value, *result.by_subjects.values())
-        by_people.add_row(f"{result.protocol} {result.metric}", *(_percent(value) for value in values))
-    recalls = (evaluation.box_recall, *evaluation.box_recall_by_subjects.values())
-    by_people.add_row("box recall, IoU 0.5", *(_percent(value) for value in recalls))
-    console.print(by_people)
-
-    by_class = Table(
-        "class", "people", *(f"{result.protocol} {_class_metric(result)}" for result in results), title="by class"
-    )
-    for index, name in enumerate(results[0].class_names):
-        by_class.add_row(name, str(results[0].support[index]), *(_percent(r.per_class[index]) for r in results))
-    console.print(by_class)
-
+    console.print(_by_people(evaluation, results))
+    console.print(_by_class(results))
     official = evaluation["official"]
     if official.confusion is not None:
         confusion = Table("true \\ predicted", *official.class_names, title="confusion matrix, official protocol")
@@ -97,32 +147,39 @@ def show(evaluation: Evaluation, console: Console) -> None:
         console.print(confusion)
 
 
-def _class_metric(result: ProtocolResult) -> str:
-    return "AP" if result.metric == "mAP" else result.metric
+def _by_people(evaluation: Evaluation, results: list[ProtocolResult]) -> Table:
+    table = Table(title="by people in the image")
+    table.add_column("", no_wrap=True)
+    with_intervals = evaluation.bootstrap is not None
+    interval = [f"{evaluation.bootstrap.confidence:.0%} interval"] if evaluation.bootstrap is not None else []
+    for heading in ("all", *interval, *results[0].by_subjects):
+        table.add_column(heading, justify="right")
+    for r in results:
+        ends = [_ends(r.intervals.value if r.intervals is not None else None)] if with_intervals else []
+        table.add_row(f"{r.protocol} {r.metric}", percent(r.value), *ends, *map(percent, r.by_subjects.values()))
+    ends = [_ends(evaluation.box_recall_interval)] if with_intervals else []
+    recalls = map(percent, evaluation.box_recall_by_subjects.values())
+    table.add_row("box recall, IoU 0.5", percent(evaluation.box_recall), *ends, *recalls)
+    return table
 
 
-def _percent(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.2%}"
+def _by_class(results: list[ProtocolResult]) -> Table:
+    headings = [f"{r.protocol} {'AP' if r.metric == 'mAP' else r.metric}" for r in results]
+    first = results[0]
+    interval = ["official interval"] if first.intervals is not None else []
+    quality = first.label_quality
+    read = ["threshold", "precision", "recall", "F1"] if quality is not None else []
+    table = Table("class", "people", *headings, *interval, *read, title="by class")
+    for index, name in enumerate(first.class_names):
+        row = [name, str(first.support[index]), *(percent(float(r.per_class[index])) for r in results)]
+        if first.intervals is not None:
+            row.append(_ends(first.intervals.per_class[index]))
+        if quality is not None:
+            row.append(f"{quality.thresholds[index]:.3f}")
+            row += [percent(float(part[index])) for part in (quality.precision, quality.recall, quality.f1)]
+        table.add_row(*row)
+    return table
 
 
-def _as_json(evaluation: Evaluation) -> dict[str, object]:
-    def number(value: float) -> float | None:
-        return None if math.isnan(value) else float(value)
-
-    protocols = {
-        name: {
-            result.metric: number(result.value),
-            "mAP": number(result.mean_average_precision),
-            "per_class": {label: number(v) for label, v in zip(result.class_names, result.per_class, strict=True)},
-            "by_subjects": {bucket: number(value) for bucket, value in result.by_subjects.items()},
-            "confusion": None if result.confusion is None else result.confusion.tolist(),
-        }
-        for name, result in evaluation.protocols.items()
-    }
-    return {
-        "labels": evaluation.labels,
-        "images": evaluation.num_images,
-        "people": evaluation.num_people,
-        "box_recall": number(evaluation.box_recall),
-        "protocols": protocols,
-    }
+def _ends(interval: Any) -> str:
+    return "–" if interval is None or interval[0] != interval[0] else f"{interval[0]:.1%}–{interval[1]:.1%}"

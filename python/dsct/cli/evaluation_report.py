@@ -1,0 +1,174 @@
+"""An evaluation as JSON, as Markdown and as pictures in a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import dsct
+from dsct.checkpoint import replaced_when_complete
+from dsct.evaluation_figures import class_figure, confusion_figure, subjects_figure
+from dsct.metrics import DEFINITIONS, Evaluation, ProtocolResult
+
+
+def as_json(evaluation: Evaluation, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything, as what JSON can hold: a value that does not exist is null."""
+    content = {
+        **about,
+        "labels": evaluation.labels,
+        "images": evaluation.num_images,
+        "people": evaluation.num_people,
+        "box_recall": evaluation.box_recall,
+        "box_recall_interval": evaluation.box_recall_interval,
+        "box_recall_by_subjects": dict(evaluation.box_recall_by_subjects),
+        "bootstrap": None if evaluation.bootstrap is None else vars(evaluation.bootstrap),
+        "throughput": None if evaluation.throughput is None else
+        {**vars(evaluation.throughput), "images_per_second": evaluation.throughput.images_per_second},
+        "protocols": {name: _protocol(result) for name, result in evaluation.protocols.items()},
+    }  # fmt: skip
+    return {key: _plain(value) for key, value in content.items()}
+
+
+def write_report(evaluation: Evaluation, about: Mapping[str, Any], folder: Path) -> None:
+    """Writes ``evaluation.json``, ``evaluation.md`` and the pictures that the Markdown shows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(as_json(evaluation, about), folder / "evaluation.json")
+    official = evaluation["official"]
+    figures = {"classes": class_figure(evaluation), "people_per_image": subjects_figure(evaluation)}
+    if official.confusion is not None:
+        figures["confusion"] = confusion_figure(official)
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png")
+    with replaced_when_complete(folder / "evaluation.md") as partial:
+        partial.write_text(as_markdown(evaluation, about, list(figures)), encoding="utf-8")
+
+
+def write_json(content: Any, path: Path) -> None:
+    """JSON, complete or not at all."""
+    with replaced_when_complete(path) as partial:
+        partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def about_evaluation(weights: Path, data: str) -> dict[str, Any]:
+    """What was evaluated with what: weights by their SHA-256, data in words, versions."""
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    versions = {"dsct": dsct.__version__, "torch": torch.__version__, "python": platform.python_version()}
+    return {"weights": weights.name, "weights_sha256": digest, "data": data, "versions": versions}
+
+
+def as_markdown(evaluation: Evaluation, about: Mapping[str, Any], figures: list[str]) -> str:
+    """Tables for people: headline values, classes, what the protocols mean, and what was evaluated."""
+    results = list(evaluation.protocols.values())
+    buckets = list(evaluation.box_recall_by_subjects)
+    overall = [
+        [f"{r.protocol} {r.metric}", _value(r.value, None if r.intervals is None else r.intervals.value),
+         *(percent(r.by_subjects[bucket]) for bucket in buckets)]
+        for r in results
+    ]  # fmt: skip
+    recalls = [percent(value) for value in evaluation.box_recall_by_subjects.values()]
+    overall.append(["box recall, IoU 0.5", _value(evaluation.box_recall, evaluation.box_recall_interval), *recalls])
+    interval = ""
+    if evaluation.bootstrap is not None:
+        interval = (f" In brackets: {evaluation.bootstrap.confidence:.0%} bootstrap interval over images, "
+                    f"{evaluation.bootstrap.resamples} resamples.")  # fmt: skip
+    lines = [
+        "# Evaluation",
+        "",
+        f"{evaluation.num_people} people in {evaluation.num_images} images. Labels: {evaluation.labels}.{interval}",
+        "",
+        *_table(["", "all", *(f"{bucket} in the image" for bucket in buckets)], overall),
+        "",
+        *(f"- **{name}**: {definition}" for name, definition in DEFINITIONS.items()),
+        "",
+        *_table(["class", "people", *_class_headings(results)], _class_rows(results)),
+        "",
+        *(f"![{name.replace('_', ' ')}]({name}.png)" for name in figures),
+        "",
+        f"Weights `{about['weights']}`, SHA-256 `{about['weights_sha256']}`. Data: {about['data']}. "
+        + ", ".join(f"{name} {version}" for name, version in about["versions"].items()) + ".",
+    ]  # fmt: skip
+    if evaluation.throughput is not None:
+        lines += ["", f"{evaluation.throughput.images_per_second:.1f} images/s, loading included."]
+    return "\n".join(lines) + "\n"
+
+
+def percent(value: float) -> str:
+    """A share as text; a dash where it does not exist."""
+    return "–" if math.isnan(value) else f"{value:.2%}"
+
+
+def _class_headings(results: list[ProtocolResult]) -> list[str]:
+    headings = [f"{r.protocol} {'AP' if r.metric == 'mAP' else r.metric}" for r in results]
+    return headings + (["threshold", "precision", "recall", "F1"] if results[0].label_quality is not None else [])
+
+
+def _class_rows(results: list[ProtocolResult]) -> list[list[str]]:
+    rows = []
+    quality = results[0].label_quality
+    for index, name in enumerate(results[0].class_names):
+        row = [name, str(results[0].support[index])]
+        for r in results:
+            row.append(_value(r.per_class[index], None if r.intervals is None else r.intervals.per_class[index]))
+        if quality is not None:
+            row += [f"{quality.thresholds[index]:.3f}"]
+            row += [percent(float(part[index])) for part in (quality.precision, quality.recall, quality.f1)]
+        rows.append(row)
+    if quality is not None:
+        rows.append(["mean", "", *([""] * len(results)), "", "", "", percent(quality.macro_f1)])
+    return rows
+
+
+def _value(value: float, interval: Any) -> str:
+    text = percent(float(value))
+    if interval is None or np.isnan(interval).any():
+        return text
+    return f"{text} ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})"
+
+
+def _table(columns: list[str], rows: list[list[str]]) -> list[str]:
+    rule = ["---", *(["---:"] * (len(columns) - 1))]
+    return [f"| {' | '.join(line)} |" for line in (columns, rule, *rows)]
+
+
+def _protocol(result: ProtocolResult) -> dict[str, Any]:
+    names = result.class_names
+    content: dict[str, Any] = {
+        result.metric: result.value,
+        "mAP": result.mean_average_precision,
+        "per_class": dict(zip(names, result.per_class, strict=True)),
+        "support": dict(zip(names, result.support, strict=True)),
+        "by_subjects": dict(result.by_subjects),
+        "confusion": result.confusion,
+    }
+    if result.intervals is not None:
+        content["interval"] = result.intervals.value
+        content["per_class_interval"] = dict(zip(names, result.intervals.per_class, strict=True))
+        content["by_subjects_interval"] = dict(result.intervals.by_subjects)
+    if result.label_quality is not None:
+        quality = result.label_quality
+        content["at_thresholds"] = {
+            "macro_f1": quality.macro_f1,
+            **{part: dict(zip(names, getattr(quality, part), strict=True))
+               for part in ("thresholds", "precision", "recall", "f1")},
+        }  # fmt: skip
+    return content
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
