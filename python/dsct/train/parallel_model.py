@@ -146,7 +146,7 @@ def _shard(model: nn.Module, processes: Processes) -> nn.Module:
 
 def _reshard_after_forward(model: nn.Module, enabled: bool) -> list[FSDPModule]:
     """Sets it for all units, but for the root, whose backward begins where its forward ends; returns the units."""
-    units = [module for module in model.modules() if isinstance(module, FSDPModule)]
+    units: list[Any] = [module for module in model.modules() if isinstance(module, FSDPModule)]
     for unit in units:
         unit.set_reshard_after_forward(enabled and unit is not model, recurse=False)
     return units
