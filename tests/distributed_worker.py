@@ -77,8 +77,7 @@ def gradients(processes: Processes, fsdp: bool, dtype: torch.dtype, how: str = "
                 losses.append(loss_of(wrapped, part, num_boxes_of([*range(5)], processes)))
                 if not last:
                     losses[-1].backward()
-                    own = model.query_embed_dsct.weight.grad
-                    own = None if own is None else own.clone()
+                    own = model.query_embed_dsct.weight.grad.clone()
     losses[-1].backward()
     total = processes.sum({"loss": sum(loss.item() for loss in losses) / processes.world_size})
     found = {name: whole(p.grad) for name, p in model.named_parameters() if p.grad is not None}
