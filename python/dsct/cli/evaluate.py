@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,7 +27,7 @@ from dsct.cli.datasets import (
     told,
 )
 from dsct.cli.errors import told_in_one_sentence
-from dsct.cli.evaluation_report import about_evaluation, as_json, percent, write_json, write_report
+from dsct.cli.evaluation_report import about_evaluation, as_json, write_json, write_report
 from dsct.cli.train import choose_device
 from dsct.data import evaluation_transform
 from dsct.metrics import Bootstrap, Evaluation, Evaluator, ProtocolResult
@@ -82,7 +83,9 @@ def evaluate(
     if tuple(opened.class_names) != tuple(config.names):
         raise ValueError(f"{weights} was trained for the classes {list(config.names)}, {dataset.value} has "
                          f"{list(opened.class_names)}")  # fmt: skip
-    source = f"{image_size}, difficulty {difficulty}" if dataset is DatasetName.synthetic else opened.source
+    source = (
+        f"{image_size}, difficulty {difficulty}" if dataset is DatasetName.synthetic else getattr(opened, "source", "")
+    )
     evaluator = Evaluator(
         config.names, config.multi_label, nms_iou=nms_iou, labels=f"{dataset.value} {split.value}, {source}"
     )
@@ -148,38 +151,43 @@ def show(evaluation: Evaluation, console: Console) -> None:
 
 
 def _by_people(evaluation: Evaluation, results: list[ProtocolResult]) -> Table:
-    table = Table(title="by people in the image")
+    table = Table(title="by people in the image, %")
     table.add_column("", no_wrap=True)
     with_intervals = evaluation.bootstrap is not None
-    interval = [f"{evaluation.bootstrap.confidence:.0%} interval"] if evaluation.bootstrap is not None else []
+    interval = [f"{evaluation.bootstrap.confidence:.0%}"] if evaluation.bootstrap is not None else []
     for heading in ("all", *interval, *results[0].by_subjects):
         table.add_column(heading, justify="right")
     for r in results:
         ends = [_ends(r.intervals.value if r.intervals is not None else None)] if with_intervals else []
-        table.add_row(f"{r.protocol} {r.metric}", percent(r.value), *ends, *map(percent, r.by_subjects.values()))
+        table.add_row(f"{r.protocol} {r.metric}", _short(r.value), *ends, *map(_short, r.by_subjects.values()))
     ends = [_ends(evaluation.box_recall_interval)] if with_intervals else []
-    recalls = map(percent, evaluation.box_recall_by_subjects.values())
-    table.add_row("box recall, IoU 0.5", percent(evaluation.box_recall), *ends, *recalls)
+    recalls = map(_short, evaluation.box_recall_by_subjects.values())
+    table.add_row("box recall, IoU 0.5", _short(evaluation.box_recall), *ends, *recalls)
     return table
 
 
 def _by_class(results: list[ProtocolResult]) -> Table:
-    headings = [f"{r.protocol} {'AP' if r.metric == 'mAP' else r.metric}" for r in results]
+    headings = [f"{r.protocol}\n{'AP' if r.metric == 'mAP' else r.metric}" for r in results]
     first = results[0]
-    interval = ["official interval"] if first.intervals is not None else []
+    interval = ["interval"] if first.intervals is not None else []
     quality = first.label_quality
     read = ["threshold", "precision", "recall", "F1"] if quality is not None else []
-    table = Table("class", "people", *headings, *interval, *read, title="by class")
+    table = Table("class", "people", *headings, *interval, *read, title="by class, %")
     for index, name in enumerate(first.class_names):
-        row = [name, str(first.support[index]), *(percent(float(r.per_class[index])) for r in results)]
+        row = [name, str(first.support[index]), *(_short(float(r.per_class[index])) for r in results)]
         if first.intervals is not None:
             row.append(_ends(first.intervals.per_class[index]))
         if quality is not None:
             row.append(f"{quality.thresholds[index]:.3f}")
-            row += [percent(float(part[index])) for part in (quality.precision, quality.recall, quality.f1)]
+            row += [_short(float(part[index])) for part in (quality.precision, quality.recall, quality.f1)]
         table.add_row(*row)
     return table
 
 
+def _short(value: float) -> str:
+    """Percent with one decimal, so that a table fits a terminal."""
+    return "–" if math.isnan(value) else f"{100 * value:.1f}"
+
+
 def _ends(interval: Any) -> str:
-    return "–" if interval is None or interval[0] != interval[0] else f"{interval[0]:.1%}–{interval[1]:.1%}"
+    return "–" if interval is None or math.isnan(interval[0]) else f"{_short(interval[0])}–{_short(interval[1])}"
