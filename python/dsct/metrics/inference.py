@@ -114,7 +114,7 @@ def collect(
         Subset(data, chosen),  # type: ignore[arg-type]  # any sequence of samples will do
         batch_size,
         num_workers=workers,
-        collate_fn=collate,  # type: ignore[arg-type]  # turns samples into a Batch
+        collate_fn=collate,
         generator=torch.Generator(),
     )
     autocast = torch.autocast(device.type, _DTYPES[precision], enabled=precision != "float32")
