@@ -125,9 +125,7 @@ class Evaluator:
             ValueError: there are thresholds and a person can show one class only, or not one per class.
         """
         if thresholds is not None and not self.multi_label:
-            raise ValueError(
-                "thresholds must be None where a person shows exactly one class, as the most probable counts"
-            )
+            raise ValueError("thresholds must be None for a model of one class per person: the most probable counts")
         images = self._stacked()
         counts = images.is_person.sum(axis=1)
         buckets = _buckets(counts)
@@ -169,9 +167,7 @@ class Evaluator:
             ValueError: a person can show one class only, or the rule is unknown.
         """
         if not self.multi_label:
-            raise ValueError(
-                "thresholds are for multi-label models: with one class per person the most probable counts"
-            )
+            raise ValueError("thresholds are for multi-label models; of one class per person the most probable counts")
         verdict = judge(self._stacked(), self.nms_iou)["official"]
         return fit_thresholds(verdict.scores, verdict.right, verdict.support, rule)
 

@@ -15,8 +15,7 @@ DEFINITIONS = {
     "official": "every person takes the prediction of highest overlap, however low; widths, heights and intersections "
     "count both border pixels (the released evaluation). Missed people and false alarms cost nothing.",
     "paper": "duplicate removal first (section 4.1 of the paper), then as official.",
-    "detection": "a prediction counts only from an IoU of 0.5 on, for one person at most; a person left over is "
-    "a miss.",
+    "detection": "a prediction counts only from an IoU of 0.5 on, for one person; people left over are misses.",
 }
 PROTOCOLS = tuple(DEFINITIONS)
 MATCH_IOU = 0.5
@@ -87,8 +86,8 @@ class Verdict:
     @property
     def support(self) -> Ints:
         """(C,) people who show the class."""
-        support: Ints = self.person_labels.sum(axis=0)
-        return support
+        people: Ints = self.person_labels.sum(axis=0)
+        return people
 
     def average_precision(self, weights: Floats) -> Floats:
         """(R, C) under each weighting (R, I) of the images."""
