@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -87,10 +88,46 @@ def test_eval_prints_every_protocol(run_dir: Path, tmp_path: Path) -> None:
     assert all(name in output for name in numbers["protocols"])
     assert numbers["images"] == 4
     value = numbers["protocols"]["official"]["accuracy"]
-    assert f"{value:.2%}" in output
+    assert f" {100 * value:.1f} " in output
+    low, high = numbers["protocols"]["official"]["interval"]
+    assert low <= value <= high
+    assert numbers["throughput"]["images"] == 4
     confusion = np.array(numbers["protocols"]["official"]["confusion"])
     assert confusion.sum() == numbers["people"]
     assert confusion.trace() / confusion.sum() == pytest.approx(value)
+
+
+def test_eval_writes_a_report(run_dir: Path, tmp_path: Path) -> None:
+    weights = run_dir / "best.safetensors"
+    run("eval", "synthetic", "--weights", weights, *DATA, "--resamples", 20, "--out", tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "evaluation.json", "evaluation.md", "classes.png", "people_per_image.png", "confusion.png", "examples.png",
+    }  # fmt: skip
+    report = (tmp_path / "evaluation.md").read_text()
+    numbers = json.loads((tmp_path / "evaluation.json").read_text())
+    assert hashlib.sha256(weights.read_bytes()).hexdigest() == numbers["weights_sha256"]
+    assert numbers["weights_sha256"] in report
+    assert "labels: synthetic test" in report.lower()
+    assert all(f"- **{name}**: " in report for name in ("official", "paper", "detection"))
+    assert numbers["bootstrap"]["resamples"] == 20
+
+
+def test_thresholds_are_fitted_on_validation_data_and_kept_with_the_weights(tmp_path: Path) -> None:
+    run(*TRAIN, "--multi-label", "--run-dir", tmp_path / "run")
+    weights, fitted = tmp_path / "run" / "best.safetensors", tmp_path / "fitted.safetensors"
+    fit = ["eval", "synthetic", "--weights", weights, *DATA, "--fit-thresholds", fitted]
+    assert "needs --split val" in run(*fit, code=1)
+    output = run(*fit, "--split", "val", "--resamples", 0)
+    assert "threshold" in output
+    assert "precision" in output
+    model = dsct.load_model(fitted)
+    assert model.thresholds is not None
+    assert len(model.thresholds) == 26
+    assert dsct.load_model(weights).thresholds is None
+    again = run("eval", "synthetic", "--weights", fitted, *DATA, "--json", tmp_path / "numbers.json", "--resamples", 0)
+    assert "threshold" in again
+    at = json.loads((tmp_path / "numbers.json").read_text())["protocols"]["official"]["at_thresholds"]
+    assert list(at["thresholds"].values()) == pytest.approx(model.thresholds)
 
 
 def test_predict_prints_and_draws(run_dir: Path, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def confusion_figure(result: ProtocolResult) -> Picture:
 
 def subjects_figure(evaluation: Evaluation) -> Picture:
     """Headline value by number of people in the image (paper, Tables 4 and 12), and the share of people found."""
-    figure = Picture(7.0, 3.6)
+    figure = Picture(7.0, 4.0)
     ax = figure.add_subplot()
     buckets = list(evaluation.box_recall_by_subjects)
     width = 0.8 / (len(evaluation.protocols) + 1)
@@ -98,7 +98,7 @@ def subjects_figure(evaluation: Evaluation) -> Picture:
     ax.grid(axis="y", alpha=0.3)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=4, frameon=False)
+    ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False)
     figure.tight_layout()
     return figure
 
