@@ -60,10 +60,8 @@ def test_native_file_into_another_size_of_the_problem(tmp_path: Path) -> None:
     report = load_pretrained(model, tmp_path / "model.safetensors", verbose=False)
     assert report.reshaped == {"query_embed_dsct.weight": ((8, 128), (5, 128))}
     assert torch.equal(model.query_embed_dsct.weight, source.query_embed_dsct.weight[:5])
-    assert report.skipped == {
-        "class_embed_dsct.0.weight": "shape (7, 64), the model has (9, 64)",
-        "class_embed_dsct.0.bias": "shape (7,), the model has (9,)",
-    }
+    reason = "7 logits in the file, 9 in the model (without person)"
+    assert report.skipped == {"class_embed_dsct.0.weight": reason, "class_embed_dsct.0.bias": reason}
     assert set(report.missing) == set(report.skipped)
     assert torch.equal(model.class_embed_dsct[0].weight, untouched)
 
@@ -119,7 +117,7 @@ def test_what_does_not_fit_at_all_is_an_error_and_changes_nothing(tmp_path: Path
     model = a_model()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     torch.save({"encoder.weight": torch.ones(2)}, tmp_path / "other.pth")
-    with pytest.raises(ValueError, match=r"must hold a DSCT, .* got encoder\.weight"):
+    with pytest.raises(ValueError, match=r"must hold a state dict of DSCT, .* got encoder\.weight"):
         load_pretrained(model, tmp_path / "other.pth")
     torch.save({"conv1.weight": torch.ones(1), "layer1.0.conv1.weight": torch.ones(1)}, tmp_path / "resnet.pth")
     with pytest.raises(ValueError, match=r"nothing in .* fits the model"):
@@ -131,6 +129,48 @@ def test_report_reads_well(tmp_path: Path) -> None:
     state = deformable_detr(a_model(seed=1), queries=300)
     report = str(load_pretrained(a_model(), released(tmp_path / "detr.pth", state), verbose=False))
     assert report.startswith("Deformable DETR: ")
-    assert "reshaped  query_embed.weight (300, 128) -> (6, 128)" in report
-    assert "and 12 more: a head for other classes, not reused" in report
-    assert len(report.splitlines()) == 4
+    assert "query_embed.weight (300, 128) -> (6, 128): rows 0 to 5 copied" in report
+    assert "class_embed.* (4), bbox_embed.* (12): a head for other classes, not reused" in report
+    assert "query_embed_dsct.weight, class_embed_dsct.* (2), bbox_embed_dsct.* (6): not in the file" in report
+
+
+def test_class_rows_of_known_names_are_kept(tmp_path: Path) -> None:
+    source = a_model(seed=1)
+    save_model(source, tmp_path / "model.safetensors")
+    model = a_model(seed=2, num_classes=3, class_names=("bored", "Sad", "Anger"))
+    untouched = model.class_embed_dsct[0].weight[0].clone()
+    report = load_pretrained(model, tmp_path / "model.safetensors", verbose=False)
+    rows = [source.config.names.index(name) for name in ("Sad", "Anger")]
+    assert torch.equal(model.class_embed_dsct[0].weight[1:], source.class_embed_dsct[0].weight[rows])
+    assert torch.equal(model.class_embed_dsct[0].bias[1:], source.class_embed_dsct[0].bias[rows])
+    assert torch.equal(model.class_embed_dsct[0].weight[0], untouched)
+    assert report.rows_copied["class_embed_dsct.0.weight"] == "copied Sad, Anger; left as they were bored"
+
+
+def test_class_rows_follow_names_when_only_their_order_changes(tmp_path: Path) -> None:
+    source = a_model(seed=1)
+    save_model(source, tmp_path / "model.safetensors")
+    names = source.config.names
+    model = a_model(seed=2, class_names=names[::-1])
+    load_pretrained(model, tmp_path / "model.safetensors", verbose=False)
+    assert torch.equal(model.class_embed_dsct[0].weight, source.class_embed_dsct[0].weight.flip(0))
+
+
+def test_a_state_dict_is_a_source_and_wrappers_leave_its_names() -> None:
+    source, model = a_model(seed=1), a_model(seed=2)
+    wrapped = {f"module._orig_mod.{name}": tensor for name, tensor in source.state_dict().items()}
+    report = load_pretrained(model, wrapped, verbose=False)
+    assert report.missing == ()
+    assert all(torch.equal(tensor, source.state_dict()[name]) for name, tensor in model.state_dict().items())
+    with pytest.raises(TypeError, match="source must map names to tensors"):
+        load_pretrained(model, {"epoch": 3})  # type: ignore[dict-item]
+
+
+def test_values_that_are_not_finite_are_reported(tmp_path: Path) -> None:
+    source = a_model(seed=1)
+    with torch.no_grad():
+        source.query_embed.weight[0, 0] = torch.nan
+    save_model(source, tmp_path / "model.safetensors")
+    report = load_pretrained(a_model(seed=2), tmp_path / "model.safetensors", verbose=False)
+    assert any("query_embed.weight" in warning and "finite" in warning for warning in report.warnings)
+    assert "warning: " in str(report)

@@ -37,6 +37,7 @@ def save_model(model: DSCT, path: str | os.PathLike[str], tensors: Mapping[str, 
         model: has its ``DSCTConfig`` as ``config``; may have ``preprocess``, such as ``{"short_side": 800, "long_side":
             1333}``, and ``thresholds``, one number per class.
         path: the file, ending in ``.safetensors`` by custom; missing folders are made.
+        tensors: whole tensors by name to write in place of the model's own, which may be sharded over processes.
 
     Raises:
         OSError: the disk is full or cannot be written.

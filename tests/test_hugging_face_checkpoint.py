@@ -1,0 +1,152 @@
+"""A saved Hugging Face Deformable DETR becomes backbone, encoder and context queries of a DSCT."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import dsct
+from comparison import randomise
+from dsct.checkpoint import load_pretrained, read_checkpoint
+from dsct.cli import app
+from dsct.config import DSCTConfig
+
+SIZES: dict[str, Any] = {
+    "backbone": "resnet18", "hidden_dim": 64, "nheads": 4, "enc_layers": 2, "dec_layers": 2, "dim_feedforward": 40,
+}  # fmt: skip
+QUERIES = 12
+
+
+@pytest.fixture(scope="module")
+def hugging_face() -> Any:
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    backbone = transformers.ResNetConfig(
+        embedding_size=64, hidden_sizes=[64, 128, 256, 512], depths=[2, 2, 2, 2], layer_type="basic",
+        out_features=["stage2", "stage3", "stage4"],
+    )  # fmt: skip
+    model = transformers.DeformableDetrForObjectDetection(
+        transformers.DeformableDetrConfig(
+            backbone_config=backbone,
+            num_labels=91,
+            num_queries=QUERIES,
+            d_model=64,
+            encoder_attention_heads=4,
+            decoder_attention_heads=4,
+            encoder_layers=2,
+            decoder_layers=2,
+            encoder_ffn_dim=40,
+            decoder_ffn_dim=40,
+            dropout=0.0,
+            disable_custom_kernels=True,
+        )
+    ).eval()
+    randomise(model, 0.05)
+    return model
+
+
+@pytest.fixture(scope="module")
+def folder(hugging_face: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("hugging_face")
+    hugging_face.save_pretrained(path)
+    return path
+
+
+def a_model(**changes: Any) -> dsct.DSCT:
+    config = {"num_context_queries": QUERIES, "num_subject_queries": 3, "k_spatial": 5, "k_semantic": 4, **changes}
+    return dsct.DSCT(DSCTConfig.paper_caer_s(dropout=0.0, **{**SIZES, **config})).eval()
+
+
+def test_encoder_and_context_queries_compute_the_same(hugging_face: Any, folder: Path) -> None:
+    model = a_model(fusion_layers=())
+    report = load_pretrained(model, folder, verbose=False)
+    assert report.layout.startswith("Hugging Face")
+    assert all("_dsct" in name for name in report.missing), report.missing
+    assert all(name.split(".")[0] in ("class_embed", "bbox_embed") or "num_batches" in name for name in report.skipped)
+    images = torch.randn(1, 3, 96, 128)
+    with torch.no_grad():
+        theirs = hugging_face.model(images, pixel_mask=torch.ones(1, 96, 128, dtype=torch.long))
+        taken: dict[str, Any] = {}
+        model.transformer.decoder.register_forward_pre_hook(
+            lambda _module, arguments: taken.setdefault("arguments", arguments) and None
+        )
+        model(images)
+        tgt, points, memory, shapes, starts, ratios, query_pos, padding = taken["arguments"]
+        torch.testing.assert_close(memory, theirs.encoder_last_hidden_state, rtol=1e-4, atol=1e-4)
+        # The subjects take part in the self-attention: without them the context queries are Deformable DETR's.
+        context = slice(0, QUERIES)
+        hidden, _ = model.transformer.decoder(
+            tgt[:, context], points[:, context], memory, shapes, starts, ratios, query_pos[:, context], padding
+        )
+    torch.testing.assert_close(hidden[-1], theirs.last_hidden_state, rtol=1e-4, atol=1e-4)
+
+
+def test_values_are_copied_to_the_bit(hugging_face: Any, folder: Path) -> None:
+    model = a_model()
+    load_pretrained(model, folder, verbose=False)
+    state, theirs = model.state_dict(), hugging_face.state_dict()
+    assert torch.equal(state["query_embed.weight"], theirs["model.query_position_embeddings.weight"])
+    layer = "model.decoder.layers.1.self_attn"
+    joined = torch.cat([theirs[f"{layer}.{part}_proj.weight"] for part in "qkv"])
+    assert torch.equal(state["transformer.decoder.layers.1.self_attn.in_proj_weight"], joined)
+    names = [name for name in theirs if name.endswith("layer.0.convolution.weight") and "stages.3.layers.0" in name]
+    assert len(names) == 1
+    assert torch.equal(state["backbone.0.body.layer4.0.conv1.weight"], theirs[names[0]])
+
+
+@pytest.mark.parametrize("form", ["safetensors", "bin", "sharded", "state dict"])
+def test_every_form_gives_the_same_tensors(form: str, hugging_face: Any, folder: Path, tmp_path: Path) -> None:
+    expected = a_model()
+    load_pretrained(expected, folder, verbose=False)
+    source: Any = tmp_path
+    if form == "safetensors":
+        source = folder / "model.safetensors"
+    elif form == "bin":
+        torch.save(hugging_face.state_dict(), tmp_path / "pytorch_model.bin")
+        source = tmp_path / "pytorch_model.bin"
+    elif form == "sharded":
+        hugging_face.save_pretrained(tmp_path, max_shard_size="10MB")
+        assert (tmp_path / "model.safetensors.index.json").is_file()
+    else:
+        source = hugging_face.state_dict()
+    model = a_model()
+    load_pretrained(model, source, verbose=False)
+    filled = {name: tensor for name, tensor in model.state_dict().items() if "_dsct" not in name}
+    assert all(torch.equal(tensor, expected.state_dict()[name]) for name, tensor in filled.items())
+
+
+def test_the_box_head_is_an_option(hugging_face: Any, folder: Path) -> None:
+    model = a_model()
+    report = load_pretrained(model, folder, reuse_box_head=True, verbose=False)
+    assert all(name.startswith(("query_embed_dsct", "class_embed_dsct")) for name in report.missing)
+    theirs = hugging_face.state_dict()["bbox_embed.0.layers.2.weight"]
+    assert torch.equal(model.bbox_embed_dsct[0].layers[2].weight, theirs)
+
+
+def test_convert_reads_sizes_from_the_folder(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model.safetensors"
+    result = CliRunner().invoke(app, ["convert", str(folder), str(out), "--preset", "paper_caer_s"])
+    assert result.exit_code == 0, result.output
+    model = dsct.load_model(out)
+    assert {name: getattr(model.config, name) for name in SIZES} == SIZES
+    assert model.config.num_context_queries == QUERIES
+    expected = a_model()
+    load_pretrained(expected, folder, verbose=False)
+    assert torch.equal(model.query_embed.weight, expected.query_embed.weight)
+
+
+def test_broken_folders_are_named(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"is a folder without model\.safetensors"):
+        read_checkpoint(tmp_path)
+    index = {"weight_map": {"a": "../secret.bin"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match="must name files of its own folder"):
+        read_checkpoint(tmp_path)
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "part.safetensors"}}))
+    with pytest.raises(FileNotFoundError, match=r"names part\.safetensors, which is not there"):
+        read_checkpoint(tmp_path)

@@ -1,0 +1,162 @@
+"""Weights for the released code, and files that mean harm or are half there."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+import dsct
+from dsct.checkpoint import config_digest, load_model, read_checkpoint, save_model, save_released
+from dsct.checkpoint.files import replaced_when_complete
+from dsct.config import DSCTConfig
+
+SMALL: dict[str, Any] = {"num_context_queries": 6, "k_spatial": 3, "k_semantic": 2}
+
+
+def a_model(**changes: Any) -> dsct.DSCT:
+    torch.manual_seed(3)
+    return dsct.DSCT(DSCTConfig.tiny(**{**SMALL, **changes}))
+
+
+def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+
+
+def test_round_trip_through_every_format_is_equal_to_the_bit(tmp_path: Path) -> None:
+    model = a_model(person_class=True)
+    save_released(model, tmp_path / "a.pth", epoch=7)
+    save_model(load_model(tmp_path / "a.pth"), tmp_path / "b.safetensors")
+    save_released(load_model(tmp_path / "b.safetensors"), tmp_path / "c.pth", epoch=7)
+    first, last = (torch.load(tmp_path / name, weights_only=False) for name in ("a.pth", "c.pth"))
+    assert_same(first["model"], model.state_dict())
+    assert_same(last["model"], first["model"])
+    assert last["args"] == first["args"]
+    assert load_model(tmp_path / "c.pth").config == model.config
+
+
+def test_the_released_code_finds_what_it_reads(tmp_path: Path) -> None:
+    save_released(a_model(person_class=True, num_subject_queries=5), tmp_path / "model.pth", epoch=3)
+    content = torch.load(tmp_path / "model.pth", weights_only=False)
+    options = content["args"]
+    assert isinstance(options, argparse.Namespace)
+    assert (content["epoch"], options.num_queries, options.dec_n_sp, options.dec_n_sm) == (3, 5, 3, 2)
+    assert options.num_classes == 8
+    heads = [name for name in content["model"] if name.startswith("class_embed_dsct.") and name.endswith(".weight")]
+    assert heads == ["class_embed_dsct.0.weight", "class_embed_dsct.1.weight"]
+    save_released(a_model(fusion_layers=()), tmp_path / "plain.pth")
+    assert torch.load(tmp_path / "plain.pth", weights_only=False)["args"].dec_n_sp == 0
+
+
+def test_parameters_that_the_released_code_lacks_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="attentive"):
+        save_released(a_model(reweighting="attentive"), tmp_path / "model.pth")
+    assert not list(tmp_path.iterdir())
+
+
+class Harm:
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize("form", ["archive", "legacy", "bare pickle"])
+def test_hostile_files_are_refused_and_run_nothing(form: str, tmp_path: Path) -> None:
+    content = {"model": {"a": torch.ones(1)}, "args": Harm(tmp_path / "harm")}
+    path = tmp_path / "model.pth"
+    if form == "bare pickle":
+        path.write_bytes(pickle.dumps({"model": {}, "args": Harm(tmp_path / "harm")}))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=form == "archive")
+    with pytest.raises(ValueError, match=r"model\.pth is no readable PyTorch file of plain tensors"):
+        read_checkpoint(path)
+    assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_torn_files_are_named(suffix: str, share: float, tmp_path: Path) -> None:
+    path = tmp_path / f"model{suffix}"
+    (save_released if suffix == ".pth" else save_model)(a_model(), path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ValueError, match=rf"model\{suffix} is no readable"):
+        read_checkpoint(path)
+
+
+def test_a_file_is_known_by_its_content(tmp_path: Path) -> None:
+    model = a_model()
+    save_model(model, tmp_path / "model.pth")
+    assert_same(load_model(tmp_path / "model.pth").state_dict(), model.state_dict())
+
+
+def test_tensors_that_claim_more_than_they_hold_are_refused(tmp_path: Path) -> None:
+    torch.save({"model": {"a": torch.ones(1).expand(2**40)}}, tmp_path / "bomb.pth")
+    with pytest.raises(ValueError, match="claims shape"):
+        read_checkpoint(tmp_path / "bomb.pth")
+    header = json.dumps({"a": {"dtype": "F32", "shape": [2**60], "data_offsets": [0, 2**62]}}).encode()
+    (tmp_path / "bomb.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(ValueError, match="no readable safetensors file"):
+        read_checkpoint(tmp_path / "bomb.safetensors")
+
+
+def test_a_full_disk_leaves_the_file_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.safetensors"
+    save_model(a_model(), path)
+    before = path.read_bytes()
+
+    def full(self: Path, content: Any) -> int:
+        with self.open("wb") as file:
+            file.write(bytes(content)[:100])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_model(a_model(num_subject_queries=3), path)
+    monkeypatch.undo()
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_is_swept_later(tmp_path: Path) -> None:
+    old, young = tmp_path / ".a.bin.1.partial", tmp_path / ".a.bin.2.partial"
+    for partial in (old, young):
+        partial.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    with replaced_when_complete(tmp_path / "a.bin") as partial:
+        partial.write_bytes(b"whole")
+    assert not old.exists()
+    assert young.exists()
+    assert (tmp_path / "a.bin").read_bytes() == b"whole"
+
+
+def test_a_configuration_is_tied_to_its_weights(tmp_path: Path) -> None:
+    model = a_model()
+    path = tmp_path / "model.safetensors"
+    save_model(model, path)
+    metadata = read_checkpoint(path).metadata
+    assert metadata["dsct_config_sha256"] == config_digest(model.config.to_json())
+    changed = metadata["dsct_config"].replace('"nheads": 4', '"nheads": 2')
+    assert changed != metadata["dsct_config"]
+    tensors = {name: tensor.contiguous() for name, tensor in read_checkpoint(path).tensors.items()}
+    safetensors.torch.save_file(tensors, path, {**metadata, "dsct_config": changed})
+    with pytest.raises(ValueError, match="does not have the digest stored beside it"):
+        load_model(path)
+
+
+def test_whole_tensors_can_be_handed_in(tmp_path: Path) -> None:
+    model = a_model()
+    doubled = {name: 2 * tensor for name, tensor in model.state_dict().items()}
+    save_model(model, tmp_path / "model.safetensors", doubled)
+    assert_same(load_model(tmp_path / "model.safetensors").state_dict(), doubled)
