@@ -49,10 +49,10 @@ pub fn average_precision(
         curves.iter().map(|curve| area(curve, &weights)).collect::<Vec<_>>()
     });
     let mut result = Vec::with_capacity(rows * classes);
-    for at in 0..rows * classes {
+    for (at, &total) in num_positive.iter().enumerate() {
         let (row, class) = (at / classes, at % classes);
         let (areas, found) = &blocks[row / LANES][class];
-        let (area, found, total) = (areas[row % LANES], found[row % LANES], num_positive[at]);
+        let (area, found) = (areas[row % LANES], found[row % LANES]);
         // Sums of fractional weights differ in the last digits with their order.
         if found > total * (1.0 + 1e-9) {
             let expected = format!("at least the {found} proposed for class {class}");
@@ -82,7 +82,7 @@ fn check(
     if let Some(&beyond) = sample.iter().find(|&&sample| sample >= samples) {
         return Err(error("sample", format!("below {samples}, the number of weights in a row"), beyond));
     }
-    if classes == 0 || num_positive.len() % classes != 0 {
+    if classes == 0 || !num_positive.len().is_multiple_of(classes) {
         return Err(error("num_positive", format!("rows of {classes} numbers, at least one"), num_positive.len()));
     }
     let rows = num_positive.len() / classes;
@@ -193,8 +193,8 @@ mod tests {
         let rows: Vec<[f64; 3]> = (0..19).map(|row| [1.0 + row as f64, 2.0, f64::from(row % 3)]).collect();
         let totals: Vec<f64> = rows.iter().map(|row| row[0] + row[2] + row[1]).collect();
         let together = of(&sample, &rows.concat(), &totals).unwrap();
-        for (row, total) in rows.iter().zip(totals).enumerate().map(|(at, (row, total))| (row, (at, total))) {
-            assert_eq!(of(&sample, row, &[total.1]).unwrap()[0], together[total.0]);
+        for ((row, total), expected) in rows.iter().zip(totals).zip(together) {
+            assert_eq!(of(&sample, row, &[total]).unwrap(), [expected]);
         }
     }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -66,7 +65,7 @@ def evaluate(
         model, data, post_process, evaluator, batch_size=batch_size, workers=workers, device=device,
         precision=precision, indices=indices, on_batch=on_batch,
     )  # fmt: skip
-    return replace(evaluator.compute(bootstrap, thresholds), throughput=throughput)
+    return evaluator.compute(bootstrap, thresholds).with_(throughput=throughput)
 
 
 @torch.no_grad()

@@ -154,6 +154,10 @@ class Evaluation:
     bootstrap: Bootstrap | None = None
     throughput: Throughput | None = None
 
+    def with_(self, **changes: Any) -> Evaluation:
+        """A copy with other attributes."""
+        return replace(self, **changes)
+
     def __getitem__(self, protocol: str) -> ProtocolResult:
         return self.protocols[protocol]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,14 @@ import torch
 from sklearn.metrics import average_precision_score, confusion_matrix
 from torchvision.ops import box_iou, nms
 
-from dsct.metrics import PROTOCOLS, Evaluation, Evaluator, average_precision
+from dsct.cli.evaluation_report import as_json, as_markdown
+from dsct.metrics import PROTOCOLS, Bootstrap, Evaluation, Evaluator
 
 NAMES = ("a", "b", "c")
 FAR = [900.0, 900.0, 950.0, 950.0]
+
+
+ABOUT = {"weights": "a.safetensors", "weights_sha256": "0", "data": "none", "versions": {}}
 
 
 def prediction(boxes: Any, probabilities: Any) -> dict[str, torch.Tensor]:
@@ -53,25 +59,6 @@ def random_scenes(multi_label: bool, images: int = 60) -> tuple[list[Any], list[
         scores = probabilities.mean(-1) + torch.arange(queries) * 1e-4
         results.append({"boxes": noisy, "scores": scores, "probabilities": probabilities})
     return results, truths
-
-
-def test_average_precision_equals_scikit_learn_with_ties() -> None:
-    generator = np.random.default_rng(0)
-    scores = generator.integers(0, 20, (300, 5)) / 20
-    positive = generator.random((300, 5)) < [0.02, 0.2, 0.5, 0.9, 1.0]
-    expected = [average_precision_score(positive[:, c], scores[:, c]) for c in range(5)]
-    np.testing.assert_allclose(average_precision(scores, positive), expected, rtol=1e-12)
-
-
-def test_average_precision_of_nothing() -> None:
-    np.testing.assert_equal(average_precision(np.zeros((0, 2)), np.zeros((0, 2)), [3, 0]), [0.0, np.nan])
-    np.testing.assert_equal(average_precision([[0.5]], [[False]]), [np.nan])
-
-
-def test_average_precision_counts_positives_nobody_proposed() -> None:
-    assert average_precision([[0.9], [0.8]], [[1], [1]], [4]).tolist() == [0.5]
-    with pytest.raises(ValueError, match="num_positive"):
-        average_precision([[0.9], [0.8]], [[1], [1]], [1])
 
 
 @pytest.mark.parametrize("protocol", ["official", "paper"])
@@ -190,10 +177,87 @@ def test_batches_accumulate() -> None:
     assert evaluator.compute().to_dict() == evaluate(results, truths).to_dict()
 
 
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_shared_evaluation_equals_one_process(multi_label: bool) -> None:
+    results, truths = random_scenes(multi_label)
+    options: dict[str, Any] = {"bootstrap": Bootstrap(20), "thresholds": [0.3, 0.5, 0.7] if multi_label else None}
+    parts = []
+    for rank in (2, 0, 1):
+        part = Evaluator(NAMES, multi_label)
+        share = list(range(rank, len(results), 3))[::-1]
+        part.update([results[i] for i in share], [truths[i] for i in share], share)
+        parts.append(pickle.loads(pickle.dumps(part)))
+    parts[0].merge(parts[1])
+    parts[0].merge(parts[2])
+    alone = Evaluator(NAMES, multi_label)
+    alone.update(results, truths)
+    assert len(parts[0]) == len(results)
+    expected, got = as_json(alone.compute(**options), {}), as_json(parts[0].compute(**options), {})
+    assert json.dumps(got, allow_nan=False) == json.dumps(expected, allow_nan=False)
+
+
+def test_no_image_counts_twice() -> None:
+    one = ([prediction([FAR], [[0.9, 0.1, 0.1]])], [truth([FAR], [0])])
+    first, second = Evaluator(NAMES, multi_label=False), Evaluator(NAMES, multi_label=False)
+    first.update(*one, ["a.jpg"])
+    second.update(*one, ["a.jpg"])
+    with pytest.raises(ValueError, match=r"'a.jpg' was added before"):
+        first.update([*one[0], *one[0]], [*one[1], *one[1]], ["b.jpg", "a.jpg"])
+    with pytest.raises(ValueError, match=r"1 are in both, such as 'a.jpg'"):
+        first.merge(second)
+    with pytest.raises(ValueError, match="same nms_iou"):
+        first.merge(Evaluator(NAMES, multi_label=False, nms_iou=0.1))
+    with pytest.raises(ValueError, match="one entry per image"):
+        first.update(*one, ["c.jpg", "d.jpg"])
+    assert len(first) == 1
+
+
+def test_intervals_are_seeded_and_enclose_an_accuracy() -> None:
+    results, truths = random_scenes(multi_label=False, images=200)
+    evaluator = Evaluator(NAMES, multi_label=False)
+    evaluator.update(results, truths)
+    first, again = evaluator.compute(Bootstrap(200)), evaluator.compute(Bootstrap(200))
+    assert as_json(first, {}) == as_json(again, {})
+    assert as_json(first, {}) != as_json(evaluator.compute(Bootstrap(200, seed=1)), {})
+    for result in first.protocols.values():
+        assert result.intervals is not None
+        low, high = result.intervals.value
+        assert low < result.value < high
+        assert (result.intervals.per_class[:, 0] < result.per_class).all()
+        assert list(result.intervals.by_subjects) == list(result.by_subjects)
+    assert first.box_recall_interval is not None
+    assert first.box_recall_interval[0] < first.box_recall < first.box_recall_interval[1]
+
+
+def test_interval_of_average_precision_equals_resampling_by_hand() -> None:
+    results, truths = random_scenes(multi_label=True)
+    evaluator = Evaluator(NAMES, multi_label=True)
+    evaluator.update(results, truths)
+    bootstrap = Bootstrap(8)
+    values = []
+    for weights in bootstrap.weights(len(results)):
+        for row in weights.astype(int):
+            drawn = np.repeat(np.arange(len(results)), row)
+            values.append(evaluate([results[i] for i in drawn], [truths[i] for i in drawn], multi_label=True))
+    for name, result in evaluator.compute(bootstrap).protocols.items():
+        expected = bootstrap.interval(np.array([one[name].value for one in values]))
+        assert result.intervals is not None
+        np.testing.assert_allclose(result.intervals.value, expected, rtol=1e-9)
+
+
 def test_report_names_protocols_and_labels() -> None:
     text = str(evaluate([prediction(FAR, [[0.9, 0.1, 0.1]])], [truth([FAR], [0])], labels="union of annotators"))
     assert all(name in text for name in PROTOCOLS)
     assert "union of annotators" in text
+
+
+def test_report_of_nothing_is_valid_json_and_markdown() -> None:
+    for multi_label in (False, True):
+        empty = Evaluator(NAMES, multi_label).compute(Bootstrap(2), [0.5] * 3 if multi_label else None)
+        numbers = json.loads(json.dumps(as_json(empty, {}), allow_nan=False))
+        assert numbers["box_recall"] is None
+        assert numbers["protocols"]["official"]["interval"] == [None, None]
+        assert "| a | 0 | – | – | – |" in as_markdown(empty, ABOUT, [])
 
 
 @pytest.mark.parametrize(
