@@ -78,7 +78,8 @@ def as_markdown(evaluation: Evaluation, about: Mapping[str, Any], figures: list[
     interval = ""
     if evaluation.bootstrap is not None:
         interval = (f" In brackets: {evaluation.bootstrap.confidence:.0%} bootstrap interval over images, "
-                    f"{evaluation.bootstrap.resamples} resamples.")  # fmt: skip
+                    f"{evaluation.bootstrap.resamples} resamples; where few people show a class, repeated images lift "
+                    "its average precision, and the interval can lie above the value.")  # fmt: skip
     lines = [
         "# Evaluation",
         "",
