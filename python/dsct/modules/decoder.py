@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -94,6 +95,59 @@ class DSCTDecoder(nn.Module):
         require_config(config, "DSCTDecoder")
         self.config = config
         self.layers = nn.ModuleList(DSCTDecoderLayer(config, index) for index in range(config.dec_layers))
+
+    @classmethod
+    def from_deformable_detr(
+        cls, decoder: nn.Module, *, num_context_queries: int = 300, num_subject_queries: int = 0, **config: Any
+    ) -> DSCTDecoder:
+        """A decoder with the weights of Deformable DETR's ``DeformableTransformerDecoder``, to stand in its place.
+
+        With no subject queries, or with ``fusion_layers=()``, it computes what the other one does.
+
+        Args:
+            decoder: has ``layers`` with the original code's parameter names, and no iterative refinement; it is not
+                changed.
+            num_context_queries: how many of the first rows of the queries are context: all that the detector has.
+            num_subject_queries: N, for the sets of the fusion; the call decides by its rows.
+            **config: further fields of :class:`dsct.DSCTConfig`, such as ``fusion_layers``.
+
+        Returns:
+            The decoder, on the device and in the dtype and mode of `decoder`.
+
+        Raises:
+            ValueError: `decoder` is of another kind, or its boxes are refined layer by layer.
+
+        Example:
+            >>> import dsct
+            >>> original = dsct.DSCTDecoder(dsct.DSCTConfig.tiny())  # has the names of the original
+            >>> dsct.DSCTDecoder.from_deformable_detr(original, num_context_queries=9, k_spatial=3, k_semantic=3)
+            ...     # doctest: +ELLIPSIS
+            DSCTDecoder(...
+        """
+        layers: Any = getattr(decoder, "layers", None)
+        first: Any = layers[0] if layers else None
+        if not all(hasattr(first, part) for part in ("cross_attn", "self_attn", "linear1", "norm3")):
+            raise ValueError(
+                "from_deformable_detr: decoder must be a DeformableTransformerDecoder with layers of cross_attn, "
+                f"self_attn, linear1 and norm3, got {type(decoder).__name__}"
+            )
+        if getattr(decoder, "bbox_embed", None) is not None:
+            raise ValueError("from_deformable_detr: decoder must not refine boxes, which DSCT does not, got bbox_embed")
+        attention, dropout = first.cross_attn, first.self_attn.dropout
+        sets = {name: min(most, num_context_queries) for name, most in (("k_spatial", 100), ("k_semantic", 50))}
+        own = {
+            "hidden_dim": attention.d_model, "nheads": attention.n_heads, "num_feature_levels": attention.n_levels,
+            "dec_n_points": attention.n_points, "dec_layers": len(layers), "dropout": dropout,
+            "dim_feedforward": first.linear1.out_features, "num_context_queries": num_context_queries,
+            "num_subject_queries": num_subject_queries,
+        }  # fmt: skip
+        built = cls(DSCTConfig(**{**own, **sets, **config}))
+        parameter = first.linear1.weight
+        built = built.to(parameter.device, parameter.dtype).train(decoder.training)
+        missing = built.load_state_dict(decoder.state_dict(), strict=False).missing_keys
+        if any("context_weights" not in name for name in missing):
+            raise ValueError(f"from_deformable_detr: decoder lacks the parameters {missing}")
+        return built
 
     def forward(
         self,
