@@ -82,3 +82,22 @@ def test_fused_takes_level_sizes_in_any_form(shapes: Any) -> None:
 def test_bad_input_of_fused_is_named(changes: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         fused(**changes)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_code_that_calls_the_operator_compiles_without_a_graph_break(fused: bool) -> None:
+    shapes = [(4, 6), (2, 3)]
+    value, inner = torch.randn(2, 30, 2, 8), torch.randn(2, 5, 2, 2, 3)
+    points, offsets = torch.rand(2, 5, 2, 2), torch.randn(2, 5, 2, 2, 3, 2)
+
+    def plain(value: torch.Tensor, offsets: torch.Tensor, inner: torch.Tensor) -> torch.Tensor:
+        if fused:
+            return dsct.ops.ms_deform_attn_fused(value.sin(), shapes, points, offsets, inner).cos()
+        return dsct.ops.ms_deform_attn(value.sin(), shapes, None, offsets.sigmoid(), inner).cos()
+
+    inputs = [tensor.requires_grad_() for tensor in (value, offsets, inner)]
+    results = []
+    for function in (plain, torch.compile(plain, backend="aot_eager", fullgraph=True)):
+        out = function(*inputs)
+        results.append((out, *torch.autograd.grad(out.sum(), inputs)))
+    torch.testing.assert_close(results[1], results[0])

@@ -19,6 +19,7 @@ from dsct.people import People
 from dsct.post_process import PostProcess
 from dsct.predict import predict
 from dsct.warmup import warmup
+from dsct import interop
 
 __all__ = [
     "DSCT",
@@ -34,6 +35,7 @@ __all__ = [
     "__version__",
     "data",
     "info",
+    "interop",
     "load_model",
     "load_pretrained",
     "ops",

@@ -1,1 +1,5 @@
 """Existing PyTorch models: faster attention inside them, or a DSCT made of their weights."""
+
+from dsct.interop import attention, deformable_detr, transformers
+
+__all__ = ["attention", "deformable_detr", "transformers"]
