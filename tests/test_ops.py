@@ -101,3 +101,20 @@ def test_code_that_calls_the_operator_compiles_without_a_graph_break(fused: bool
         out = function(*inputs)
         results.append((out, *torch.autograd.grad(out.sum(), inputs)))
     torch.testing.assert_close(results[1], results[0])
+
+
+def test_vmap_over_the_operator_is_a_loop_over_calls() -> None:
+    torch.manual_seed(0)
+    value, locations, weights = (
+        torch.randn(3, 1, 24, 2, 8),
+        torch.rand(3, 1, 5, 2, 1, 4, 2),
+        torch.rand(3, 1, 5, 2, 1, 4),
+    )
+
+    def attend(value: torch.Tensor, locations: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        return dsct.ops.ms_deform_attn(value, [(4, 6)], None, locations, weights)
+
+    expected = torch.stack([attend(*one) for one in zip(value, locations, weights, strict=True)])
+    assert torch.equal(torch.func.vmap(attend)(value, locations, weights), expected)
+    shared = torch.func.vmap(attend, in_dims=(None, 0, 0))(value[0], locations, weights)
+    assert torch.equal(shared[1], attend(value[0], locations[1], weights[1]))
