@@ -11,43 +11,15 @@ import torch
 from typer.testing import CliRunner
 
 import dsct
-from comparison import randomise
 from dsct.checkpoint import load_pretrained, read_checkpoint
 from dsct.cli import app
 from dsct.config import DSCTConfig
-
-SIZES: dict[str, Any] = {
-    "backbone": "resnet18", "hidden_dim": 64, "nheads": 4, "enc_layers": 2, "dec_layers": 2, "dim_feedforward": 40,
-}  # fmt: skip
-QUERIES = 12
+from hugging_face_detector import QUERIES, SIZES, hugging_face_detector
 
 
 @pytest.fixture(scope="module")
 def hugging_face() -> Any:
-    transformers = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    backbone = transformers.ResNetConfig(
-        embedding_size=64, hidden_sizes=[64, 128, 256, 512], depths=[2, 2, 2, 2], layer_type="basic",
-        out_features=["stage2", "stage3", "stage4"],
-    )  # fmt: skip
-    model = transformers.DeformableDetrForObjectDetection(
-        transformers.DeformableDetrConfig(
-            backbone_config=backbone,
-            num_labels=91,
-            num_queries=QUERIES,
-            d_model=64,
-            encoder_attention_heads=4,
-            decoder_attention_heads=4,
-            encoder_layers=2,
-            decoder_layers=2,
-            encoder_ffn_dim=40,
-            decoder_ffn_dim=40,
-            dropout=0.0,
-            disable_custom_kernels=True,
-        )
-    ).eval()
-    randomise(model, 0.05)
-    return model
+    return hugging_face_detector()
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from comparison import randomise
 from dsct.interop import transformers
 from dsct.interop.attention import accelerate_attention
 from dsct.interop.deformable_detr import convert
+from hugging_face_detector import hugging_face_detector
 from look_alikes import DeformableTransformerDecoder, MSDeformAttn, MultiScaleDeformableAttention
 
 SHAPES = torch.tensor([[7, 9], [4, 5]])
@@ -145,20 +146,7 @@ def test_a_model_that_is_no_deformable_detr_is_named() -> None:
 
 @pytest.fixture(scope="module")
 def hugging_face() -> Any:
-    hf = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    backbone = hf.ResNetConfig(
-        embedding_size=64, hidden_sizes=[64, 128, 256, 512], depths=[2, 2, 2, 2], layer_type="basic",
-        out_features=["stage2", "stage3", "stage4"],
-    )  # fmt: skip
-    config = hf.DeformableDetrConfig(
-        backbone_config=backbone, num_labels=9, num_queries=12, d_model=64, encoder_attention_heads=4,
-        decoder_attention_heads=4, encoder_layers=2, decoder_layers=2, encoder_ffn_dim=40, decoder_ffn_dim=40,
-        dropout=0.0, encoder_n_points=2, disable_custom_kernels=True,
-    )  # fmt: skip
-    model = hf.DeformableDetrForObjectDetection(config)
-    randomise(model, 0.05)
-    return model
+    return hugging_face_detector()
 
 
 def test_accelerate_changes_the_speed_of_a_hugging_face_model_alone(
