@@ -138,6 +138,11 @@ class TestCsv:
         path.write_bytes(b"\xef\xbb\xbflabel,age,path, x1,y1,x2,y2\r\ncalm,30,a.png,1,2,3,4\r\n")
         assert CocoDataset.from_csv(path).annotations(0).boxes.tolist() == [[1, 2, 3, 4]]
 
+    def test_box_beyond_float32(self, tmp_path: Path) -> None:
+        data = CocoDataset.from_csv(self.table(tmp_path, "a.png,1,2,1e39,4,calm", "a.png,1,2,3,4,calm"))
+        assert data.annotations(0).boxes.tolist() == [[1, 2, 3, 4]]
+        assert data.skipped == {"degenerate box": 1}
+
     def test_several_labels(self, tmp_path: Path) -> None:
         path = self.table(tmp_path, "a.png,1,2,3,4,happy|calm", "a.png,1,2,3,4,sad", "a.png,1,2,3,4,")
         data = CocoDataset.from_csv(path, multi_label=True)

@@ -239,10 +239,11 @@ class TestJson:
         with pytest.raises(ValueError, match=message):
             EmoticDataset.from_coco_json(write_json(tmp_path / "train.json", content))
 
-    @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e39])
-    def test_box_that_is_not_finite(self, value: float, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
+    @pytest.mark.parametrize("position", range(4))
+    def test_box_that_is_not_finite(self, position: int, value: float, tmp_path: Path) -> None:
         content = coco_content(TWO_IMAGES, lambda _: {"category_id": 1})
-        content["annotations"][1]["bbox"][0] = value
+        content["annotations"][1]["bbox"][position] = value
         data = EmoticDataset.from_coco_json(write_json(tmp_path / "train.json", content))
         assert data.annotations(1).boxes.tolist() == [[100, 5, 450, 300]]
         assert data.skipped == {"degenerate box": 1}

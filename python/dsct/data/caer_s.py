@@ -9,8 +9,7 @@ from the training data. The data itself comes from its authors, https://caer-dat
 from __future__ import annotations
 
 import os
-from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from dsct.config import CAER_S_CLASSES
 from dsct.data.annotated import AnnotatedDataset
@@ -145,11 +144,12 @@ class CaerSDataset(AnnotatedDataset):
         if holds not in ("val", "test") and split in ("train", "val") and (split, val_fraction) != ("train", 0):
             file = cut_validation(file, split, val_fraction, seed, key=_key)
             source += f", {cut_in_words(split, val_fraction, seed)}"
-        folder = "test" if split == "test" else "train"
-        images = [replace(draft, aliases=_aliases(draft.name, folder)) for draft in file.images]
+        if image_root is not None:
+            for draft in file.images:
+                draft.aliases = _aliases(draft.name, "test" if split == "test" else "train")
         return build(
             cls,
-            replace(file, images=images),
+            file,
             split=split,
             class_names=CAER_S_CLASSES,
             multi_label=False,
@@ -199,24 +199,29 @@ def _check_folder(name: str, label: int) -> None:
     """The class folder, if the image is in one, must say the same as the label."""
     if not 0 <= label < len(CAER_S_CLASSES):
         raise ValueError(f"the class of {name} must be in 0..{len(CAER_S_CLASSES) - 1}, got {label}")
-    folder = PurePosixPath(name).parent.name
+    folder = _class_folder(name)
     said = _FOLDERS.get(folder)
     if said is not None and said != CAER_S_CLASSES[label]:
         raise ValueError(f"the class of {name} is {label} ({CAER_S_CLASSES[label]}), but its folder says {folder}")
 
 
+def _class_folder(name: str) -> str:
+    """The folder directly around the image. Plain text, because paths take seconds for all of CAER-S."""
+    return name.rpartition("/")[0].rpartition("/")[2]
+
+
 def _key(name: str) -> str:
     """Class and file name: the same in both forms of annotations and for both names of the first class."""
-    path = PurePosixPath(name)
-    return f"{_FOLDERS.get(path.parent.name, path.parent.name)}/{path.name}"
+    folder = _class_folder(name)
+    return f"{_FOLDERS.get(folder, folder)}/{name.rpartition('/')[2]}"
 
 
 def _aliases(name: str, split_folder: str) -> tuple[str, ...]:
-    """The name with and without the folder of the split, with ``Anger`` and with ``Angry``."""
-    path = PurePosixPath(name)
-    if path.parts[0] in ("train", "test"):
-        paths = [path, path.relative_to(path.parts[0])]
-    else:
-        paths = [path, split_folder / path]
-    folders = (path.parent.name, _OTHER_FOLDER.get(path.parent.name, path.parent.name))
-    return tuple(dict.fromkeys(str(one.parent.with_name(folder) / one.name) for one in paths for folder in folders))
+    """The other names: with or without the folder of the split, with ``Anger`` or with ``Angry``."""
+    first, _, rest = name.partition("/")
+    names = [name, rest if first in ("train", "test") else f"{split_folder}/{name}"]
+    folder = _class_folder(name)
+    if folder in _OTHER_FOLDER:
+        end = f"{folder}/{name.rpartition('/')[2]}"
+        names += [one.removesuffix(end) + end.replace(folder, _OTHER_FOLDER[folder], 1) for one in names]
+    return tuple(names[1:])
