@@ -71,8 +71,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
     Raises:
         FileNotFoundError: there is no such file, or a folder lacks one of its files.
-        ValueError: the file is of another kind, is damaged, would run code, claims more than it holds, or its
-            configuration does not have the digest stored beside it.
+        ValueError: the file is of another kind, is damaged, would run code, claims more than it holds, its metadata are
+            no JSON, or its configuration does not have the digest stored beside it.
 
     Example:
         >>> import dsct, tempfile, pathlib
@@ -84,6 +84,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no weights file at {path}")
+    if not (path.is_file() or path.is_dir()):
+        raise ValueError(f"{path} must be a file or a folder, not a pipe, socket or device")
     metadata: dict[str, str] = {}
     tensors: StateDict = {}
     files = [path]
@@ -96,6 +98,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             raise ValueError(f"{path} holds {twice[0]} in more than one file")
         tensors.update(part)
         metadata.update(found)
+    for key in (CONFIG_KEY, *OPTIONAL_KEYS.values()):
+        if key in metadata:
+            _require_json(metadata[key], f"{path}: {key}")
     if DIGEST_KEY in metadata and config_digest(metadata.get(CONFIG_KEY, "null")) != metadata[DIGEST_KEY]:
         raise ValueError(f"{path} is damaged: its configuration does not have the digest stored beside it")
     return Checkpoint(without_wrappers(tensors, path), metadata)
@@ -117,10 +122,7 @@ def config_digest(text: str) -> str:
         >>> config_digest('{"b": 1, "a": 2}') == config_digest('{"a":2,"b":1}')
         True
     """
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"config_digest: text must be JSON: {error}") from error
+    content = _require_json(text, "config_digest: text")
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -167,6 +169,13 @@ def write_pickled_tensors(content: dict[str, Any], path: str | os.PathLike[str])
     torch.save(content, memory)
     with replaced_when_complete(path) as partial:
         partial.write_bytes(memory.getbuffer())
+
+
+def _require_json(text: str, source: str) -> Any:
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{source} is no JSON: {error}") from error
 
 
 def _read_file(path: Path) -> tuple[StateDict, dict[str, str]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
 import torch
@@ -24,6 +24,7 @@ from dsct.checkpoint.files import (
     read_checkpoint,
     replaced_when_complete,
 )
+from dsct.checkpoint.report import summary
 from dsct.checkpoint.tensor_files import StateDict
 
 if TYPE_CHECKING:
@@ -37,9 +38,12 @@ def save_model(model: DSCT, path: str | os.PathLike[str], tensors: Mapping[str, 
         model: has its ``DSCTConfig`` as ``config``; may have ``preprocess``, such as ``{"short_side": 800, "long_side":
             1333}``, and ``thresholds``, one number per class.
         path: the file, ending in ``.safetensors`` by custom; missing folders are made.
-        tensors: whole tensors by name to write in place of the model's own, which may be sharded over processes.
+        tensors: a whole ``model.state_dict()`` to write in place of the model's own, which may be sharded over
+            processes.
 
     Raises:
+        ValueError: `tensors` have other names or shapes than the model's, or differ between the names of one parameter;
+            ``preprocess`` is no dictionary, or ``thresholds`` are not one number per class.
         OSError: the disk is full or cannot be written.
 
     Example:
@@ -49,11 +53,11 @@ def save_model(model: DSCT, path: str | os.PathLike[str], tensors: Mapping[str, 
         >>> load_model(file).config == dsct.DSCTConfig.tiny()
         True
     """
-    own = distinct_tensors(model)
-    whole = own if tensors is None else {name: tensors[name] for name in own}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in whole.items()}
+    whole = distinct_tensors(model) if tensors is None else _distinct_of(tensors, model)
     # By way of memory, so that a full disk is an OSError with its reason.
-    content = safetensors.torch.save(dict(tensors), metadata=metadata_of(model))
+    content = safetensors.torch.save(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in whole.items()}, metadata=metadata_of(model)
+    )
     with replaced_when_complete(path) as partial:
         partial.write_bytes(content)
 
@@ -70,7 +74,8 @@ def load_model(path: str | os.PathLike[str], device: torch.device | str = "cpu")
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file cannot be read, holds no configuration, or its tensors do not fit this configuration.
+        ValueError: the file cannot be read, holds no configuration, or its tensors or thresholds do not fit this
+            configuration.
     """
     import dsct
 
@@ -93,20 +98,24 @@ def load_model(path: str | os.PathLike[str], device: torch.device | str = "cpu")
         raise ValueError(f"{path} does not fit its own configuration: {error}") from error
     for attribute, key in OPTIONAL_KEYS.items():
         if key in checkpoint.metadata:
-            try:
-                setattr(model, attribute, json.loads(checkpoint.metadata[key]))
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{path}: {key} is no JSON: {error}") from error
+            value = json.loads(checkpoint.metadata[key])
+            _require_attribute(attribute, value, model, f"{path}: {key}")
+            setattr(model, attribute, value)
     return model.to(device).eval()
 
 
 def metadata_of(model: DSCT) -> dict[str, str]:
-    """What a file says about a model besides its tensors: JSON texts by key."""
+    """What a file says about a model besides its tensors: JSON texts by key.
+
+    Raises:
+        ValueError: ``preprocess`` is no dictionary, or ``thresholds`` are not one number per class.
+    """
     config = model.config.to_json()
     metadata = {CONFIG_KEY: config, DIGEST_KEY: config_digest(config)}
     for attribute, key in OPTIONAL_KEYS.items():
         value = getattr(model, attribute, None)
         if value is not None:
+            _require_attribute(attribute, value, model, f"model.{attribute}")
             metadata[key] = json.dumps(value)
     return metadata
 
@@ -126,3 +135,33 @@ def shared_names(model: torch.nn.Module) -> dict[str, str]:
         if original != name:
             shared[name] = original
     return shared
+
+
+def _distinct_of(tensors: Mapping[str, torch.Tensor], model: torch.nn.Module) -> StateDict:
+    """`tensors` under the first names only, held against the model that they are to stand for."""
+    own, shared = model.state_dict(keep_vars=True), shared_names(model)
+    if own.keys() != tensors.keys():
+        missing, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+        raise ValueError(
+            "save_model: tensors must have the names of the model's state dict: "
+            f"missing {summary(missing) or 'none'}, unknown {summary(unknown) or 'none'}"
+        )
+    for name, tensor in tensors.items():
+        if tensor.shape != own[name].shape:
+            shapes = f"got {tuple(tensor.shape)}, the model has {tuple(own[name].shape)}"
+            raise ValueError(f"save_model: tensors must have the shapes of the model's: {name}: {shapes}")
+        first = tensors[shared.get(name, name)]
+        if tensor is not first and not torch.allclose(tensor, first, rtol=0, atol=0, equal_nan=True):
+            raise ValueError(f"save_model: tensors must agree where the model shares: {name} is not {shared[name]}")
+    return {name: tensor for name, tensor in tensors.items() if name not in shared}
+
+
+def _require_attribute(attribute: str, value: Any, model: DSCT, source: str) -> None:
+    """Refuses an input size or thresholds that a later prediction could not use."""
+    if attribute == "preprocess" and not isinstance(value, dict):
+        raise ValueError(f"{source} must be a dictionary, got {type(value).__name__}")
+    number = model.config.num_classes
+    if attribute == "thresholds" and not (
+        isinstance(value, list) and len(value) == number and all(isinstance(each, int | float) for each in value)
+    ):
+        raise ValueError(f"{source} must be {number} numbers, one per class, got {value!r}")

@@ -51,6 +51,7 @@ def load_pretrained(model: DSCT, source: Source, *, reuse_box_head: bool = False
         The report.
 
     Raises:
+        TypeError: `source` is neither a path nor a mapping of names to tensors.
         FileNotFoundError: there is no such file.
         ValueError: the file is unreadable, of no known layout, or nothing in it fits; the model is then unchanged.
 
@@ -78,6 +79,8 @@ def load_pretrained(model: DSCT, source: Source, *, reuse_box_head: bool = False
 
 def _opened(source: Source) -> tuple[Checkpoint, str]:
     """The content, and what to call it in a message."""
+    if not isinstance(source, str | os.PathLike | Mapping):
+        raise TypeError(f"load_pretrained: source must be a path or a state dict, got {type(source).__name__}")
     if not isinstance(source, Mapping):
         return read_checkpoint(source), str(source)
     name = "the state dict"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,9 +52,10 @@ def read_pickled_tensors(path: Path) -> dict[str, Any]:
         _require_honest_archive(path)
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
     except Exception as error:  # whatever bytes that are no PyTorch file do to the unpickler
+        # EINVAL comes of an offset in a damaged archive that points outside of it; other reasons are the system's.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         raise ValueError(f"{path} is no readable PyTorch file of plain tensors: {_first_line(error)}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold a dictionary, got {type(content).__name__}")
