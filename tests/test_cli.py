@@ -166,6 +166,40 @@ def test_convert_reads_sizes_from_the_tensors(tmp_path: Path) -> None:
     assert all(torch.equal(tensor, state[name]) for name, tensor in converted.state_dict().items())
 
 
+def test_convert_there_and_back_is_equal_to_the_bit(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    state = dsct.DSCT(DSCTConfig.tiny(num_context_queries=5, k_spatial=2, k_semantic=2)).state_dict()
+    first, native, last = (tmp_path / name for name in ("first.pth", "model.safetensors", "last.pth"))
+    torch.save({"model": state, "epoch": 1}, first)
+    run("convert", first, native, "--preset", "tiny", "--set", "k_spatial=2", "--set", "k_semantic=2")
+    assert "0 renamed, 0 reshaped, 0 skipped, 0 missing" in run("convert", native, last)
+    found = torch.load(last, weights_only=False)["model"]
+    assert list(found) == list(state)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in found.items())
+
+
+def test_convert_to_other_classes_keeps_the_rows_of_known_names(run_dir: Path, tmp_path: Path) -> None:
+    changes = ["--set", "num_classes=2", "--set", "class_names=Sad,bored"]
+    output = run("convert", run_dir / "best.safetensors", tmp_path / "model.safetensors", *changes)
+    assert "copied Sad; left as they were bored" in output
+    before, after = dsct.load_model(run_dir / "best.safetensors"), dsct.load_model(tmp_path / "model.safetensors")
+    row = before.config.names.index("Sad")
+    assert after.config.names == ("Sad", "bored")
+    assert torch.equal(after.class_embed_dsct[0].weight[0], before.class_embed_dsct[0].weight[row])
+
+
+def test_convert_asks_for_the_preset_and_refuses_code(tmp_path: Path) -> None:
+    class Harm:
+        def __reduce__(self) -> Any:
+            return (tmp_path / "harm").mkdir, ()
+
+    torch.save({"model": {"transformer.level_embed": torch.ones(4, 8)}}, tmp_path / "detr.pth")
+    assert "--preset is needed" in run("convert", tmp_path / "detr.pth", tmp_path / "out.safetensors", code=1)
+    torch.save({"model": {}, "args": Harm()}, tmp_path / "harmful.pth")
+    assert "no readable PyTorch file" in run("convert", tmp_path / "harmful.pth", tmp_path / "out.pth", code=1)
+    assert {path.name for path in tmp_path.iterdir()} == {"detr.pth", "harmful.pth"}
+
+
 def test_info(run_dir: Path) -> None:
     assert torch.__version__ in run("info")
     output = run("info", run_dir / "best.safetensors")

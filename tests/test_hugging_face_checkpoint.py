@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 import dsct
 from dsct.checkpoint import load_pretrained, read_checkpoint
+from dsct.checkpoint.hugging_face import original_name
 from dsct.cli import app
 from dsct.config import DSCTConfig
 from hugging_face_detector import QUERIES, SIZES, hugging_face_detector
@@ -69,6 +70,64 @@ def test_values_are_copied_to_the_bit(hugging_face: Any, folder: Path) -> None:
     names = [name for name in theirs if name.endswith("layer.0.convolution.weight") and "stages.3.layers.0" in name]
     assert len(names) == 1
     assert torch.equal(state["backbone.0.body.layer4.0.conv1.weight"], theirs[names[0]])
+
+
+def test_every_tensor_of_the_file_is_accounted_for(folder: Path) -> None:
+    model = a_model()
+    report = load_pretrained(model, folder, verbose=False)
+    file, state = read_checkpoint(folder).tensors, model.state_dict()
+    assert {*report.reused, *report.renamed, *report.skipped} == set(file)
+    assert not report.renamed.keys() & report.skipped.keys()
+    parts: dict[str, list[torch.Tensor]] = {}
+    for name in file:
+        if name in report.reused or name in report.renamed:
+            parts.setdefault(report.renamed.get(name, name), []).append(file[name])
+    joined = {len(tensors) for tensors in parts.values()}
+    assert joined == {1, 3}
+    for name, tensors in parts.items():
+        # The projections of queries, keys and values stand in the file in the order k, q, v.
+        rows = {tensor.numpy().tobytes() for tensor in tensors}
+        assert {part.numpy().tobytes() for part in state[name].chunk(len(tensors))} == rows, name
+
+
+def test_a_model_without_heads_gives_the_same(hugging_face: Any, folder: Path, tmp_path: Path) -> None:
+    hugging_face.model.save_pretrained(tmp_path)
+    assert not any(name.startswith("model.") for name in read_checkpoint(tmp_path).tensors)
+    models = [a_model(), a_model()]
+    for model, source in zip(models, (folder, tmp_path), strict=True):
+        load_pretrained(model, source, verbose=False)
+    first, second = (model.state_dict() for model in models)
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items() if "_dsct" not in name)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "original"),
+    [
+        ("model.query_position_embeddings.weight", "query_embed.weight"),
+        ("model.level_embed", "transformer.level_embed"),
+        ("model.reference_points.bias", "transformer.reference_points.bias"),
+        ("model.input_proj.3.1.weight", "input_proj.3.1.weight"),
+        ("model.encoder.layers.5.self_attn.sampling_offsets.bias",
+         "transformer.encoder.layers.5.self_attn.sampling_offsets.bias"),
+        ("model.encoder.layers.0.self_attn_layer_norm.weight", "transformer.encoder.layers.0.norm1.weight"),
+        ("model.encoder.layers.0.fc1.weight", "transformer.encoder.layers.0.linear1.weight"),
+        ("model.encoder.layers.0.final_layer_norm.bias", "transformer.encoder.layers.0.norm2.bias"),
+        ("model.decoder.layers.1.encoder_attn.value_proj.bias",
+         "transformer.decoder.layers.1.cross_attn.value_proj.bias"),
+        ("model.decoder.layers.1.encoder_attn_layer_norm.bias", "transformer.decoder.layers.1.norm1.bias"),
+        ("model.decoder.layers.1.self_attn_layer_norm.bias", "transformer.decoder.layers.1.norm2.bias"),
+        ("model.decoder.layers.1.final_layer_norm.bias", "transformer.decoder.layers.1.norm3.bias"),
+        ("model.decoder.layers.1.self_attn.out_proj.weight", "transformer.decoder.layers.1.self_attn.out_proj.weight"),
+        ("model.decoder.layers.1.fc2.bias", "transformer.decoder.layers.1.linear2.bias"),
+        ("model.backbone.conv_encoder.model.layer3.5.bn2.running_var", "backbone.0.body.layer3.5.bn2.running_var"),
+        ("model.backbone.conv_encoder.model.layer1.0.downsample.0.weight",
+         "backbone.0.body.layer1.0.downsample.0.weight"),
+        ("class_embed.0.weight", "class_embed.0.weight"),
+    ],
+)  # fmt: skip
+def test_names_of_published_files(theirs: str, original: str) -> None:
+    """The published files have a ResNet-50 of timm, fc1, fc2 and out_proj: older names than what is saved today."""
+    assert original_name(theirs) == original
 
 
 @pytest.mark.parametrize("form", ["safetensors", "bin", "sharded", "state dict"])

@@ -66,6 +66,19 @@ def test_native_file_into_another_size_of_the_problem(tmp_path: Path) -> None:
     assert torch.equal(model.class_embed_dsct[0].weight, untouched)
 
 
+@pytest.mark.parametrize(("old", "new"), [(8, 5), (5, 8), (3, 3)])
+def test_rows_of_subject_queries_that_both_have_are_copied(old: int, new: int, tmp_path: Path) -> None:
+    source, model = a_model(seed=1, num_subject_queries=old), a_model(seed=2, num_subject_queries=new)
+    before = model.query_embed_dsct.weight.detach().clone()
+    path = released(tmp_path / "dsct.pth", source.state_dict())
+    report = str(load_pretrained(model, path, verbose=False))
+    rows = min(old, new)
+    assert torch.equal(model.query_embed_dsct.weight[:rows], source.query_embed_dsct.weight[:rows])
+    assert torch.equal(model.query_embed_dsct.weight[rows:], before[rows:])
+    assert ("reshaped" in report.partition("\n")[2]) == (old != new)
+    assert ("rows 5 to 7 left as they were" in report) == (new > old)
+
+
 @pytest.mark.parametrize("context", [6, 300, 310])
 def test_deformable_detr_gives_everything_but_its_heads(context: int, tmp_path: Path) -> None:
     model = a_model(seed=2, num_context_queries=context)
@@ -147,6 +160,28 @@ def test_class_rows_of_known_names_are_kept(tmp_path: Path) -> None:
     assert report.rows_copied["class_embed_dsct.0.weight"] == "copied Sad, Anger; left as they were bored"
 
 
+@pytest.mark.parametrize("known", ["file", "model"])
+def test_class_head_stays_where_names_are_known_on_one_side_only(known: str, tmp_path: Path) -> None:
+    named: dict[str, Any] = {"num_classes": 3, "class_names": ("calm", "Sad", "Anger")}
+    sizes = [named, {"num_classes": 4}]
+    source_size, model_size = sizes if known == "file" else sizes[::-1]
+    save_model(a_model(seed=1, **source_size), tmp_path / "model.safetensors")
+    model = a_model(seed=2, **model_size)
+    before = model.class_embed_dsct[0].weight.clone()
+    report = load_pretrained(model, tmp_path / "model.safetensors", verbose=False)
+    assert torch.equal(model.class_embed_dsct[0].weight, before)
+    numbers = [size["num_classes"] for size in (source_size, model_size)]
+    expected = f"{numbers[0]} logits in the file, {numbers[1]} in the model"
+    assert report.skipped["class_embed_dsct.0.weight"].startswith(expected)
+
+
+def test_classes_with_nothing_in_common_are_left_out(tmp_path: Path) -> None:
+    save_model(a_model(seed=1), tmp_path / "model.safetensors")
+    model = a_model(seed=2, num_classes=7, class_names=tuple("abcdefg"))
+    report = load_pretrained(model, tmp_path / "model.safetensors", verbose=False)
+    assert report.skipped["class_embed_dsct.0.bias"] == "no class in common: 7 in the file, 7 in the model"
+
+
 def test_class_rows_follow_names_when_only_their_order_changes(tmp_path: Path) -> None:
     source = a_model(seed=1)
     save_model(source, tmp_path / "model.safetensors")
@@ -164,6 +199,15 @@ def test_a_state_dict_is_a_source_and_wrappers_leave_its_names() -> None:
     assert all(torch.equal(tensor, source.state_dict()[name]) for name, tensor in model.state_dict().items())
     with pytest.raises(TypeError, match="source must map names to tensors"):
         load_pretrained(model, {"epoch": 3})  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match="source must be a path or a state dict, got NoneType"):
+        load_pretrained(model, None)  # type: ignore[arg-type]
+
+
+def test_a_name_with_and_without_its_wrapper_is_refused() -> None:
+    state = a_model().state_dict()
+    twice = {**state, "_orig_mod.query_embed.weight": state["query_embed.weight"]}
+    with pytest.raises(ValueError, match=r"holds tensors twice, with and without '_orig_mod\.'"):
+        load_pretrained(a_model(), twice, verbose=False)
 
 
 def test_values_that_are_not_finite_are_reported(tmp_path: Path) -> None:

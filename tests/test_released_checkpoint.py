@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,33 @@ def test_a_file_is_known_by_its_content(tmp_path: Path) -> None:
     assert_same(load_model(tmp_path / "model.pth").state_dict(), model.state_dict())
 
 
+@pytest.mark.parametrize(("code", "expected"), [(errno.EINVAL, ValueError), (errno.EIO, OSError)])
+def test_a_seek_out_of_a_torn_file_is_told_from_a_failing_disk(
+    code: int, expected: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: Any, **_options: Any) -> None:
+        raise OSError(code, os.strerror(code))
+
+    save_released(a_model(), tmp_path / "model.pth")
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(expected, match=os.strerror(code)) as caught:
+        read_checkpoint(tmp_path / "model.pth")
+    assert isinstance(caught.value, ValueError) == ("is no readable PyTorch file" in str(caught.value))
+
+
+@pytest.mark.parametrize("name", ["empty.pth", "empty.safetensors", "empty.bin"])
+def test_empty_files_are_named(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=rf"{re.escape(name)} is no readable"):
+        read_checkpoint(tmp_path / name)
+
+
+def test_what_is_no_file_is_refused_before_it_is_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.pth")
+    with pytest.raises(ValueError, match=r"model\.pth must be a file or a folder"):
+        read_checkpoint(tmp_path / "model.pth")
+
+
 def test_tensors_that_claim_more_than_they_hold_are_refused(tmp_path: Path) -> None:
     torch.save({"model": {"a": torch.ones(1).expand(2**40)}}, tmp_path / "bomb.pth")
     with pytest.raises(ValueError, match="claims shape"):
@@ -111,9 +139,11 @@ def test_tensors_that_claim_more_than_they_hold_are_refused(tmp_path: Path) -> N
         read_checkpoint(tmp_path / "bomb.safetensors")
 
 
-def test_a_full_disk_leaves_the_file_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "model.safetensors"
-    save_model(a_model(), path)
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_full_disk_leaves_the_file_before(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / f"model{suffix}"
+    save = save_released if suffix == ".pth" else save_model
+    save(a_model(), path)
     before = path.read_bytes()
 
     def full(self: Path, content: Any) -> int:
@@ -123,7 +153,7 @@ def test_a_full_disk_leaves_the_file_before(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space left"):
-        save_model(a_model(num_subject_queries=3), path)
+        save(a_model(num_subject_queries=3), path)
     monkeypatch.undo()
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
@@ -153,6 +183,55 @@ def test_a_configuration_is_tied_to_its_weights(tmp_path: Path) -> None:
     safetensors.torch.save_file(tensors, path, {**metadata, "dsct_config": changed})
     with pytest.raises(ValueError, match="does not have the digest stored beside it"):
         load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "message"),
+    [
+        ("dsct_config", "{", "dsct_config is no JSON"),
+        ("dsct_config", "[" * 100_000, "dsct_config is no JSON"),
+        ("dsct_preprocess", "[800, 1333]", "dsct_preprocess must be a dictionary, got list"),
+        ("dsct_thresholds", "[0.5", "dsct_thresholds is no JSON"),
+        ("dsct_thresholds", "[0.5, 0.5]", r"dsct_thresholds must be 7 numbers, one per class, got \[0\.5, 0\.5\]"),
+        ("dsct_thresholds", '["a", "b", "c", "d", "e", "f", "g"]', "dsct_thresholds must be 7 numbers"),
+    ],
+)
+def test_metadata_that_cannot_be_used_are_named(key: str, text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_model(a_model(), path)
+    checkpoint = read_checkpoint(path)
+    tensors = {name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}
+    safetensors.torch.save_file(tensors, path, {**checkpoint.metadata, key: text})
+    with pytest.raises(ValueError, match=rf"model\.safetensors: {message}"):
+        load_model(path)
+
+
+def test_thresholds_of_other_classes_are_not_written(tmp_path: Path) -> None:
+    model = a_model()
+    model.thresholds = [0.5] * 26
+    for save in (save_model, save_released):
+        with pytest.raises(ValueError, match=r"model\.thresholds must be 7 numbers, one per class"):
+            save(model, tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"extra": torch.ones(1)}, r"missing none, unknown extra"),
+        ({"query_embed.weight": None}, r"missing query_embed\.weight, unknown none"),
+        ({"query_embed.weight": torch.ones(1)}, r"query_embed\.weight: got \(1,\), the model has \(6, 128\)"),
+        ({"class_embed_dsct.1.bias": torch.full((7,), 9.0)}, r"dsct\.1\.bias is not class_embed_dsct\.0\.bias"),
+    ],
+)  # fmt: skip
+def test_tensors_of_another_model_are_not_written(
+    changes: dict[str, torch.Tensor | None], message: str, tmp_path: Path
+) -> None:
+    model = a_model()
+    tensors = {name: tensor for name, tensor in {**model.state_dict(), **changes}.items() if tensor is not None}
+    with pytest.raises(ValueError, match=rf"save_model: tensors must .*{message}"):
+        save_model(model, tmp_path / "model.safetensors", tensors)
+    assert not list(tmp_path.iterdir())
 
 
 def test_whole_tensors_can_be_handed_in(tmp_path: Path) -> None:
