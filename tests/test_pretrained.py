@@ -111,6 +111,36 @@ def test_box_head_of_deformable_detr_is_an_option(tmp_path: Path) -> None:
     assert "another value" in report.skipped["bbox_embed.1.layers.0.weight"]
 
 
+def test_a_shared_head_is_found_under_any_of_its_names() -> None:
+    source, model = a_model(seed=1), a_model(seed=2)
+    state = {name: tensor for name, tensor in source.state_dict().items() if "class_embed_dsct.0." not in name}
+    report = load_pretrained(model, state, verbose=False)
+    assert report.renamed["class_embed_dsct.1.weight"] == "class_embed_dsct.0.weight"
+    assert (report.skipped, report.missing) == ({}, ())
+    assert torch.equal(model.class_embed_dsct[0].weight, source.class_embed_dsct[0].weight)
+
+
+def test_a_shared_head_of_nan_is_one_value() -> None:
+    state = {name: tensor.clone() for name, tensor in a_model().state_dict().items()}
+    for name in [name for name in state if name.startswith("class_embed_dsct.")]:
+        state[name].fill_(torch.nan)
+    report = load_pretrained(a_model(), state, verbose=False)
+    assert report.skipped == {}
+    assert "class_embed_dsct.0.weight" in report.warnings[0]
+
+
+def test_numbers_of_heads_that_no_shape_shows_are_a_warning(tmp_path: Path) -> None:
+    state, model = a_model(seed=1).state_dict(), a_model(seed=2)
+    heads = model.config.nheads
+    for nheads, expected in (
+        (heads, ()),
+        (2 * heads, (f"nheads is {2 * heads} in the file and {heads} in the model",)),
+    ):
+        options = argparse.Namespace(nheads=nheads, enc_n_points=model.config.enc_n_points, lr=1e-4)
+        torch.save({"model": state, "args": options}, tmp_path / "dsct.pth")
+        assert load_pretrained(model, tmp_path / "dsct.pth", verbose=False).warnings == expected
+
+
 def test_torchvision_resnet_fills_the_backbone(tmp_path: Path) -> None:
     torch.manual_seed(0)
     resnet = torchvision.models.resnet18(weights=None)

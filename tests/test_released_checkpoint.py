@@ -206,6 +206,18 @@ def test_metadata_that_cannot_be_used_are_named(key: str, text: str, message: st
         load_model(path)
 
 
+@pytest.mark.parametrize("field", ["hidden_dim", "num_subject_queries", "num_context_queries", "dim_feedforward"])
+def test_a_configuration_cannot_ask_for_more_than_the_tensors_have(field: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_model(a_model(), path)
+    checkpoint = read_checkpoint(path)
+    claim = {**json.loads(checkpoint.metadata["dsct_config"]), field: 2**40}
+    tensors = {name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}
+    safetensors.torch.save_file(tensors, path, {"dsct_config": json.dumps(claim)})
+    with pytest.raises(ValueError, match=f"does not fit its own configuration: {field} is {2**40}, its tensors have"):
+        load_model(path)
+
+
 def test_thresholds_of_other_classes_are_not_written(tmp_path: Path) -> None:
     model = a_model()
     model.thresholds = [0.5] * 26

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import glob
 import hashlib
@@ -32,6 +33,9 @@ from dsct.config import DSCTConfig
 CONFIG_KEY = "dsct_config"
 DIGEST_KEY = "dsct_config_sha256"
 HUGGING_FACE_KEY = "hugging_face_config"
+OPTIONS_KEY = "released_options"
+#: Options of the released code's ``args`` that change the meaning of weights without being seen in every shape.
+OPTIONS = ("nheads", "enc_n_points", "dec_n_points")
 #: Plain attributes that a model may carry, and their names in a file.
 OPTIONAL_KEYS = {"preprocess": "dsct_preprocess", "thresholds": "dsct_thresholds"}
 
@@ -46,7 +50,8 @@ class Checkpoint:
     Attributes:
         tensors: parameters and buffers by name.
         metadata: JSON texts by key: ``dsct_config`` and its digest ``dsct_config_sha256`` in a native file,
-            ``hugging_face_config`` from a Hugging Face folder, none of these in other foreign files.
+            ``hugging_face_config`` from a Hugging Face folder, ``released_options`` from the ``args`` of a released
+            checkpoint, none of these in other foreign files.
     """
 
     tensors: StateDict
@@ -190,6 +195,9 @@ def _read_file(path: Path) -> tuple[StateDict, dict[str, str]]:
         for key, value in metadata.items():
             if not isinstance(value, str):
                 raise ValueError(f"{path}: {key} must be a JSON text, got {type(value).__name__}")
+        if isinstance(options := content.get("args"), argparse.Namespace):
+            numbers = {name: value for name, value in vars(options).items() if name in OPTIONS and type(value) is int}
+            metadata[OPTIONS_KEY] = json.dumps(numbers)
     require_plain(tensors, path)
     return tensors, metadata
 

@@ -25,6 +25,7 @@ from dsct.checkpoint.files import (
     replaced_when_complete,
 )
 from dsct.checkpoint.report import summary
+from dsct.checkpoint.sizes import sizes_of
 from dsct.checkpoint.tensor_files import StateDict
 
 if TYPE_CHECKING:
@@ -85,6 +86,13 @@ def load_model(path: str | os.PathLike[str], device: torch.device | str = "cpu")
             f"{path} holds weights without a dsct configuration; build a model and call load_pretrained(model, path), "
             "or convert the file once with `dsct convert`"
         )
+    # Before memory for it is asked: a few bytes of configuration may claim any size.
+    for field, size in sizes_of(checkpoint.tensors).items():
+        claimed = getattr(checkpoint.config, field)
+        if field != "backbone" and claimed != size:
+            raise ValueError(
+                f"{path} does not fit its own configuration: {field} is {claimed}, its tensors have {size}"
+            )
     model = dsct.DSCT(checkpoint.config)
     expected, given = set(distinct_tensors(model)), set(checkpoint.tensors) - set(shared_names(model))
     if expected != given:
@@ -137,6 +145,21 @@ def shared_names(model: torch.nn.Module) -> dict[str, str]:
     return shared
 
 
+def same_bits(first: torch.Tensor, second: torch.Tensor) -> bool:
+    """Whether two tensors are the same in dtype, shape and every bit; NaN equals NaN.
+
+    Example:
+        >>> same_bits(torch.tensor([torch.nan]), torch.tensor([torch.nan]))
+        True
+    """
+    if first is second:
+        return True
+    if first.dtype != second.dtype or first.shape != second.shape:
+        return False
+    mine, theirs = (tensor.detach().contiguous().flatten().view(torch.uint8) for tensor in (first, second))
+    return torch.equal(mine, theirs)
+
+
 def _distinct_of(tensors: Mapping[str, torch.Tensor], model: torch.nn.Module) -> StateDict:
     """`tensors` under the first names only, held against the model that they are to stand for."""
     own, shared = model.state_dict(keep_vars=True), shared_names(model)
@@ -151,7 +174,7 @@ def _distinct_of(tensors: Mapping[str, torch.Tensor], model: torch.nn.Module) ->
             shapes = f"got {tuple(tensor.shape)}, the model has {tuple(own[name].shape)}"
             raise ValueError(f"save_model: tensors must have the shapes of the model's: {name}: {shapes}")
         first = tensors[shared.get(name, name)]
-        if tensor is not first and not torch.allclose(tensor, first, rtol=0, atol=0, equal_nan=True):
+        if not same_bits(tensor, first):
             raise ValueError(f"save_model: tensors must agree where the model shares: {name} is not {shared[name]}")
     return {name: tensor for name, tensor in tensors.items() if name not in shared}
 

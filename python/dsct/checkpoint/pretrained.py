@@ -16,10 +16,11 @@ import torch
 
 from dsct.checkpoint.class_rows import ClassRows
 from dsct.checkpoint.files import HUGGING_FACE_KEY, Checkpoint, read_checkpoint
-from dsct.checkpoint.hugging_face import Incoming, is_dilated, sizes_of_config
+from dsct.checkpoint.hugging_face import Incoming, is_dilated
 from dsct.checkpoint.layouts import incoming_tensors, recognise
-from dsct.checkpoint.native import distinct_tensors, shared_names
+from dsct.checkpoint.native import distinct_tensors, same_bits, shared_names
 from dsct.checkpoint.report import LoadReport, Shape, summary
+from dsct.checkpoint.sizes import sizes_beside
 from dsct.checkpoint.tensor_files import require_plain, without_wrappers
 from dsct.config import DSCTConfig
 
@@ -108,13 +109,16 @@ class _Copy:
     def __post_init__(self) -> None:
         self.wanted, self.shared = distinct_tensors(self.model), shared_names(self.model)
         self.class_rows = ClassRows.between(self.file_config, self.model.config)
+        # A file may hold a shared head under a further name only.
+        for further, first in self.shared.items():
+            if further in self.incoming and first not in self.incoming:
+                self.incoming = {**self.incoming, first: self.incoming[further]}
 
     def run(self) -> None:
         for target, (names, tensor) in self.incoming.items():
             if target in self.shared:
                 # The value comes in under the first name; a further name may only repeat it.
-                first = self.incoming.get(self.shared[target])
-                if first is None or not torch.equal(first.tensor, tensor):
+                if not same_bits(self.incoming[self.shared[target]].tensor, tensor):
                     self._skip(names, f"the model shares {self.shared[target]} here, the file has another value")
             elif (reason := self._misfit(target, tensor)) is not None:
                 self._skip(names, reason)
@@ -195,15 +199,13 @@ class _Copy:
 
 def _hidden_differences(checkpoint: Checkpoint, config: DSCTConfig) -> tuple[str, ...]:
     """What changes the meaning of weights without changing their shapes."""
-    theirs: dict[str, object] = {}
+    theirs = sizes_beside(checkpoint)
     warnings = []
     if checkpoint.config is not None:
         fields = checkpoint.config.to_dict()
         theirs = {name: fields[name] for name in ("nheads", "enc_n_points", "dec_n_points")}
-    elif (text := checkpoint.metadata.get(HUGGING_FACE_KEY)) is not None:
-        theirs = sizes_of_config(text)
-        if is_dilated(text):
-            warnings.append("the last stage of the file's backbone is dilated (DC5), the model's is not")
+    elif HUGGING_FACE_KEY in checkpoint.metadata and is_dilated(checkpoint.metadata[HUGGING_FACE_KEY]):
+        warnings.append("the last stage of the file's backbone is dilated (DC5), the model's is not")
     for name, value in theirs.items():
         if value != getattr(config, name):
             warnings.append(f"{name} is {value} in the file and {getattr(config, name)} in the model")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from dsct.checkpoint.files import HUGGING_FACE_KEY, Checkpoint
+from dsct.checkpoint.files import HUGGING_FACE_KEY, OPTIONS_KEY, Checkpoint
 from dsct.checkpoint.hugging_face import is_hugging_face, original_tensors, sizes_of_config
 
 #: (blocks per stage, channels of the stem, convolutions per block, channels inside the first block) of every backbone.
@@ -25,9 +26,16 @@ BACKBONES: dict[tuple[tuple[int, ...], int, int, int], str] = {
 
 
 def sizes_of_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
-    """:func:`sizes_of` its tensors, and what a Hugging Face ``config.json`` beside them adds."""
-    text = checkpoint.metadata.get(HUGGING_FACE_KEY)
-    return sizes_of(checkpoint.tensors) | (sizes_of_config(text) if text is not None else {})
+    """:func:`sizes_of` its tensors, and :func:`sizes_beside` them."""
+    return sizes_of(checkpoint.tensors) | sizes_beside(checkpoint)
+
+
+def sizes_beside(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The fields that a Hugging Face ``config.json`` or the ``args`` of a released checkpoint tell."""
+    if HUGGING_FACE_KEY in checkpoint.metadata:
+        return sizes_of_config(checkpoint.metadata[HUGGING_FACE_KEY])
+    numbers: dict[str, Any] = json.loads(checkpoint.metadata.get(OPTIONS_KEY, "{}"))
+    return numbers
 
 
 def sizes_of(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
