@@ -110,6 +110,11 @@ def test_eval_writes_a_report(run_dir: Path, tmp_path: Path) -> None:
     assert "labels: synthetic test" in report.lower()
     assert all(f"- **{name}**: " in report for name in ("official", "paper", "detection"))
     assert numbers["bootstrap"]["resamples"] == 20
+    pictures = {path.name for path in tmp_path.glob("*.png")}
+    assert {line.split("(")[1].rstrip(")") for line in report.splitlines() if line.startswith("![")} == pictures
+    official = numbers["protocols"]["official"]
+    precisions = [value for value in official["average_precision"].values() if value is not None]
+    assert sum(precisions) / len(precisions) == pytest.approx(official["mAP"])
 
 
 def test_thresholds_are_fitted_on_validation_data_and_kept_with_the_weights(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from dsct.metrics import PROTOCOLS, Bootstrap, Evaluation, Evaluator
 
 NAMES = ("a", "b", "c")
 FAR = [900.0, 900.0, 950.0, 950.0]
+NAN = float("nan")
 
 
 ABOUT = {"weights": "a.safetensors", "weights_sha256": "0", "data": "none", "versions": {}}
@@ -264,10 +265,22 @@ def test_report_of_nothing_is_valid_json_and_markdown() -> None:
     ("results", "truths", "multi_label", "message"),
     [
         ([], [truth([FAR], [0])], False, "one entry per image"),
-        ([prediction([FAR], [[0.1, 0.1, 0.1]])], [truth([FAR], [3])], False, "labels must be in 0…2"),
+        ([prediction([FAR], [[0.1, 0.1, 0.1]])], [truth([FAR], [3])], False, "whole numbers in 0…2"),
         ([prediction([FAR], [[0.1, 0.1, 0.1]])], [truth([FAR], [0])], True, r"labels must be \(1, 3\)"),
         ([prediction([FAR], [[0.1, 0.1, 0.1]])], [truth([FAR], [[0, 1, 0]])], False, r"labels must be \(1,\)"),
         ([{**prediction([FAR], [[0.1] * 3]), "probabilities": torch.ones(1, 2)}], [truth([FAR], [0])], False, "column"),
+        ([prediction([FAR], [[0.1] * 3])], [truth([FAR], [0.5], torch.float32)], False, "whole numbers"),
+        ([prediction([FAR], [[0.1] * 3])], [truth([FAR], [[0, 2, 0]])], True, "labels must be 0 or 1"),
+        ([prediction([[NAN, 0, 9, 9]], [[0.1] * 3])], [truth([FAR], [0])], False, "predicted boxes must be finite"),
+        ([prediction([FAR], [[0.1] * 3])], [truth([[NAN, 0, 9, 9]], [0])], False, "true boxes must be finite"),
+        ([prediction([FAR], [[0.1] * 3])], [truth([[9, 9, 0, 0]], [0])], False, "x1 ≤ x2"),
+        ([prediction([FAR], [[0.1, NAN, 0.1]])], [truth([FAR], [0])], False, "must be finite numbers"),
+        (
+            [{**prediction([FAR], [[0.1] * 3]), "scores": torch.ones(2)}],
+            [truth([FAR], [0])],
+            False,
+            "one per predicted",
+        ),
     ],
 )
 def test_bad_input_is_named(results: Any, truths: Any, multi_label: bool, message: str) -> None:

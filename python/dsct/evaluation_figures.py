@@ -28,7 +28,7 @@ def class_figure(evaluation: Evaluation) -> Picture:
         rows = np.arange(len(order)) + 0.22 * (1 - number)
         values = 100 * result.per_class[order]
         color = PERSON_COLORS[number]
-        ax.plot(values, rows, MARKERS[number], color=color, markersize=5, label=_named(result))
+        ax.plot(values, rows, MARKERS[number], color=color, markersize=5, label=_named(result), clip_on=False)
         if result.intervals is not None:
             low, high = 100 * result.intervals.per_class[order].T
             ax.hlines(rows, low, high, color=color, linewidth=1.5, alpha=0.7)

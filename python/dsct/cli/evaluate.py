@@ -103,8 +103,9 @@ def evaluate(
     if json_path is not None:
         write_json(as_json(evaluation, facts), json_path)
     if out is not None:
-        write_report(evaluation, facts, out)
-        _draw_examples(model, opened, out / "examples.png")
+        out.mkdir(parents=True, exist_ok=True)
+        drawn = _draw_examples(model, opened, out / "examples.png")
+        write_report(evaluation, facts, out, ["examples"] if drawn else [])
         console.print(f"report: {out / 'evaluation.md'}")
 
 
@@ -121,8 +122,8 @@ def _run(
         )  # fmt: skip
 
 
-def _draw_examples(model: dsct.DSCT, data: Any, path: Path, count: int = 9) -> None:
-    """A page of the first images that have people, predictions beside what is true."""
+def _draw_examples(model: dsct.DSCT, data: Any, path: Path, count: int = 9) -> bool:
+    """A page of the first images that have people, predictions beside what is true; False when there are none."""
     data.transforms = None
     chosen = [index for index in range(len(data)) if len(data.annotations(index))][:count]
     items = []
@@ -132,6 +133,7 @@ def _draw_examples(model: dsct.DSCT, data: Any, path: Path, count: int = 9) -> N
         items.append((image, dsct.predict(image, model), data.annotations(index)))
     if items:
         contact_sheet(items, path)
+    return bool(items)
 
 
 def show(evaluation: Evaluation, console: Console) -> None:
@@ -151,7 +153,8 @@ def show(evaluation: Evaluation, console: Console) -> None:
 
 
 def _by_people(evaluation: Evaluation, results: list[ProtocolResult]) -> Table:
-    table = Table(title="by people in the image, %")
+    # Padding on one side only, so that the interval fits into 80 columns.
+    table = Table(title="by people in the image, %", padding=(0, 0, 0, 1))
     table.add_column("", no_wrap=True)
     with_intervals = evaluation.bootstrap is not None
     interval = [f"{evaluation.bootstrap.confidence:.0%}"] if evaluation.bootstrap is not None else []

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,11 @@ def as_json(evaluation: Evaluation, about: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _plain(value) for key, value in content.items()}
 
 
-def write_report(evaluation: Evaluation, about: Mapping[str, Any], folder: Path) -> None:
-    """Writes ``evaluation.json``, ``evaluation.md`` and the pictures that the Markdown shows."""
+def write_report(evaluation: Evaluation, about: Mapping[str, Any], folder: Path, pictures: Sequence[str] = ()) -> None:
+    """Writes ``evaluation.json``, ``evaluation.md`` and the pictures that the Markdown shows.
+
+    `pictures` names those that are in the folder already, without ``.png``.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     write_json(as_json(evaluation, about), folder / "evaluation.json")
     official = evaluation["official"]
@@ -48,7 +51,7 @@ def write_report(evaluation: Evaluation, about: Mapping[str, Any], folder: Path)
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png")
     with replaced_when_complete(folder / "evaluation.md") as partial:
-        partial.write_text(as_markdown(evaluation, about, list(figures)), encoding="utf-8")
+        partial.write_text(as_markdown(evaluation, about, [*figures, *pictures]), encoding="utf-8")
 
 
 def write_json(content: Any, path: Path) -> None:
@@ -145,6 +148,7 @@ def _protocol(result: ProtocolResult) -> dict[str, Any]:
         result.metric: result.value,
         "mAP": result.mean_average_precision,
         "per_class": dict(zip(names, result.per_class, strict=True)),
+        "average_precision": dict(zip(names, result.average_precision, strict=True)),
         "support": dict(zip(names, result.support, strict=True)),
         "by_subjects": dict(result.by_subjects),
         "confusion": result.confusion,

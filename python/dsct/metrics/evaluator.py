@@ -76,8 +76,8 @@ class Evaluator:
                 they are numbered as they come.
 
         Raises:
-            ValueError: lengths differ, a shape does not fit, a label is out of range, or an image came before.
-                Nothing is added then.
+            ValueError: lengths differ, a shape does not fit, a number is not finite, a box ends before it begins, a
+                label is not a class number or not 0 or 1, or an image came before. Nothing is added then.
         """
         ids = range(len(self), len(self) + len(results)) if image_ids is None else image_ids
         if not len(results) == len(ground_truth) == len(ids):
@@ -213,24 +213,31 @@ class Evaluator:
         return Images.stack([one for one, _ in ordered], [one for _, one in ordered], len(self.class_names))
 
     def _predicted(self, result: Mapping[str, Any]) -> tuple[Floats, Floats, Floats]:
-        boxes = _array(result["boxes"]).reshape(-1, 4)
+        boxes = _boxes(result, "predicted")
         probabilities = _array(result["probabilities"])
         if probabilities.shape != (len(boxes), len(self.class_names)):
             raise ValueError(f"probabilities must be ({len(boxes)}, {len(self.class_names)}), one column per "
                              f"class, got {probabilities.shape}")  # fmt: skip
-        return boxes, _array(result["scores"]).reshape(len(boxes)), probabilities
+        scores = _array(result["scores"])
+        if scores.shape != (len(boxes),):
+            raise ValueError(f"scores must be ({len(boxes)},), one per predicted box, got {scores.shape}")
+        if not (np.isfinite(scores).all() and np.isfinite(probabilities).all()):
+            raise ValueError("scores and probabilities must be finite numbers, got NaN or infinity")
+        return boxes, scores, probabilities
 
     def _true(self, truth: Mapping[str, Any]) -> tuple[Floats, Bools]:
-        boxes, labels = _array(truth["boxes"]).reshape(-1, 4), _array(truth["labels"])
+        boxes, labels = _boxes(truth, "true"), _array(truth["labels"])
         people, classes = len(boxes), len(self.class_names)
         if self.multi_label:
             if labels.shape != (people, classes):
                 raise ValueError(f"labels must be ({people}, {classes}) of 0 and 1, got {labels.shape}")
+            if not np.isin(labels, (0, 1)).all():
+                raise ValueError(f"labels must be 0 or 1, got {np.setdiff1d(labels, (0, 1)).tolist()}")
             return boxes, labels > 0
         if labels.shape != (people,):
             raise ValueError(f"labels must be ({people},) class numbers, got {labels.shape}")
-        if people and (labels.min() < 0 or labels.max() >= classes):
-            raise ValueError(f"labels must be in 0…{classes - 1}, got {labels.tolist()}")
+        if not np.isin(labels, np.arange(classes)).all():
+            raise ValueError(f"labels must be whole numbers in 0…{classes - 1}, got {labels.tolist()}")
         return boxes, labels[:, None] == np.arange(classes)
 
 
@@ -248,6 +255,17 @@ def _buckets(counts: Ints) -> dict[str, Bools]:
 def _recall(found: Ints, counts: Ints, weights: Floats) -> Floats:
     """(R,) share of people found under each weighting (R, I) of the images."""
     return ratio(weights @ found, weights @ counts)
+
+
+def _boxes(people: Mapping[str, Any], which: str) -> Floats:
+    """(N, 4) that can be compared; NaN marks padding later, so that none may come in."""
+    boxes = _array(people["boxes"]).reshape(-1, 4)
+    bad = ~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < boxes[:, :2]).any(axis=1)
+    if bad.any():
+        raise ValueError(
+            f"{which} boxes must be finite x1 y1 x2 y2 with x1 ≤ x2 and y1 ≤ y2, got {boxes[bad][0].tolist()}"
+        )
+    return boxes
 
 
 def _array(values: Any) -> NDArray[np.float64]:
