@@ -108,7 +108,7 @@ class Malicious:
 
 def test_no_code_of_a_file_is_run(tmp_path: Path) -> None:
     torch.save({"model": {}, "args": Malicious(tmp_path / "pwned")}, tmp_path / "file.pth")
-    with pytest.raises(ValueError, match="no readable PyTorch file"):
+    with pytest.raises(ValueError, match=r"no readable PyTorch file of plain tensors: it would call \S*mkdir$"):
         read_checkpoint(tmp_path / "file.pth")
     assert not (tmp_path / "pwned").exists()
 
@@ -149,3 +149,11 @@ def test_tensors_that_contradict_the_configuration_are_named(tmp_path: Path) -> 
     safetensors.torch.save_file({**absent, "query_embed.weight": torch.ones(1)}, tmp_path / "b.safetensors", metadata)
     with pytest.raises(ValueError, match=r"does not fit.*\n.*size mismatch for query_embed.weight"):
         load_model(tmp_path / "b.safetensors")
+
+
+@pytest.mark.parametrize("text", ["nope", "[]", '{"num_classes": "x"}', '{"num_classes": 0}'])
+@pytest.mark.parametrize("digest", [{}, {"dsct_config_sha256": "0"}])
+def test_a_broken_configuration_names_the_file(text: str, digest: dict[str, str], tmp_path: Path) -> None:
+    safetensors.torch.save_file({"a": torch.ones(1)}, tmp_path / "a.safetensors", {"dsct_config": text, **digest})
+    with pytest.raises(ValueError, match=r"a\.safetensors(: dsct_config is no JSON| holds no valid dsct configuration): "):
+        read_checkpoint(tmp_path / "a.safetensors")

@@ -153,6 +153,15 @@ def test_convert_keeps_a_native_model(run_dir: Path, tmp_path: Path) -> None:
     assert all(torch.equal(tensor, saved[name]) for name, tensor in converted.state_dict().items())
 
 
+@pytest.mark.parametrize(("setting", "kept"), [("dropout=0.25", True), ("num_classes=5", False)])
+def test_convert_keeps_thresholds_of_the_same_classes(setting: str, kept: bool, tmp_path: Path) -> None:
+    model = dsct.DSCT(DSCTConfig.tiny())
+    model.thresholds = [0.1 * index for index in range(7)]
+    dsct.save_model(model, tmp_path / "a.safetensors")
+    run("convert", tmp_path / "a.safetensors", tmp_path / "b.safetensors", "--set", setting)
+    assert dsct.load_model(tmp_path / "b.safetensors").thresholds == (model.thresholds if kept else None)
+
+
 def test_convert_reads_sizes_from_the_tensors(tmp_path: Path) -> None:
     torch.manual_seed(0)
     config = DSCTConfig.tiny(num_context_queries=5, num_subject_queries=3, enc_layers=1, dec_layers=3, hidden_dim=32,

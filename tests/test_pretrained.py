@@ -174,7 +174,7 @@ def test_report_reads_well(tmp_path: Path) -> None:
     assert report.startswith("Deformable DETR: ")
     assert "query_embed.weight (300, 128) -> (6, 128): rows 0 to 5 copied" in report
     assert "class_embed.* (4), bbox_embed.* (12): a head for other classes, not reused" in report
-    assert "query_embed_dsct.weight, class_embed_dsct.* (2), bbox_embed_dsct.* (6): not in the file" in report
+    assert "query_embed_dsct.weight, class_embed_dsct.* (2), bbox_embed_dsct.* (6): not filled from the file" in report
 
 
 def test_class_rows_of_known_names_are_kept(tmp_path: Path) -> None:
@@ -248,3 +248,19 @@ def test_values_that_are_not_finite_are_reported(tmp_path: Path) -> None:
     report = load_pretrained(a_model(seed=2), tmp_path / "model.safetensors", verbose=False)
     assert any("query_embed.weight" in warning and "finite" in warning for warning in report.warnings)
     assert "warning: " in str(report)
+
+
+def test_shared_heads_with_nan_are_one_value() -> None:
+    source = a_model(seed=1)
+    with torch.no_grad():
+        source.class_embed_dsct[0].bias[0] = float("nan")
+    report = load_pretrained(a_model(seed=2), source.state_dict(), verbose=False)
+    assert report.skipped == {}
+    assert report.warnings == ("values that are not finite in class_embed_dsct.0.bias",)
+
+
+def test_a_table_without_rows_gives_none() -> None:
+    state = {**a_model(seed=1).state_dict(), "query_embed.weight": torch.ones(0, 128)}
+    report = load_pretrained(a_model(seed=2), state, verbose=False)
+    assert report.skipped == {"query_embed.weight": "shape (0, 128), the model has (6, 128)"}
+    assert report.missing == ("query_embed.weight",)

@@ -106,8 +106,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     for key in (CONFIG_KEY, *OPTIONAL_KEYS.values()):
         if key in metadata:
             _require_json(metadata[key], f"{path}: {key}")
-    if DIGEST_KEY in metadata and config_digest(metadata.get(CONFIG_KEY, "null")) != metadata[DIGEST_KEY]:
-        raise ValueError(f"{path} is damaged: its configuration does not have the digest stored beside it")
+    _require_sound_config(metadata, path)
     return Checkpoint(without_wrappers(tensors, path), metadata)
 
 
@@ -200,6 +199,18 @@ def _read_file(path: Path) -> tuple[StateDict, dict[str, str]]:
             metadata[OPTIONS_KEY] = json.dumps(numbers)
     require_plain(tensors, path)
     return tensors, metadata
+
+
+def _require_sound_config(metadata: dict[str, str], path: Path) -> None:
+    text, digest = metadata.get(CONFIG_KEY), metadata.get(DIGEST_KEY)
+    try:
+        if text is not None:
+            DSCTConfig.from_json(text)
+        fits = digest is None or (text is not None and config_digest(text) == digest)
+    except ValueError as error:
+        raise ValueError(f"{path} holds no valid dsct configuration: {error}") from error
+    if not fits:
+        raise ValueError(f"{path} is damaged: its configuration does not have the digest stored beside it")
 
 
 def _remove_stale(path: Path) -> None:

@@ -149,7 +149,9 @@ class _Copy:
             return f"{tensor.dtype}, the model has {mine.dtype}"
         if target.startswith(CLASS_HEAD) and tensor.ndim == mine.ndim and tensor.shape[1:] == mine.shape[1:]:
             return self._other_classes(tensor)
-        rows_only = target in QUERY_TABLES and tensor.ndim == 2 and tensor.shape[1:] == mine.shape[1:]
+        rows_only = (
+            target in QUERY_TABLES and tensor.ndim == 2 and len(tensor) > 0 and tensor.shape[1:] == mine.shape[1:]
+        )
         if tensor.shape == mine.shape or rows_only:
             return None
         return f"shape {tuple(tensor.shape)}, the model has {tuple(mine.shape)}"

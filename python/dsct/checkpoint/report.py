@@ -50,7 +50,7 @@ class LoadReport:
             reasons.setdefault(reason, []).append(name)
         rows += [("skipped", len(names), f"{summary(names)}: {reason}") for reason, names in reasons.items()]
         if self.missing:
-            text = f"{summary(self.missing)}: not in the file, left as they were"
+            text = f"{summary(self.missing)}: not filled from the file, left as they were"
             rows.append(("missing", len(self.missing), text))
         lines = [
             f"{self.layout}: {len(self.reused)} reused, {len(self.renamed)} renamed, {len(self.reshaped)} reshaped, "

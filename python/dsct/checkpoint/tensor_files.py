@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,7 +57,7 @@ def read_pickled_tensors(path: Path) -> dict[str, Any]:
         # EINVAL comes of an offset in a damaged archive that points outside of it; other reasons are the system's.
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
-        raise ValueError(f"{path} is no readable PyTorch file of plain tensors: {_first_line(error)}") from error
+        raise ValueError(f"{path} is no readable PyTorch file of plain tensors: {_reason(error)}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold a dictionary, got {type(content).__name__}")
     return content
@@ -119,6 +120,14 @@ def _kind(tensor: torch.Tensor) -> str:
     if tensor.is_meta:
         return "one without data"
     return "a quantized one" if tensor.is_quantized else f"layout {tensor.layout}"
+
+
+def _reason(error: Exception) -> str:
+    """Why the unpickler stopped, without torch's advice to run the file's code after all."""
+    forbidden = re.search(r"GLOBAL (\S+)", str(error))
+    if forbidden is not None:
+        return f"it would call {forbidden[1]}"
+    return "it holds more than plain data" if "weights_only" in str(error) else _first_line(error)
 
 
 def _first_line(error: Exception) -> str:

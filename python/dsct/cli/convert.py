@@ -46,6 +46,8 @@ def convert(
         model = dsct.DSCT(config)
         if "dsct_preprocess" in checkpoint.metadata:
             model.preprocess = json.loads(checkpoint.metadata["dsct_preprocess"])
+        if "dsct_thresholds" in checkpoint.metadata and _same_classes(checkpoint.config, config):
+            model.thresholds = json.loads(checkpoint.metadata["dsct_thresholds"])
     dsct.load_pretrained(model, source)
     if destination.suffix == ".pth":
         save_released(model, destination)
@@ -64,6 +66,10 @@ def _config_for(checkpoint: Checkpoint, preset: Preset | None, changes: dict[str
         preset = _preset_of(checkpoint.tensors)
     config: DSCTConfig = getattr(DSCTConfig, preset.value)(**{**sizes_of_checkpoint(checkpoint), **changes})
     return config
+
+
+def _same_classes(first: DSCTConfig | None, second: DSCTConfig) -> bool:
+    return first is not None and (first.names, first.multi_label) == (second.names, second.multi_label)
 
 
 def _preset_of(tensors: Mapping[str, torch.Tensor]) -> Preset:
