@@ -11,10 +11,10 @@ import torch
 from PIL import Image, PngImagePlugin
 from torch.utils.data import DataLoader
 
+from dataset_files import record, save_images, write_coco_json
 from dsct.data import AnnotatedDataset, Annotations, CocoDataset, collate, evaluation_transform, training_transform
 from dsct.data.drafts import upright_size
 from dsct.image_io import load_image
-from tests.dataset_files import record, save_images, write_coco_json
 
 CLASSES = ("calm", "happy")
 RECORDS = [record(f"{name}.png", [[5, 10, 30, 40]], [number], (64, 48)) for number, name in enumerate("ab")]

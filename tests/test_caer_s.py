@@ -12,9 +12,7 @@ import numpy as np
 import pytest
 
 import dsct
-from dsct.config import CAER_S_CLASSES
-from dsct.data import Annotations, CaerSDataset, SyntheticDataset
-from tests.dataset_files import (
+from dataset_files import (
     caer_s_name,
     coco_content,
     record,
@@ -24,6 +22,8 @@ from tests.dataset_files import (
     write_coco_json,
     write_json,
 )
+from dsct.config import CAER_S_CLASSES
+from dsct.data import Annotations, CaerSDataset, SyntheticDataset
 
 LINE = "train/Angry/0001.png,0,295,97,394,195"
 

@@ -90,7 +90,7 @@ def test_overfit_learns_pictures_on_disk(emotic: Path, tmp_path: Path) -> None:
 
 def test_check_finds_what_was_planted(emotic: Path, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    assert "error" not in run("data", "check", emotic, "--name", "emotic", "--json", report)
+    assert "error" not in run("data", "check", emotic, "--json", report)
     assert report.is_file()
     scenes = SyntheticDataset("train", 3, image_size=(96, 64), multi_label=True)
     files.write_emotic_json(

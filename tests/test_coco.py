@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import dsct
+from dataset_files import record, save_scenes, write_coco_json, write_csv, write_json, write_rows
 from dsct.config import CAER_S_CLASSES, EMOTIC_CLASSES
 from dsct.data import AnnotatedDataset, Annotations, CocoDataset, SyntheticDataset
 from dsct.data.coco import read_class_names
-from tests.dataset_files import record, save_scenes, write_coco_json, write_csv, write_json, write_rows
 
 COLUMNS = ["path", "x1", "y1", "x2", "y2", "label"]
 IMAGE = {"id": 5, "file_name": "a.png", "width": 64, "height": 48}

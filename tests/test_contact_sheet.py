@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+from annotated_stand_in import Records, drawn_on_disk, record
 from dsct.config import EMOTIC_CLASSES
 from dsct.data.check import check
 from dsct.data.contact_sheet import choose_images, contact_sheet
 from dsct.visualize import Panel
-from tests.annotated_stand_in import Records, drawn_on_disk, record
 
 
 @pytest.fixture

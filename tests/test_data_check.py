@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from annotated_stand_in import Records, drawn_on_disk, record
 from dsct.cli import app
 from dsct.config import CAER_S_CLASSES, EMOTIC_CLASSES
 from dsct.data import Annotations
@@ -23,7 +22,6 @@ from dsct.data.check import CheckResult, check
 from dsct.data.findings import MOST_PLACES, Finding
 from dsct.data.image_files import read_image_file, read_image_files
 from dsct.data.summary import class_membership
-from tests.annotated_stand_in import Records, drawn_on_disk, record
 
 EVERY_CLASS = [[i % 2, i, 20 + i, 40 + i] for i in range(len(CAER_S_CLASSES))]
 
@@ -237,6 +235,13 @@ def test_skipped_is_told_with_its_count() -> None:
     assert (finding.count, finding.places[0].detail, len(finding.places)) == (12, "degenerate box: 12", 1)
 
 
+def test_skipped_images_are_named() -> None:
+    data = Records(
+        [record(None, EVERY_CLASS, np.arange(7))], skipped={"missing image": 9}, examples={"missing image": ("a", "b")}
+    )
+    assert find(check([data]), "skipped while reading").places[0].detail == "missing image: 9, such as a, b"
+
+
 def test_places_are_the_first_few_and_the_count_is_complete() -> None:
     result = check([Records([record(None, [])] * 30)])
     finding = find(result, "image without people")
@@ -298,9 +303,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> dict[str, Records]:
             raise FileNotFoundError(f"no annotations of {name} {split} in {folder}")
         return replace(splits[split], source=f"{name} {options}")
 
-    module = ModuleType("dsct.data.folders")
-    module.open_split = open_split  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "dsct.data.folders", module)
+    monkeypatch.setattr("dsct.cli.data.open_split", open_split)
     return splits
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import builtins
 import pickle
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,60 +10,22 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.io import savemat
 
 import dsct
-from dsct.config import EMOTIC_CLASSES
-from dsct.data import AnnotatedDataset, Annotations, EmoticDataset, SyntheticDataset
-from dsct.data.emotic import decode_category_id, encode_category_id
-from tests.dataset_files import (
-    EMOTIC_COLUMNS,
+from dataset_files import (
     coco_content,
     emotic_labels,
     emotic_name,
-    mat_cell,
-    mat_person,
-    mat_structs,
     record,
     save_images,
     save_scenes,
-    write_emotic_csv,
     write_emotic_json,
     write_json,
-    write_mat,
-    write_rows,
 )
-
-TWO_IMAGES = [
-    record("mscoco/images/a.png", [[10, 20, 50, 80]], emotic_labels(["Affection"])),
-    record(
-        "emodb_small/images/b.png",
-        [[0, 0, 30, 40], [100, 5, 450, 300]],
-        emotic_labels(["Peace", "Yearning"], ["Doubt/Confusion"]),
-        (450, 300),
-    ),
-]
-
-
-def read(form: str, folder: Path, records: list[Annotations], image_root: Path | None = None) -> EmoticDataset:
-    """Writes and reads validation data."""
-    if form == "json":
-        return EmoticDataset.from_coco_json(write_emotic_json(folder / "emotic_val_bi.json", records), image_root)
-    if form == "csv":
-        return EmoticDataset.from_csv(write_emotic_csv(folder / "val.csv", records), image_root)
-    return EmoticDataset.from_mat(write_mat(folder / "Annotations.mat", {"val": records}), image_root, "val")
-
-
-def assert_same(data: AnnotatedDataset, records: list[Annotations], root: Path | None = None) -> None:
-    assert len(data) == len(records)
-    for index, expected in enumerate(records):
-        found = data.annotations(index)
-        assert expected.image_path is not None
-        assert found.image_path == (expected.image_path if root is None else root / expected.image_path)
-        np.testing.assert_array_equal(found.boxes, expected.boxes)
-        np.testing.assert_array_equal(found.labels, expected.labels)
-        assert found.size == expected.size
-
+from dsct.config import EMOTIC_CLASSES
+from dsct.data import EmoticDataset, SyntheticDataset
+from dsct.data.emotic import decode_category_id, encode_category_id
+from emotic_forms import TWO_IMAGES, assert_same, read, told_of_size
 
 forms = pytest.mark.parametrize("form", ["json", "csv", "mat"])
 
@@ -103,7 +63,7 @@ class TestEveryForm:
         data = read(form, tmp_path, TWO_IMAGES)
         assert_same(data, TWO_IMAGES)
         assert (data.split, data.multi_label, data.class_names) == ("val", True, EMOTIC_CLASSES)
-        assert data.skipped == {}
+        assert data.skipped == told_of_size(form)
 
     def test_sizes_come_from_the_image_files(self, form: str, tmp_path: Path) -> None:
         save_images(TWO_IMAGES, tmp_path)
@@ -126,7 +86,7 @@ class TestEveryForm:
         data = read(form, tmp_path, [wild])
         assert data.annotations(0).boxes.tolist() == [[0, 0, 90, 60], [80, 50, 90, 60]]
         np.testing.assert_array_equal(data.annotations(0).labels, labels[[0, 3]])
-        assert data.skipped == {"box clipped": 1, "degenerate box": 2}
+        assert data.skipped == {"box clipped": 1, "degenerate box": 2, **told_of_size(form)}
 
     def test_people_without_labels_and_what_is_left_of_their_images(self, form: str, tmp_path: Path) -> None:
         nobody = record("mscoco/images/n.png", [[1, 1, 9, 9]], emotic_labels([]))
@@ -143,6 +103,9 @@ class TestEveryForm:
         data = read(form, tmp_path, [*TWO_IMAGES, broken], tmp_path)
         assert_same(data, TWO_IMAGES[:1], tmp_path)
         assert data.skipped == {"missing image": 1, "unreadable image": 1}
+        assert data.examples == {
+            "missing image": ("emodb_small/images/b.png",), "unreadable image": ("mscoco/images/broken.png",)
+        }  # fmt: skip
 
     def test_nothing_left(self, form: str, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"with images in .*: no image is left of 2; missing image: 2"):
@@ -247,164 +210,3 @@ class TestJson:
         data = EmoticDataset.from_coco_json(write_json(tmp_path / "train.json", content))
         assert data.annotations(1).boxes.tolist() == [[100, 5, 450, 300]]
         assert data.skipped == {"degenerate box": 1}
-
-
-class TestMat:
-    def test_union_takes_what_one_annotator_says(self, tmp_path: Path) -> None:
-        path = write_mat(tmp_path / "a.mat", {"test": TWO_IMAGES}, whim="Surprise")
-        assert_same(EmoticDataset.from_mat(path, split="test"), TWO_IMAGES)
-        united = EmoticDataset.from_mat(path, split="test", labels="union")
-        surprise = EMOTIC_CLASSES.index("Surprise")
-        for index, expected in enumerate(TWO_IMAGES):
-            labels = united.annotations(index).labels
-            assert (labels[:, surprise] == 1).all()
-            np.testing.assert_array_equal(np.delete(labels, surprise, 1), np.delete(expected.labels, surprise, 1))
-        assert united.source == "a.mat, body boxes, labels united over annotators, image sizes guessed"
-
-    @pytest.mark.parametrize("labels", ["combined", "union"])
-    def test_training_has_one_annotator(self, labels: str, tmp_path: Path) -> None:
-        path = write_mat(tmp_path / "a.mat", {"train": TWO_IMAGES, "val": TWO_IMAGES[:1]})
-        assert_same(EmoticDataset.from_mat(path, labels=labels), TWO_IMAGES)
-        assert_same(EmoticDataset.from_mat(path, split="val", labels=labels), TWO_IMAGES[:1])
-
-    def test_one_image_one_person_one_category(self, tmp_path: Path) -> None:
-        """Where MATLAB's arrays of one element tempt readers to take them for the element."""
-        assert_same(read("mat", tmp_path, TWO_IMAGES[:1]), TWO_IMAGES[:1])
-        path = write_mat(tmp_path / "one.mat", {"train": TWO_IMAGES[:1]})
-        assert_same(EmoticDataset.from_mat(path), TWO_IMAGES[:1])
-
-    def test_category_as_bare_text(self, tmp_path: Path) -> None:
-        person = mat_person([1, 1, 9, 9], emotic_labels(["Fear"])[0], None, several=True)
-        person["combined_categories"] = "Fear"
-        data = EmoticDataset.from_mat(mat_file(tmp_path, [person]), split="val")
-        np.testing.assert_array_equal(data.annotations(0).labels, emotic_labels(["Fear"]))
-
-    def test_people_without_annotators(self, tmp_path: Path) -> None:
-        person, other = (mat_person([1, 1, 9, 9], emotic_labels(["Fear"])[0], None, several=False) for _ in range(2))
-        other["annotations_categories"] = np.empty((0, 0))
-        data = EmoticDataset.from_mat(mat_file(tmp_path, [other, person]), split="val")
-        assert len(data.annotations(0)) == 1
-        assert data.skipped == {"person without labels": 1}
-
-    def test_several_annotators_without_combined_categories(self, tmp_path: Path) -> None:
-        person = mat_person([1, 1, 9, 9], emotic_labels(["Fear", "Pain"])[0], None, several=True)
-        del person["combined_categories"]
-        path = mat_file(tmp_path, [person])
-        with pytest.raises(
-            ValueError, match=r"val\(1\): combined_categories is missing for 2 annotators; use labels='un"
-        ):
-            EmoticDataset.from_mat(path, split="val")
-        assert len(EmoticDataset.from_mat(path, split="val", labels="union")) == 1
-
-    @pytest.mark.parametrize(
-        ("change", "message"),
-        [
-            ({"combined_categories": mat_cell(["Joy"])}, r"Annotations.mat: val\(1\): 'Joy' is none of the 26 EMOTIC"),
-            ({"body_bbox": np.zeros((1, 3))}, "body_bbox must be 4 numbers"),
-            ({"combined_categories": np.ones((1, 2))}, "category names must be text"),
-        ],
-    )
-    def test_malformed_person(self, change: dict[str, Any], message: str, tmp_path: Path) -> None:
-        person = mat_person([1, 1, 9, 9], emotic_labels(["Fear"])[0], None, several=True) | change
-        with pytest.raises(ValueError, match=message):
-            EmoticDataset.from_mat(mat_file(tmp_path, [person]), split="val")
-
-    def test_person_without_box(self, tmp_path: Path) -> None:
-        person = mat_person([1, 1, 9, 9], emotic_labels(["Fear"])[0], None, several=True)
-        del person["body_bbox"]
-        with pytest.raises(ValueError, match=r"val\(1\): the field body_bbox is missing"):
-            EmoticDataset.from_mat(mat_file(tmp_path, [person]), split="val")
-
-    def test_not_the_file(self, tmp_path: Path) -> None:
-        path = tmp_path / "Annotations.mat"
-        path.write_bytes(b"nonsense" * 100)
-        with pytest.raises(ValueError, match=r"Annotations.mat: not a MATLAB 5 file"):
-            EmoticDataset.from_mat(path)
-        savemat(path, {"train": np.ones(3)})
-        with pytest.raises(ValueError, match="there is no variable 'val'"):
-            EmoticDataset.from_mat(path, split="val")
-        with pytest.raises(ValueError, match="train must be a struct array, the fields filename, folder"):
-            EmoticDataset.from_mat(path)
-
-    def test_truncated_file(self, tmp_path: Path) -> None:
-        path = write_mat(tmp_path / "Annotations.mat", {"train": TWO_IMAGES})
-        path.write_bytes(path.read_bytes()[:-50])
-        with pytest.raises(ValueError, match=r"Annotations.mat: not a MATLAB 5 file"):
-            EmoticDataset.from_mat(path)
-
-    @pytest.mark.parametrize(("name", "value"), [("split", "validation"), ("labels", "mean")])
-    def test_unknown_choice(self, name: str, value: str, tmp_path: Path) -> None:
-        path = write_mat(tmp_path / "Annotations.mat", {"train": TWO_IMAGES})
-        with pytest.raises(ValueError, match=f"{name} must be one of .*, got '{value}'"):
-            EmoticDataset.from_mat(path, **{name: value})
-
-    def test_without_scipy(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        real = builtins.__import__
-
-        def missing(name: str, *args: Any, **kwargs: Any) -> Any:
-            if name.startswith("scipy"):
-                raise ImportError(name)
-            return real(name, *args, **kwargs)
-
-        path = write_mat(tmp_path / "Annotations.mat", {"train": TWO_IMAGES})
-        monkeypatch.setattr(builtins, "__import__", missing)
-        with pytest.raises(ImportError, match=r"needs SciPy, which is not installed: pip install scipy"):
-            EmoticDataset.from_mat(path)
-
-
-class TestCsv:
-    def test_rows_of_an_image_need_not_follow_each_other(self, tmp_path: Path) -> None:
-        one, two = ([name, size] for name, size in (("a.png", "[640, 480]"), ("b.png", "[640, 480]")))
-        rows = [[0, "mscoco/images", *one, f"[{x}, 1, 9, 9]", "['Fear']", "[nan]", "", ""] for x in (1, 2)]
-        rows.insert(1, [0, "mscoco/images", *two, "[3, 1, 9, 9]", "['Pain']", "", "", ""])
-        data = EmoticDataset.from_csv(write_rows(tmp_path / "val.csv", EMOTIC_COLUMNS, rows))
-        assert [data.annotations(index).boxes[:, 0].tolist() for index in (0, 1)] == [[1, 2], [3]]
-
-    @pytest.mark.parametrize(
-        ("column", "cell", "message"),
-        [
-            ("BBox", "[1, 2, 3]", "BBox must be a list of 4 numbers"),
-            ("BBox", "[1 2 3 4]", "BBox must be a Python list"),
-            ("BBox", "__import__('os').getcwd()", "BBox must be a Python list"),
-            ("Image Size", "[0, 4]", "the image size must be positive, got 0 and 4"),
-            ("Image Size", "[1e999, 4]", "line 3"),
-            ("Categorical_Labels", "['Fear', 'Joy']", "'Joy' is none of the 26 EMOTIC classes: Affection, Anger"),
-            ("Categorical_Labels", "'Fear'", "Categorical_Labels must be a Python list"),
-            ("Categorical_Labels", "[[]]", r"\[\] is none of the 26"),
-            ("Filename", "", "Filename must not be empty"),
-        ],
-    )
-    def test_malformed_cell_names_file_and_line(self, column: str, cell: str, message: str, tmp_path: Path) -> None:
-        row = [0, "mscoco/images", "a.png", "[640, 480]", "[1, 1, 9, 9]", "['Fear']", "[5, 5, 5]", "Male", "Adult"]
-        bad = [cell if name == column else value for name, value in zip(EMOTIC_COLUMNS, row, strict=True)]
-        path = write_rows(tmp_path / "train.csv", EMOTIC_COLUMNS, [row, bad])
-        with pytest.raises(ValueError, match=rf"train.csv, line 3: .*{message}" if message != "line 3" else message):
-            EmoticDataset.from_csv(path)
-
-    @pytest.mark.parametrize(
-        ("text", "message"),
-        [
-            ("", "line 1: the columns .* are needed, Folder, .* is missing"),
-            ("Index,Folder,Filename\n", "line 1: .* Image Size, BBox, Categorical_Labels is missing"),
-            (",".join(EMOTIC_COLUMNS) + "\n0,mscoco/images,a.png\n", "line 2: a row must have 9 cells .* got 3"),
-            (",".join(EMOTIC_COLUMNS) + '\n0,mscoco/images,"a.png\n', "line 2: unexpected end of data"),
-            (",".join(EMOTIC_COLUMNS) + "\n\n", "no image is left of 0"),
-        ],
-    )
-    def test_malformed_file(self, text: str, message: str, tmp_path: Path) -> None:
-        path = tmp_path / "train.csv"
-        path.write_text(text)
-        with pytest.raises(ValueError, match=re.escape(str(path)) + ".*" + message):
-            EmoticDataset.from_csv(path)
-
-
-def mat_file(folder: Path, persons: list[dict[str, Any]]) -> Path:
-    """One validation image with some people, who must have the same fields."""
-    image = {
-        "filename": "a.png",
-        "folder": "mscoco/images",
-        "image_size": mat_structs([{"n_col": 640, "n_row": 480}]),
-        "person": mat_structs(persons),
-    }
-    savemat(folder / "Annotations.mat", {"val": mat_structs([image])})
-    return folder / "Annotations.mat"

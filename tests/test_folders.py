@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dsct.config import CAER_S_CLASSES, EMOTIC_CLASSES
-from dsct.data import AnnotatedDataset, CaerSDataset, CocoDataset, EmoticDataset, open_split
-from tests.dataset_files import (
+from dataset_files import (
     emotic_labels,
     record,
     save_images,
@@ -21,6 +19,9 @@ from tests.dataset_files import (
     write_emotic_json,
     write_mat,
 )
+from dsct.config import CAER_S_CLASSES, EMOTIC_CLASSES
+from dsct.data import AnnotatedDataset, CaerSDataset, CocoDataset, EmoticDataset, open_split
+from dsct.data.folders import recognise
 
 PEOPLE = [record("mscoco/images/a.png", [[1, 2, 30, 40]], emotic_labels(["Fear"]), (64, 48))]
 OTHER_PEOPLE = [record("mscoco/images/a.png", [[1, 2, 30, 40]], emotic_labels(["Pain"]), (64, 48))]
@@ -205,3 +206,22 @@ class TestRefused:
         write_emotic_json(tmp_path / "emotic_val_bi.json", PEOPLE)
         with pytest.raises(ValueError, match="no image is left of 1; missing image: 1"):
             open_split("emotic", tmp_path, "val")
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("annotations/emotic_train_bi.json", "emotic"), ("Annotations/Annotations.mat", "emotic"), ("test.txt", "caer-s"),
+     ("caer_train.json", "caer-s"), ("instances_val.json", "coco"), ("annotations.csv", "coco")],
+)  # fmt: skip
+def test_a_folder_is_recognised_by_its_files(file: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text("")
+    assert recognise(tmp_path) == name
+
+
+def test_a_folder_that_may_be_several_or_nothing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no annotations; looked for emotic_\{split\}_bi\.json"):
+        recognise(tmp_path)
+    (tmp_path / "train.csv").write_text("")
+    with pytest.raises(ValueError, match=r"name must say what .* may be those of emotic or coco"):
+        recognise(tmp_path)

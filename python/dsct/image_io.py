@@ -12,6 +12,7 @@ from PIL import ExifTags, Image, ImageOps
 
 ImageInput: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | torch.Tensor"
 
+_TURNED_BY_A_QUARTER = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 _ACCEPTED = "a path, a PIL image, an RGB array (H, W, 3) or (H, W), or a tensor (3, H, W)"
 
 
@@ -54,6 +55,29 @@ def load_image(image: ImageInput) -> Image.Image:
     if isinstance(image, torch.Tensor):
         return _from_tensor(image)
     raise TypeError(f"load_image: image must be {_ACCEPTED}, got {type(image).__name__}")
+
+
+def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """(width, height) in pixels of the picture that :func:`load_image` returns, from the header of the file alone.
+
+    Args:
+        path: the image file.
+
+    Raises:
+        OSError: it is missing or no image.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "picture.png"
+        >>> Image.new("RGB", (6, 4)).save(file)
+        >>> upright_size(file)
+        (6, 4)
+    """
+    with Image.open(path) as image:
+        width, height = image.size
+        # PNG's own method would decode the whole picture to look for EXIF data behind it.
+        orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation)
+    return (height, width) if orientation in _TURNED_BY_A_QUARTER else (width, height)
 
 
 def _from_pil(image: Image.Image) -> Image.Image:

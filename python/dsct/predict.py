@@ -143,11 +143,7 @@ def _batches(images: Sequence[ImageInput], transform: Transform, batch_size: int
 
 def _prepare(source: ImageInput, transform: Transform) -> _Prepared:
     picture = load_image(source)
-    try:
-        pixels, _ = transform(picture, {"boxes": torch.zeros(0, 4)})
-    except (ValueError, RuntimeError) as error:
-        width, height = picture.size
-        raise ValueError(f"predict: image of {width} x {height} pixels is too narrow to be resized: {error}") from error
+    pixels, _ = transform(picture, {"boxes": torch.zeros(0, 4)})
     return _Prepared(source, picture.size, pixels)
 
 

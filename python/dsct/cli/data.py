@@ -18,6 +18,8 @@ from dsct.cli.errors import told_in_one_sentence
 from dsct.data.check import AnnotatedSplit, CheckResult, check
 from dsct.data.contact_sheet import contact_sheet
 from dsct.data.findings import Finding, Place
+from dsct.data.folders import open_split, recognise
+from dsct.data.splits import split_from_name
 from dsct.data.summary import Summary
 
 app = typer.Typer(help="Data sets on your disk.", no_args_is_help=True)
@@ -42,7 +44,9 @@ def data() -> None:
 @told_in_one_sentence
 def check_folder(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The data set's folder.")],
-    name: Annotated[FolderName, typer.Option(help="What the folder holds.")],
+    name: Annotated[
+        FolderName | None, typer.Option(help="What the folder holds; by default, what its files say.")
+    ] = None,
     split: Annotated[list[Split] | None, typer.Option(help="Only this part; repeat it for several.")] = None,
     annotations: Annotated[
         Path | None, typer.Option(help="The annotation file; otherwise the usual names are looked for in DIR.")
@@ -69,7 +73,7 @@ def check_folder(
     if annotations is not None:
         split = split or _splits_in(annotations)
         given["annotations"] = annotations.absolute() if annotations.exists() else annotations
-    splits = open_splits(name.value, folder, split, given, stdout)
+    splits = open_splits(recognise(folder) if name is None else name.value, folder, split, given, stdout)
     with _progress() as progress:
         task = progress.add_task("opening images", total=None)
         result = check(
@@ -97,8 +101,6 @@ def open_splits(
     Raises:
         FileNotFoundError: a split that is wanted, or every split, has no annotation file.
     """
-    from dsct.data.folders import open_split
-
     found: list[AnnotatedSplit] = []
     absent: list[FileNotFoundError] = []
     for split in wanted or list(Split):
@@ -119,10 +121,10 @@ def _splits_in(annotations: Path) -> list[Split]:
     """The splits that one annotation file holds: taken thrice, any other file would look like leakage."""
     if annotations.suffix == ".mat":
         return list(Split)
-    named = [split for split in Split if split.value in annotations.stem.lower()]
-    if len(named) != 1:
+    named = split_from_name(annotations)
+    if named not in list(Split):
         raise ValueError(f"--split must say what {annotations} holds, its name does not tell it")
-    return named
+    return [Split(named)]
 
 
 def _progress() -> Progress:

@@ -30,6 +30,7 @@ class AnnotatedDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
         image_root: folder of the images; ``None`` when only the annotations are wanted.
         transforms: called with image and target; its result is what ``ds[i]`` returns.
         skipped: what was left out or changed while reading: reason -> number of boxes or images.
+        examples: reason -> names of the first images, where whole images were left out.
         source: in words, where the annotations come from.
 
     Raises:
@@ -53,6 +54,7 @@ class AnnotatedDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
         image_root: str | os.PathLike[str] | None = None,
         transforms: Transform | None = None,
         skipped: Mapping[str, int] | None = None,
+        examples: Mapping[str, Sequence[str]] | None = None,
         source: str = "",
     ) -> None:
         self.split = split
@@ -61,6 +63,7 @@ class AnnotatedDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
         self.image_root = None if image_root is None else Path(image_root)
         self.transforms = transforms
         self.skipped = dict(skipped or {})
+        self.examples = {reason: tuple(names) for reason, names in (examples or {}).items()}
         self.source = source
         self._records = tuple(records)
         if not self._records:

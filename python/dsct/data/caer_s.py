@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dsct.config import CAER_S_CLASSES
 from dsct.data.annotated import AnnotatedDataset
-from dsct.data.coco_json import Entry, drafts_from_coco, load_coco_json
+from dsct.data.coco_json import Entry, category_id, drafts_from_coco, load_coco_json
 from dsct.data.drafts import Draft, DraftFile, ImageRoot, build, extent
 from dsct.data.splits import VAL_FRACTION, cut_in_words, cut_validation, split_from_name
 from dsct.data.transforms import Transform
@@ -189,10 +189,7 @@ def _read_text(path: Path) -> DraftFile:
 
 
 def _label(entry: Entry) -> tuple[int, ...]:
-    category_id = entry.get("category_id")
-    if type(category_id) is not int:
-        raise ValueError(f"category_id must be an integer, got {category_id!r}")
-    return (category_id,)
+    return (category_id(entry),)
 
 
 def _check_folder(name: str, label: int) -> None:

@@ -32,6 +32,7 @@ class AnnotatedSplit(Protocol):
     class_names: tuple[str, ...]
     multi_label: bool
     skipped: dict[str, int]
+    examples: dict[str, tuple[str, ...]]
     source: str
 
     def __len__(self) -> int: ...
@@ -105,7 +106,7 @@ def check(
     Example:
         >>> from dsct.data import SyntheticDataset
         >>> scenes = SyntheticDataset("val", size=20)
-        >>> scenes.skipped, scenes.source = {}, "drawn"
+        >>> scenes.skipped, scenes.examples, scenes.source = {}, {}, "drawn"
         >>> result = check([scenes])
         >>> result.ok, result.whole.images
         (True, 20)
@@ -244,7 +245,9 @@ def _check_splits(splits: Sequence[AnnotatedSplit], findings: Findings) -> None:
     for data in splits:
         for reason, count in data.skipped.items():
             if count:
-                findings.add("skipped while reading", Place(data.split, detail=f"{reason}: {count}"), count)
+                names = data.examples.get(reason, ())
+                such = f", such as {', '.join(names)}" if names else ""
+                findings.add("skipped while reading", Place(data.split, detail=f"{reason}: {count}{such}"), count)
         if (data.class_names, data.multi_label) != (first.class_names, first.multi_label):
             form = "several classes" if data.multi_label else "one class"
             detail = f"{len(data.class_names)} classes, {form} per person, not those of {first.split}"

@@ -74,6 +74,18 @@ def drafts_from_coco(path: Path, content: Entry, labels_of: Callable[[Entry], tu
     return DraftFile(path, list(drafts.values()), certain_sizes=True)
 
 
+def category_id(entry: Entry) -> int:
+    """The ``category_id`` of an annotation.
+
+    Raises:
+        ValueError: it is missing or no integer.
+    """
+    value = entry.get("category_id")
+    if type(value) is not int:
+        raise ValueError(f"category_id must be an integer, got {value!r}")
+    return value
+
+
 def _place(key: str, number: int, entry: Entry) -> str:
     return f"{key}[{number}] (id {entry.get('id', 'missing')!r})"
 

@@ -12,17 +12,18 @@ from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import Image
 
 from dsct.data.annotated import AnnotatedDataset, in_words
 from dsct.data.records import Annotations
 from dsct.data.transforms import Transform
+from dsct.image_io import upright_size
 
 ImageRoot: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
 """Folder of the images, or several of which the one that has most of them is taken."""
 
 _PROBES = 50
-_TRANSPOSED = (5, 6, 7, 8)
+_MOST_EXAMPLES = 5
 _Data = TypeVar("_Data", bound=AnnotatedDataset)
 
 
@@ -36,6 +37,7 @@ class Draft:
         boxes: ``x1 y1 x2 y2`` in pixels, one per person.
         labels: class numbers of each person; none at all for a person that nobody labelled.
         left_out: why the reader left people out, one reason per person.
+        mended: what the reader put right about the image, to be counted.
         aliases: other paths under which the image may be found.
     """
 
@@ -44,6 +46,7 @@ class Draft:
     boxes: list[tuple[float, float, float, float]] = field(default_factory=list)
     labels: list[tuple[int, ...]] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    mended: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
 
 
@@ -97,7 +100,7 @@ def build(
     Raises:
         ValueError: nothing is left.
     """
-    skipped: Counter[str] = Counter()
+    skipped = _Skipped()
     drafts = file.images
     root = None
     if image_root is not None:
@@ -105,9 +108,9 @@ def build(
         drafts = _measure(drafts, root, file.certain_sizes, skipped)
     elif not file.certain_sizes:
         source += ", image sizes guessed"
-    skipped.update(reason for draft in drafts for reason in draft.left_out)
+    skipped.counts.update(reason for draft in drafts for reason in (*draft.left_out, *draft.mended))
     records = _records(drafts, len(class_names), multi_label, skipped)
-    counts = {reason: count for reason, count in sorted(skipped.items()) if count}
+    counts = {reason: count for reason, count in sorted(skipped.counts.items()) if count}
     if not records:
         where = "" if root is None else f" with images in {root}"
         raise ValueError(f"{file.path}{where}: no image is left of {len(file.images)}; {in_words(counts)}")
@@ -119,8 +122,23 @@ def build(
         image_root=root,
         transforms=transforms,
         skipped=counts,
+        examples=skipped.images,
         source=f"{file.path.name}, {source}",
     )
+
+
+@dataclass
+class _Skipped:
+    """What was left out or changed: how often, and for whole images the first names."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    images: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, reason: str, draft: Draft) -> None:
+        self.counts[reason] += 1
+        names = self.images.setdefault(reason, [])
+        if len(names) < _MOST_EXAMPLES:
+            names.append(draft.name)
 
 
 def _find_root(image_root: ImageRoot, drafts: Sequence[Draft]) -> Path:
@@ -136,43 +154,27 @@ def _find(root: Path, draft: Draft) -> str | None:
     return next((name for name in (draft.name, *draft.aliases) if (root / name).is_file()), None)
 
 
-def _measure(drafts: Sequence[Draft], root: Path, certain: bool, skipped: Counter[str]) -> list[Draft]:
+def _measure(drafts: Sequence[Draft], root: Path, certain: bool, skipped: _Skipped) -> list[Draft]:
     """The drafts whose images are there, with the names and sizes of these."""
     measured = []
     for draft in drafts:
         name = _find(root, draft)
         if name is None:
-            skipped["missing image"] += 1
+            skipped.add("missing image", draft)
             continue
         try:
             size = upright_size(root / name)
         except (OSError, Image.DecompressionBombError):
-            skipped["unreadable image"] += 1
+            skipped.add("unreadable image", draft)
             continue
         if certain and size != draft.size:
-            skipped["image of another size"] += 1
+            skipped.add("image of another size", draft)
             continue
         measured.append(replace(draft, name=name, size=size))
     return measured
 
 
-def upright_size(path: Path) -> tuple[int, int]:
-    """(width, height) in pixels as :func:`dsct.image_io.load_image` returns the picture, from the header alone.
-
-    Args:
-        path: the image file.
-
-    Raises:
-        OSError: it is missing or no image.
-    """
-    with Image.open(path) as image:
-        width, height = image.size
-        # PNG's own method would decode the whole picture to look for EXIF data behind it.
-        orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation)
-    return (height, width) if orientation in _TRANSPOSED else (width, height)
-
-
-def _records(drafts: Sequence[Draft], classes: int, multi_label: bool, skipped: Counter[str]) -> list[Annotations]:
+def _records(drafts: Sequence[Draft], classes: int, multi_label: bool, skipped: _Skipped) -> list[Annotations]:
     """Records of the people that can be used; all boxes are judged at once, for speed."""
     counts = [len(draft.boxes) for draft in drafts]
     given = np.array([box for draft in drafts for box in draft.boxes], dtype=np.float64).reshape(-1, 4)
@@ -186,12 +188,12 @@ def _records(drafts: Sequence[Draft], classes: int, multi_label: bool, skipped: 
     labels = [chosen for draft in drafts for chosen in draft.labels]
     labelled = np.array([len(chosen) > 0 for chosen in labels], dtype=bool)
     kept = usable & labelled
-    skipped["degenerate box"] += int((~usable).sum())
-    skipped["person without labels"] += int((usable & ~labelled).sum())
+    skipped.counts["degenerate box"] += int((~usable).sum())
+    skipped.counts["person without labels"] += int((usable & ~labelled).sum())
     moved = np.zeros(len(given), dtype=bool)
     # Rounding in x + width is no reason to report a box.
     moved[kept] = (np.abs(boxes[kept] - given[kept]) > 0.01).any(axis=1)
-    skipped["box clipped"] += int(moved.sum())
+    skipped.counts["box clipped"] += int(moved.sum())
 
     table = _label_table(labels, classes, multi_label)
     records = []
@@ -200,7 +202,7 @@ def _records(drafts: Sequence[Draft], classes: int, multi_label: bool, skipped: 
         start, end = end, end + count
         rows = np.flatnonzero(kept[start:end]) + start
         if not len(rows) and (count or draft.left_out):
-            skipped["image without usable person"] += 1
+            skipped.add("image without usable person", draft)
             continue
         records.append(Annotations(Path(draft.name), boxes[rows], table[rows], size))
     return records

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dsct.config import EMOTIC_CLASSES
 from dsct.data.annotated import AnnotatedDataset
-from dsct.data.coco_json import Entry, drafts_from_coco, load_coco_json
+from dsct.data.coco_json import Entry, category_id, drafts_from_coco, load_coco_json
 from dsct.data.drafts import ImageRoot, build
 from dsct.data.emotic_csv import read_emotic_csv
 from dsct.data.emotic_mat import read_mat
@@ -233,7 +233,4 @@ class EmoticDataset(AnnotatedDataset):
 
 
 def _labels(entry: Entry) -> tuple[int, ...]:
-    category_id = entry.get("category_id")
-    if type(category_id) is not int:
-        raise ValueError(f"category_id must be an integer, got {category_id!r}")
-    return tuple(int(number) for number in decode_category_id(category_id).nonzero()[0])
+    return tuple(int(number) for number in decode_category_id(category_id(entry)).nonzero()[0])

@@ -28,32 +28,36 @@ def read_emotic_csv(path: Path) -> DraftFile:
         try:
             if not row["Filename"]:
                 raise ValueError("Filename must not be empty")
-            name = f"{row['Folder']}/{row['Filename']}"
             first, second = _numbers("Image Size", row["Image Size"], 2)
             x1, y1, x2, y2 = _numbers("BBox", row["BBox"], 4)
             labels = class_numbers(_list("Categorical_Labels", row["Categorical_Labels"]))
-            size = emotic_size(row["Folder"], int(first), int(second))
+            image = emotic_draft(row["Folder"], row["Filename"], int(first), int(second))
         except (ValueError, OverflowError) as error:
             raise ValueError(f"{path}, line {line}: {error}") from error
-        draft = drafts.setdefault(name, Draft(name, size))
+        draft = drafts.setdefault(image.name, image)
         draft.boxes.append((x1, y1, x2, y2))
         draft.labels.append(labels)
     return DraftFile(path, list(drafts.values()), certain_sizes=False)
 
 
-def emotic_size(folder: str, first: int, second: int) -> tuple[int, int]:
-    """(width, height) from the two numbers of EMOTIC's files, which are exchanged in ``emodb_small``.
+def emotic_draft(folder: str, filename: str, first: int, second: int) -> Draft:
+    """An image of EMOTIC's files, where the two numbers of the size are exchanged in ``emodb_small``.
 
     Raises:
         ValueError: a number is not positive.
 
     Example:
-        >>> emotic_size("mscoco/images", 640, 480), emotic_size("emodb_small/images", 300, 450)
-        ((640, 480), (450, 300))
+        >>> emotic_draft("mscoco/images", "1.jpg", 640, 480).size
+        (640, 480)
+        >>> draft = emotic_draft("emodb_small/images", "2.jpg", 300, 450)
+        >>> draft.size, draft.mended
+        ((450, 300), ('width and height exchanged',))
     """
     if min(first, second) < 1:
         raise ValueError(f"the image size must be positive, got {first} and {second}")
-    return (second, first) if folder.startswith("emodb_small") else (first, second)
+    if folder.startswith("emodb_small") and first != second:
+        return Draft(f"{folder}/{filename}", (second, first), mended=("width and height exchanged",))
+    return Draft(f"{folder}/{filename}", (first, second))
 
 
 def class_numbers(names: list[object]) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dsct.data.drafts import Draft, DraftFile
-from dsct.data.emotic_csv import class_numbers, emotic_size
+from dsct.data.emotic_csv import class_numbers, emotic_draft
 
 SPLITS = ("train", "val", "test")
 LABELS = ("combined", "union")
@@ -67,7 +67,7 @@ def _load(path: Path, split: str) -> Any:
 
 def _image(image: Any, labels: str) -> Draft:
     folder, filename = _text(image["folder"], "folder"), _text(image["filename"], "filename")
-    draft = Draft(f"{folder}/{filename}", _size(image["image_size"], folder))
+    draft = emotic_draft(folder, filename, *_size(image["image_size"]))
     for person in _structs(image["person"]):
         box = np.asarray(_field(person, "body_bbox"), dtype=np.float64).ravel()
         if box.shape != (4,):
@@ -78,10 +78,11 @@ def _image(image: Any, labels: str) -> Draft:
     return draft
 
 
-def _size(value: Any, folder: str) -> tuple[int, int]:
+def _size(value: Any) -> tuple[int, int]:
+    """The two numbers, whatever they mean."""
     (size,) = _structs(value)
     columns, rows = (int(np.asarray(_field(size, name)).item()) for name in ("n_col", "n_row"))
-    return emotic_size(folder, columns, rows)
+    return columns, rows
 
 
 def _names(person: Any, labels: str) -> list[object]:

@@ -120,6 +120,38 @@ def open_split(
     return data
 
 
+def recognise(folder: str | os.PathLike[str]) -> str:
+    """Which data set a folder holds, by the names of its annotation files.
+
+    Args:
+        folder: the data folder.
+
+    Returns:
+        One of :data:`NAMES`.
+
+    Raises:
+        FileNotFoundError: there is no annotation file with a usual name.
+        ValueError: the names are usual in several data sets, such as ``train.csv``.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "emotic_val_bi.json").write_text("{}")
+        ...     recognise(folder)
+        'emotic'
+    """
+    files = {"emotic": _EMOTIC_FILES, "caer-s": _CAER_S_FILES, "coco": (*_COCO_FILES, *_WHOLE_COCO_FILES)}
+    found = [
+        name for name, patterns in files.items() if any(_present(Path(folder), patterns, split) for split in SPLITS)
+    ]
+    if not found:
+        names = ", ".join(dict.fromkeys(pattern for patterns in files.values() for pattern in patterns))
+        raise FileNotFoundError(f"{folder}: no annotations; looked for {names} in the folder and in its 'annotations'")
+    if len(found) > 1:
+        raise ValueError(f"name must say what {folder} holds, its files may be those of {' or '.join(found)}")
+    return found[0]
+
+
 def _check_arguments(name: str, folder: Path, split: str, class_names: Sequence[str] | None, multi_label: bool) -> None:
     if name not in NAMES:
         raise ValueError(f"name must be one of {', '.join(NAMES)}, got {name!r}")

@@ -11,11 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import ExifTags, Image
+from PIL import Image
 
-from dsct.image_io import load_image
-
-_TURNED_BY_A_QUARTER = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+from dsct.image_io import load_image, upright_size
 
 
 @dataclass(frozen=True)
@@ -48,8 +46,7 @@ def read_image_file(path: Path, decode: bool = True) -> ImageFile:
     """
     try:
         if not decode:
-            with Image.open(path) as image:
-                return ImageFile(_upright_size(image))
+            return ImageFile(upright_size(path))
         content = path.read_bytes()
         with Image.open(io.BytesIO(content)) as image:
             size = load_image(image).size
@@ -98,9 +95,3 @@ def _threads(workers: int | None) -> Iterator[ThreadPoolExecutor]:
         yield executor
     finally:
         executor.shutdown(cancel_futures=True)
-
-
-def _upright_size(image: Image.Image) -> tuple[int, int]:
-    width, height = image.size
-    turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNED_BY_A_QUARTER
-    return (height, width) if turned else (width, height)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,10 +44,6 @@ class Summary:
     tiny_boxes: int
     skipped: dict[str, int]
     opened: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain Python values."""
-        return asdict(self)
 
 
 def class_membership(labels: NDArray[np.int64], num_classes: int) -> NDArray[np.bool_]:

@@ -59,6 +59,29 @@ class RandomSizeCrop(v2.Transform):  # type: ignore[misc]  # torchvision has no 
         return int(torch.randint(low, high + 1, ()))
 
 
+class Resize(v2.Resize):  # type: ignore[misc]  # torchvision has no types
+    """torchvision's, with a clear error for a picture so narrow that a side would vanish.
+
+    Args:
+        short_side: short side in pixels.
+        long_side: the long side never exceeds this; ``None`` sets no limit.
+
+    Raises:
+        ValueError: when called with such a picture.
+    """
+
+    def __init__(self, short_side: int, long_side: int | None) -> None:
+        super().__init__([short_side], max_size=long_side)
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        height, width = v2.functional.get_size(inpt)
+        if self.max_size is not None and self.max_size * min(height, width) < max(height, width):
+            raise ValueError(
+                f"image of {width} x {height} pixels is too narrow to be resized to {self.max_size} at most"
+            )
+        return super().transform(inpt, params)
+
+
 class ToModelInput:
     """Turns the picture into an ImageNet-normalised tensor and the boxes into fractions of the picture.
 
@@ -131,7 +154,7 @@ def flip_transform(short_side: int | None = None, long_side: int = LONG_SIDE) ->
     Returns:
         A callable as :func:`training_transform` returns.
     """
-    resize = [] if short_side is None else [v2.Resize([short_side], max_size=long_side)]
+    resize = [] if short_side is None else [Resize(short_side, long_side)]
     pipeline: Transform = v2.Compose([v2.ToImage(), v2.RandomHorizontalFlip(0.5), *resize, ToModelInput()])
     return pipeline
 
@@ -148,10 +171,10 @@ def evaluation_transform(short_side: int | None = SHORT_SIDE, long_side: int = L
     """
     if short_side is None:
         return ToModelInput()
-    pipeline: Transform = v2.Compose([v2.ToImage(), v2.Resize([short_side], max_size=long_side), ToModelInput()])
+    pipeline: Transform = v2.Compose([v2.ToImage(), Resize(short_side, long_side), ToModelInput()])
     return pipeline
 
 
 def _random_resize(short_sides: Sequence[int], long_side: int | None) -> v2.Transform:
     """One of several exact short sides; torchvision's RandomShortestSize rounds some of them one pixel down."""
-    return v2.RandomChoice([v2.Resize([side], max_size=long_side) for side in short_sides])
+    return v2.RandomChoice([Resize(side, long_side) for side in short_sides])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Subset
@@ -15,13 +15,10 @@ from dsct.data.records import Dataset, Target
 from dsct.metrics.bootstrap import Bootstrap
 from dsct.metrics.evaluator import Evaluator
 from dsct.metrics.results import Evaluation, Throughput
+from dsct.precision import Precision, autocast
 
 Outputs = dict[str, Any]
-Precision = Literal["float32", "bfloat16", "float16"]
 PostProcess = Callable[[Outputs, torch.Tensor], list[dict[str, torch.Tensor]]]
-
-
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def evaluate(
@@ -105,8 +102,6 @@ def collect(
     Raises:
         ValueError: the precision is unknown, or an index repeats.
     """
-    if precision not in _DTYPES:
-        raise ValueError(f"precision must be one of {list(_DTYPES)}, got {precision!r}")
     device = torch.device(device)
     chosen = range(len(data)) if indices is None else indices
     loader: DataLoader[Batch] = DataLoader(
@@ -116,7 +111,7 @@ def collect(
         collate_fn=collate,
         generator=torch.Generator(),
     )
-    autocast = torch.autocast(device.type, _DTYPES[precision], enabled=precision != "float32")
+    reduced = autocast(device, precision)
     was_training = model.training
     model.eval()
     began, model_seconds, done = time.perf_counter(), 0.0, 0
@@ -124,7 +119,7 @@ def collect(
         for batch in loader:
             on_device = batch.to(device)
             model_began = time.perf_counter()
-            with autocast:
+            with reduced:
                 outputs = model(on_device.images, on_device.mask)
             sizes = torch.stack([target["orig_size"] for target in on_device.targets])
             results = post_process(outputs, sizes)

@@ -17,10 +17,10 @@ from dsct.data.transforms import (
     flip_transform,
     training_transform,
 )
+from dsct.precision import PRECISIONS
 
 SCHEDULES = ("step", "cosine")
 OPTIMIZERS = ("adamw", "adam")
-PRECISIONS = ("float32", "bfloat16", "float16")
 AUGMENTATIONS = ("multi_scale", "flip", "none")
 BATCHINGS = ("shuffled", "aspect_ratio")
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
-from dsct.checkpoint import metadata_of, read_pickled_tensors, replaced_when_complete
-from dsct.checkpoint.files import CONFIG_KEY
+from dsct.checkpoint import metadata_of, read_pickled_tensors
+from dsct.checkpoint.files import CONFIG_KEY, write_pickled_tensors
 from dsct.train.config import TrainConfig
 from dsct.train.parallel_model import unwrap
 from dsct.train.step import OptimizerStep
@@ -67,8 +67,7 @@ def save_state(path: Path, step: OptimizerStep, progress: Progress, config: Trai
     }
     with step.processes.fail_together():
         if step.processes.is_main:
-            with replaced_when_complete(path) as partial:
-                torch.save(state, partial)
+            write_pickled_tensors(state, path)
 
 
 def load_state(path: Path, step: OptimizerStep, config: TrainConfig) -> Progress:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -12,6 +11,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from dsct.data.collate import Batch
 from dsct.metrics.inference import Outputs
+from dsct.precision import autocast
 from dsct.train.config import TrainConfig
 from dsct.train.distributed import Processes
 from dsct.train.optimizer import build_optimizer, build_scheduler
@@ -171,13 +171,6 @@ class OptimizerStep:
         if self.average is not None:
             load_model_state(self.average.module, state["average"])
             self.average.n_averaged.fill_(state["averaged_steps"])
-
-
-def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
-    """The context in which the model runs in `precision`; none for float32."""
-    if precision == "float32":
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=getattr(torch, precision))
 
 
 def average_of(model: torch.nn.Module, decay: float) -> AveragedModel:

@@ -9,7 +9,7 @@ import torch
 
 from dsct.data.collate import Batch
 from dsct.data.records import Dataset
-from dsct.metrics import Evaluation, Evaluator, evaluate
+from dsct.metrics import Evaluation, Evaluator, collect
 from dsct.metrics.inference import Outputs, PostProcess
 from dsct.train.config import TrainConfig
 from dsct.train.distributed import Processes, shard_indices
@@ -59,7 +59,7 @@ def validate(
         "indices": shard_indices(len(data), processes),
     }
     with gathered(model):
-        evaluate(model, data, post_process, evaluator, on_batch=add, **options)
+        collect(model, data, post_process, evaluator, on_batch=add, **options)
     totals = processes.sum(sums)
     people = max(totals.pop("people"), 1.0)
     return {name: value / people for name, value in totals.items()}, _joined(evaluator, processes)
