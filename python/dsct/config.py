@@ -22,6 +22,17 @@ CAER_S_CLASSES: tuple[str, ...] = tuple(json.loads(_dsct.Config.preset("paper_ca
 """The 7 classes of CAER-S, in the order of its label ids."""
 
 
+def context_sets(num_context_queries: int) -> dict[str, int]:
+    """``k_spatial`` and ``k_semantic`` of the paper, or all context queries where there are fewer.
+
+    Example:
+        >>> context_sets(300), context_sets(60)
+        ({'k_spatial': 100, 'k_semantic': 50}, {'k_spatial': 60, 'k_semantic': 50})
+    """
+    paper = DSCTConfig()
+    return {name: min(getattr(paper, name), num_context_queries) for name in ("k_spatial", "k_semantic")}
+
+
 @dataclass(frozen=True)
 class DSCTConfig:
     """Everything that defines a DSCT, its matching and its loss.

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from dsct.cli.datasets import Split
+from dsct.cli.datasets import LabelsOption, MultiLabelOption, Split
 from dsct.cli.errors import told_in_one_sentence
 from dsct.data.check import AnnotatedSplit, CheckResult, check
 from dsct.data.contact_sheet import contact_sheet
@@ -51,8 +51,8 @@ def check_folder(
     annotations: Annotated[
         Path | None, typer.Option(help="The annotation file; otherwise the usual names are looked for in DIR.")
     ] = None,
-    labels: Annotated[str | None, typer.Option(help="combined or union, for EMOTIC's Annotations.mat.")] = None,
-    multi_label: Annotated[bool, typer.Option("--multi-label", help="Several classes per person, for coco.")] = False,
+    labels: LabelsOption = None,
+    multi_label: MultiLabelOption = False,
     json_path: Annotated[Path | None, typer.Option("--json", help="Also write everything to this file.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="Also draw a page of annotated images as PNG.")] = None,
     sheet_images: Annotated[int, typer.Option(help="Images on that page.")] = 12,

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from dsct.data.annotated import AnnotatedDataset
 from dsct.data.folders import open_split
@@ -18,10 +20,19 @@ from dsct.data.transforms import Transform
 
 Description = dict[str, Any]
 
-DATA_HELP = "Folder of the data set: annotations and images as they were unpacked. Not for synthetic."
-ANNOTATIONS_HELP = "This annotation file, instead of looking for one in --data."
-LABELS_HELP = "combined or union, where Annotations.mat holds several annotators."
-MULTI_LABEL_HELP = "Several labels per person: for synthetic and coco."
+DataOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the data set: annotations and images as they were unpacked. Not for synthetic."),
+]
+AnnotationsOption = Annotated[
+    Path | None, typer.Option(help="This annotation file, instead of looking for one in --data.")
+]
+LabelsOption = Annotated[
+    str | None, typer.Option(help="combined or union, where Annotations.mat holds several annotators.")
+]
+MultiLabelOption = Annotated[
+    bool, typer.Option("--multi-label", help="Several labels per person: for synthetic and coco.")
+]
 
 
 class DatasetName(str, Enum):

@@ -16,19 +16,19 @@ from rich.table import Table
 
 import dsct
 from dsct.cli.datasets import (
-    ANNOTATIONS_HELP,
-    DATA_HELP,
-    LABELS_HELP,
+    AnnotationsOption,
+    DataOption,
     DatasetName,
+    LabelsOption,
     Split,
     describe_folder,
     describe_scenes,
     open_data,
     told,
 )
+from dsct.cli.device import DeviceOption, choose_device
 from dsct.cli.errors import told_in_one_sentence
 from dsct.cli.evaluation_report import about_evaluation, as_json, write_json, write_report
-from dsct.cli.train import choose_device
 from dsct.data import evaluation_transform
 from dsct.metrics import Bootstrap, Evaluation, Evaluator, ProtocolResult
 from dsct.metrics import evaluate as run_evaluation
@@ -46,9 +46,9 @@ class ThresholdRule(str, Enum):
 @told_in_one_sentence
 def evaluate(
     dataset: Annotated[DatasetName, typer.Argument(help="What to evaluate on.")],
-    data: Annotated[Path | None, typer.Option(help=DATA_HELP)] = None,
-    annotations: Annotated[Path | None, typer.Option(help=ANNOTATIONS_HELP)] = None,
-    labels: Annotated[str | None, typer.Option(help=LABELS_HELP)] = None,
+    data: DataOption = None,
+    annotations: AnnotationsOption = None,
+    labels: LabelsOption = None,
     weights: Annotated[Path, typer.Option(help="Weights; by default those that come with dsct.")] = SHIPPED_WEIGHTS,
     split: Annotated[Split, typer.Option(help="Part of the data set.")] = Split.test,
     nms_iou: Annotated[float, typer.Option(help="Overlap from which the paper protocol drops a duplicate.")] = 0.5,
@@ -64,7 +64,7 @@ def evaluate(
     json_path: Annotated[Path | None, typer.Option("--json", help="Also write all numbers to this file.")] = None,
     batch_size: Annotated[int, typer.Option(help="Images at once.")] = 8,
     workers: Annotated[int, typer.Option(help="Processes that load images.")] = 0,
-    device: Annotated[str, typer.Option(help="Such as cpu or cuda; auto takes a GPU if there is one.")] = "auto",
+    device: DeviceOption = "auto",
     size: Annotated[int, typer.Option(help="Synthetic: images.")] = 500,
     image_size: Annotated[str, typer.Option(help="Synthetic: WIDTHxHEIGHT of the images in pixels.")] = "128x96",
     difficulty: Annotated[float, typer.Option(help="Synthetic: 0 (clear cues) to 1 (small and pale cues).")] = 0.3,

@@ -12,19 +12,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import dsct
 from dsct.cli.datasets import (
-    ANNOTATIONS_HELP,
-    DATA_HELP,
-    LABELS_HELP,
-    MULTI_LABEL_HELP,
+    AnnotationsOption,
+    DataOption,
     DatasetName,
+    LabelsOption,
+    MultiLabelOption,
     Split,
     describe_folder,
     describe_scenes,
     open_data,
     told,
 )
+from dsct.cli.device import DeviceOption, choose_device
 from dsct.cli.errors import told_in_one_sentence
-from dsct.cli.train import choose_device
 from dsct.train.overfit import overfit as learn_by_heart
 from dsct.visualize import contact_sheet
 
@@ -32,17 +32,17 @@ from dsct.visualize import contact_sheet
 @told_in_one_sentence
 def overfit(
     dataset: Annotated[DatasetName, typer.Argument(help="What to learn.")],
-    data: Annotated[Path | None, typer.Option(help=DATA_HELP)] = None,
-    annotations: Annotated[Path | None, typer.Option(help=ANNOTATIONS_HELP)] = None,
-    labels: Annotated[str | None, typer.Option(help=LABELS_HELP)] = None,
-    multi_label: Annotated[bool, typer.Option("--multi-label", help=MULTI_LABEL_HELP)] = False,
+    data: DataOption = None,
+    annotations: AnnotationsOption = None,
+    labels: LabelsOption = None,
+    multi_label: MultiLabelOption = False,
     split: Annotated[Split, typer.Option(help="Part of the data set.")] = Split.train,
     images: Annotated[int, typer.Option(help="Pictures to learn.")] = 8,
     steps: Annotated[int, typer.Option(help="Steps at most.")] = 600,
     short_side: Annotated[int, typer.Option(help="Short side of the pictures in pixels.")] = 192,
     seed: Annotated[int, typer.Option(help="Of the choice of pictures and of the weights.")] = 0,
     page: Annotated[Path, typer.Option(help="The picture to write.")] = Path("overfit.png"),
-    device: Annotated[str, typer.Option(help="Such as cpu or cuda; auto takes a GPU if there is one.")] = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Learn a few of your pictures by heart, in minutes: do data, boxes and labels make sense?
 

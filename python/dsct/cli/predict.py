@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 import dsct
+from dsct.cli.device import DeviceOption, choose_device
 from dsct.cli.errors import told_in_one_sentence
-from dsct.cli.train import choose_device
 
 
 @told_in_one_sentence
@@ -22,7 +22,7 @@ def predict(
     plot_dir: Annotated[
         Path | None, typer.Option(help="Write each image with its people drawn in to this folder.")
     ] = None,
-    device: Annotated[str, typer.Option(help="Such as cpu or cuda; auto takes a GPU if there is one.")] = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Find the people in images and say what each of them feels."""
     chosen = choose_device(device)

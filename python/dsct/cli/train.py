@@ -6,23 +6,23 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 
 import dsct
 from dsct.cli.datasets import (
-    ANNOTATIONS_HELP,
-    DATA_HELP,
-    LABELS_HELP,
-    MULTI_LABEL_HELP,
+    AnnotationsOption,
+    DataOption,
     DatasetName,
     Description,
+    LabelsOption,
+    MultiLabelOption,
     describe_folder,
     describe_scenes,
     model_fields,
     open_data,
     told,
 )
+from dsct.cli.device import DeviceOption, choose_device
 from dsct.cli.errors import told_in_one_sentence
 from dsct.cli.settings import SET_HELP, Preset, parse_settings
 from dsct.config import DSCTConfig
@@ -39,10 +39,10 @@ PRESETS = {
 @told_in_one_sentence
 def train(
     dataset: Annotated[DatasetName, typer.Argument(help="What to train on.")],
-    data: Annotated[Path | None, typer.Option(help=DATA_HELP)] = None,
-    annotations: Annotated[Path | None, typer.Option(help=ANNOTATIONS_HELP)] = None,
-    labels: Annotated[str | None, typer.Option(help=LABELS_HELP)] = None,
-    multi_label: Annotated[bool, typer.Option("--multi-label", help=MULTI_LABEL_HELP)] = False,
+    data: DataOption = None,
+    annotations: AnnotationsOption = None,
+    labels: LabelsOption = None,
+    multi_label: MultiLabelOption = False,
     run_dir: Annotated[Path | None, typer.Option(help="Folder of the run; by default runs/DATASET.")] = None,
     preset: Annotated[
         Preset | None, typer.Option(help="Model and recipe; by default the paper's, or tiny for synthetic.")
@@ -53,7 +53,7 @@ def train(
     fsdp: Annotated[
         bool, typer.Option("--fsdp", help="Under torchrun: shard the model over the processes (FSDP2).")
     ] = False,
-    device: Annotated[str, typer.Option(help="Such as cpu or cuda; auto takes a GPU if there is one.")] = "auto",
+    device: DeviceOption = "auto",
     size: Annotated[int, typer.Option(help="Synthetic: training images.")] = 3000,
     val_size: Annotated[int, typer.Option(help="Synthetic: validation images.")] = 300,
     image_size: Annotated[str, typer.Option(help="Synthetic: WIDTHxHEIGHT of the images in pixels.")] = "128x96",
@@ -145,22 +145,6 @@ def _report(result: TrainResult) -> None:
     if result.best is not None:
         typer.echo(f"best epoch {result.best_epoch}: {result.best:.2%} on validation data")
     typer.echo(f"weights: {result.run_dir / 'best.safetensors'}   log: {result.run_dir / 'log.csv'}")
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of a name; ``auto`` is the GPU if there is one.
-
-    Raises:
-        ValueError: torch knows no such device, or it is not there.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"--device must be a device of this machine, got {name!r}: {error}") from error
-    return device
 
 
 def _read_run(run_dir: Path, train_changes: dict[str, Any]) -> tuple[DSCTConfig, TrainConfig, Description]:

@@ -9,7 +9,7 @@ from torch import nn
 
 from dsct.checkpoint.pretrained import load_pretrained
 from dsct.checkpoint.sizes import sizes_of
-from dsct.config import DSCTConfig
+from dsct.config import DSCTConfig, context_sets
 from dsct.modules import DSCT
 
 
@@ -78,9 +78,7 @@ def from_tensors(
         raise ValueError(f"model must be a Deformable DETR with a ResNet, its weights do not tell {', '.join(missing)}")
     sizes.pop("num_subject_queries", None)
     context = {**sizes, **config}.get("num_context_queries", 0)
-    # As many of each set as there are, where the detector has fewer queries than the paper's model.
-    sets = {name: min(default, context) for name, default in (("k_spatial", 100), ("k_semantic", 50))}
-    fields = {**sizes, **sets, **config}
+    fields = {**sizes, **context_sets(context), **config}
     names = None if class_names is None else tuple(class_names)
     built = DSCT(
         DSCTConfig(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dsct import _dsct
-from dsct.config import DSCTConfig, require_config
+from dsct.config import DSCTConfig, context_sets, require_config
 from dsct.modules.block import Block, recomputed
 from dsct.modules.ms_deform_attn import MSDeformAttn, initialize_transformer
 from dsct.ops import Shapes, check_level_start_index, level_shapes
@@ -134,14 +134,13 @@ class DSCTDecoder(nn.Module):
         if getattr(decoder, "bbox_embed", None) is not None:
             raise ValueError("from_deformable_detr: decoder must not refine boxes, which DSCT does not, got bbox_embed")
         attention, dropout = first.cross_attn, first.self_attn.dropout
-        sets = {name: min(most, num_context_queries) for name, most in (("k_spatial", 100), ("k_semantic", 50))}
         own = {
             "hidden_dim": attention.d_model, "nheads": attention.n_heads, "num_feature_levels": attention.n_levels,
             "dec_n_points": attention.n_points, "dec_layers": len(layers), "dropout": dropout,
             "dim_feedforward": first.linear1.out_features, "num_context_queries": num_context_queries,
             "num_subject_queries": num_subject_queries,
         }  # fmt: skip
-        built = cls(DSCTConfig(**{**own, **sets, **config}))
+        built = cls(DSCTConfig(**{**own, **context_sets(num_context_queries), **config}))
         parameter = first.linear1.weight
         built = built.to(parameter.device, parameter.dtype).train(decoder.training)
         missing = built.load_state_dict(decoder.state_dict(), strict=False).missing_keys
