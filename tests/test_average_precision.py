@@ -58,9 +58,9 @@ def test_random_scores_have_the_prevalence_as_average_precision() -> None:
     [
         ({"scores": [[0.5]]}, r"must both be \(K, C\)"),
         ({"scores": [[0.5], [float("nan")]]}, "must not be NaN"),
-        ({"image": [0, 2]}, "sample must be below 2"),
-        ({"image": [0, -1]}, "sample must be below 2"),
-        ({"image": [0]}, "numbers, one per class and candidate"),
+        ({"image": [0, 2]}, r"image must be \(2,\) numbers in 0\.\.1, one per candidate, got .* from 0 to 2"),
+        ({"image": [0, -1]}, r"image must be \(2,\) numbers in 0\.\.1, .* from -1 to 0"),
+        ({"image": [0]}, r"image must be \(2,\) numbers .* got shape \(1,\)"),
         ({"weights": [[1.0, -1.0]]}, "not negative"),
         ({"weights": [[1.0, np.inf]]}, "finite"),
         ({"num_positive": [[1], [1]]}, "a row per weighting"),

@@ -206,6 +206,8 @@ def test_no_image_counts_twice() -> None:
         first.update([*one[0], *one[0]], [*one[1], *one[1]], ["b.jpg", "a.jpg"])
     with pytest.raises(ValueError, match=r"1 are in both, such as 'a.jpg'"):
         first.merge(second)
+    with pytest.raises(TypeError, match="must be an Evaluator, got int"):
+        first.merge(3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="same nms_iou"):
         first.merge(Evaluator(NAMES, multi_label=False, nms_iou=0.1))
     with pytest.raises(ValueError, match="one entry per image"):

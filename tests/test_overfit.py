@@ -82,6 +82,8 @@ def test_bad_arguments_are_named() -> None:
 
     with pytest.raises(ValueError, match="picture with people, got none among 2"):
         overfit(Empty("train", 2, image_size=(64, 48)))
+    with pytest.raises(TypeError, match=r"data set with annotations\(i\), got list"):
+        overfit([1, 2])  # type: ignore[arg-type]
     for name in ("images", "steps", "short_side"):
         with pytest.raises(ValueError, match=f"overfit: {name} must be at least 1, got 0"):
             overfit(scenes(), **{name: 0})

@@ -251,3 +251,10 @@ def test_whole_tensors_can_be_handed_in(tmp_path: Path) -> None:
     doubled = {name: 2 * tensor for name, tensor in model.state_dict().items()}
     save_model(model, tmp_path / "model.safetensors", doubled)
     assert_same(load_model(tmp_path / "model.safetensors").state_dict(), doubled)
+
+
+def test_a_failed_write_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    with pytest.raises(OSError, match=r"a\.bin") as caught, replaced_when_complete(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(path)

@@ -28,3 +28,9 @@ def test_recipes() -> None:
 def test_bad_recipes_are_named(field: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"TrainConfig: {field} must"):
         TrainConfig(**{field: value})
+
+
+@pytest.mark.parametrize("value", ["3", None, True])
+def test_a_number_of_another_type_is_named(value: Any) -> None:
+    with pytest.raises(TypeError, match="TrainConfig: epochs must be a number, got"):
+        TrainConfig(epochs=value)

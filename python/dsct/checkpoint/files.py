@@ -153,6 +153,10 @@ def replaced_when_complete(path: str | os.PathLike[str]) -> Iterator[Path]:
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
+    except OSError as error:
+        # A write that fails half-way does not say for itself which file it was.
+        error.filename = error.filename or str(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
     _flush_folder(path.parent)

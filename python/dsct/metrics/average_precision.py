@@ -74,6 +74,11 @@ def weighted_average_precision(
     if scores.ndim != 2 or positive.shape != scores.shape:
         raise ValueError(f"scores and positive must both be (K, C), got {scores.shape} and {positive.shape}")
     weights = np.asarray(weights, dtype=np.float64)
+    image = np.asarray(image, dtype=np.int64)
+    images = weights.shape[-1]
+    if image.shape != scores.shape[:1] or (image < 0).any() or (image >= images).any():
+        got = f"shape {image.shape}, from {image.min(initial=0)} to {image.max(initial=0)}"
+        raise ValueError(f"image must be ({len(scores)},) numbers in 0..{images - 1}, one per candidate, got {got}")
     num_positive = np.asarray(num_positive, dtype=np.float64)
     expected = (len(weights), scores.shape[1])
     if num_positive.shape != expected:
@@ -81,7 +86,7 @@ def weighted_average_precision(
     return _dsct.average_precision(
         torch.from_numpy(scores.T.copy()),
         torch.from_numpy(positive.T.copy()),
-        torch.from_numpy(np.array(image, dtype=np.int64)),
+        torch.from_numpy(image.copy()),
         torch.from_numpy(weights.copy()),
         torch.from_numpy(num_positive.copy()),
     ).numpy()

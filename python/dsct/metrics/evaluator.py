@@ -97,8 +97,11 @@ class Evaluator:
             other: of the same classes and settings, filled with explicit ``image_ids``.
 
         Raises:
+            TypeError: `other` is no evaluator.
             ValueError: the settings differ, or both hold the same image.
         """
+        if not isinstance(other, Evaluator):
+            raise TypeError(f"other must be an Evaluator, got {type(other).__name__}")
         for name in ("class_names", "multi_label", "nms_iou", "labels"):
             mine, its = getattr(self, name), getattr(other, name)
             if mine != its:

@@ -60,6 +60,7 @@ class TrainConfig:
         select_by: protocol whose headline value on validation data chooses the best epoch.
 
     Raises:
+        TypeError: a number is of another type; the message names the field.
         ValueError: a value is out of range; the message names the field.
 
     Example:
@@ -99,8 +100,11 @@ class TrainConfig:
                             ("workers", 0), ("seed", 0), ("weight_decay", 0), ("clip", 0), ("lr_backbone_mult", 0),
                             ("lr_linear_proj_mult", 0), ("accumulation", 1), ("lr_batch_size", 0), ("early_stop", 0),
                             ("save_every", 0), ("ema", 0), ("short_side", 0), ("long_side", 1)):  # fmt: skip
-            if not getattr(self, name) >= least:
-                raise ValueError(f"TrainConfig: {name} must be at least {least}, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise TypeError(f"TrainConfig: {name} must be a number, got {value!r}")
+            if not value >= least:
+                raise ValueError(f"TrainConfig: {name} must be at least {least}, got {value}")
         if not self.lr > 0:
             raise ValueError(f"TrainConfig: lr must be positive, got {self.lr}")
         if self.long_side <= self.short_side:

@@ -101,6 +101,7 @@ def overfit(
         The result.
 
     Raises:
+        TypeError: `data` has no annotations.
         ValueError: no picture has people, or an argument is out of range.
         FloatingPointError: the loss is not finite.
 
@@ -113,6 +114,8 @@ def overfit(
     for name, value in (("images", images), ("steps", steps), ("short_side", short_side)):
         if value < 1:
             raise ValueError(f"overfit: {name} must be at least 1, got {value}")
+    if not hasattr(data, "annotations"):
+        raise TypeError(f"overfit: data must be a data set with annotations(i), got {type(data).__name__}")
     indices = _pictures_with_people(data, images, seed)
     long_side = 2 * short_side
     transform, previous = evaluation_transform(short_side, long_side), data.transforms
