@@ -170,7 +170,7 @@ def _by_people(evaluation: Evaluation, results: list[ProtocolResult]) -> Table:
 
 
 def _by_class(results: list[ProtocolResult]) -> Table:
-    headings = [f"{r.protocol}\n{'AP' if r.metric == 'mAP' else r.metric}" for r in results]
+    headings = [f"{r.protocol}\n{r.class_metric}" for r in results]
     first = results[0]
     interval = ["interval"] if first.intervals is not None else []
     quality = first.label_quality

@@ -110,7 +110,7 @@ def percent(value: float) -> str:
 
 
 def _class_headings(results: list[ProtocolResult]) -> list[str]:
-    headings = [f"{r.protocol} {'AP' if r.metric == 'mAP' else r.metric}" for r in results]
+    headings = [f"{r.protocol} {r.class_metric}" for r in results]
     return headings + (["threshold", "precision", "recall", "F1"] if results[0].label_quality is not None else [])
 
 

@@ -101,8 +101,10 @@ def choose_images(
     everything = [(split, index) for split, size in sizes.items() for index in range(size)]
     drawn = [everything[i] for i in np.random.default_rng(seed).permutation(len(everything))]
     first = list(found[: max(1, count * 2 // 3)])
-    ordinary = [image for image in drawn if image not in set(found)]
-    rest = [image for image in drawn if image in set(found) - set(first)]
+    remarkable = set(found)
+    ordinary = [image for image in drawn if image not in remarkable]
+    left = remarkable - set(first)
+    rest = [image for image in drawn if image in left]
     return [*first, *ordinary, *rest][:count]
 
 

@@ -84,6 +84,11 @@ class ProtocolResult:
         return "mAP" if self.confusion is None else "accuracy"
 
     @property
+    def class_metric(self) -> str:
+        """Name of the values in `per_class`: ``"AP"`` or ``"accuracy"``."""
+        return "AP" if self.confusion is None else self.metric
+
+    @property
     def value(self) -> float:
         """The headline value in [0, 1], NaN when there is nothing to judge."""
         return self.on(self.class_names)
