@@ -8,11 +8,11 @@ export VIRTUAL_ENV := $(VENV)
 export PATH := $(VENV)/bin:$(PATH)
 unexport PYTHONPATH
 
-# The pins of pyproject.toml, the one place that names them.
-TORCH := $(shell sed -nE 's/^ *"(torch(vision)?==[0-9.]+)",/\1/p' pyproject.toml)
+# The pins of pyproject.toml. TORCH is free for `make wheel TORCH=2.11`.
+PINS := $(shell sed -nE 's/^ *"(torch(vision)?==[0-9.]+)",/\1/p' pyproject.toml)
 NATIVE := Cargo.toml Cargo.lock build.rs $(shell find src cuda -type f)
 
-.PHONY: help setup demo test test-rust test-python bench bench-cuda lint format clean
+.PHONY: help setup demo test test-rust test-python bench bench-cuda wheel lint format clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ setup: $(VENV)/.installed ## Make .venv, install torch, build the extension (edi
 $(VENV)/.torch:
 	$(PYTHON) -m venv $(VENV)
 	pip install --quiet --upgrade pip
-	pip install --quiet $(TORCH) "maturin>=1.9,<2"
+	pip install --quiet $(PINS) "maturin>=1.9,<2"
 	ln -sfn "$$(python -c 'import pathlib, torch; print(pathlib.Path(torch.__file__).parent)')" $(VENV)/libtorch
 	touch $@
 
@@ -51,6 +51,9 @@ bench: $(VENV)/.bench ## All benchmarks on this CPU, up to an hour: results and 
 bench-cuda: $(VENV)/.bench ## The benchmark on this machine's NVIDIA GPU.
 	python -m tests.bench.bench_cuda
 	python -m tests.bench.report
+
+wheel: ## Build the wheel into dist, for another torch with TORCH=2.11; needs no .venv.
+	$(PYTHON) build_wheel.py $(TORCH)
 
 lint: setup ## Format check, clippy, ruff, mypy, stubs against the binary.
 	cargo fmt --check

@@ -4,8 +4,9 @@ The mathematics (model, deformable attention, matching, loss) is native code ove
 data are ordinary PyTorch. ``dsct.info()`` says what runs where.
 """
 
-from dsct._torch_guard import check_torch_version
+from dsct._import_guard import check_interpreter, check_torch_version
 
+check_interpreter()
 check_torch_version()
 
 from dsct import data, ops

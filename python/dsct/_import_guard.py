@@ -1,0 +1,57 @@
+"""One sentence instead of an undefined symbol or a crash, where the extension cannot be loaded."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import re
+import sysconfig
+
+
+def check_interpreter() -> None:
+    """Refuses the interpreters that the extension does not support. Comes before torch, which may not survive them.
+
+    Raises:
+        ImportError: A free-threaded Python, or a subinterpreter.
+    """
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        raise ImportError("dsct does not support free-threaded Python: use a Python that was built with the GIL.")
+    if in_subinterpreter():
+        raise ImportError("dsct does not support subinterpreters: import it in the main interpreter of a process.")
+
+
+def in_subinterpreter() -> bool:
+    """Whether this code runs in another interpreter than the first of the process."""
+    for name in ("_interpreters", "_xxsubinterpreters"):  # Python 3.13 or newer, and before
+        try:
+            interpreters = importlib.import_module(name)
+        except ImportError:
+            continue
+        return bool(interpreters.get_current() != interpreters.get_main())
+    return False
+
+
+def required_torch() -> str | None:
+    """The torch version that this installation names, or None for a source tree that is not installed."""
+    try:
+        requirements = importlib.metadata.requires("dsct") or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    pins = (re.fullmatch(r"torch\s*==\s*([\d.]+).*", requirement) for requirement in requirements)
+    return next((pin.group(1) for pin in pins if pin), None)
+
+
+def check_torch_version() -> None:
+    """Compares the running torch with the one that the extension was built for.
+
+    Raises:
+        ImportError: They differ.
+    """
+    import torch
+
+    required, running = required_torch(), torch.__version__.split("+")[0]
+    if required is not None and running != required:
+        raise ImportError(
+            f"this dsct was built for torch {required}, but torch {running} is installed: run "
+            f"`pip install torch=={required}`, or install a dsct that was built for torch {running}."
+        )

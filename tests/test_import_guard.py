@@ -1,0 +1,89 @@
+"""Where the extension cannot be loaded, one sentence says why: another torch, a subinterpreter, no GIL."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+
+from dsct import _import_guard
+
+INTERPRETERS = next((name for name in ("_interpreters", "_xxsubinterpreters") if find_spec(name)), None)
+
+
+def run(code: str, *paths: Path) -> subprocess.CompletedProcess[str]:
+    """Runs `code` in a process of its own that imports from `paths` first and then from where this one does."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [*paths, *sys.path]))}
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+
+
+def install(folder: Path, version: str) -> None:
+    """Makes `folder` say that dsct `version`, built for torch 2.3.1, is installed in it."""
+    metadata = folder / f"dsct-{version}.dist-info"
+    metadata.mkdir()
+    requirements = ["torchvision==0.18.1", "torch==2.3.1", "numpy>=1.26"]
+    lines = ["Metadata-Version: 2.4", "Name: dsct", f"Version: {version}"]
+    lines += [f"Requires-Dist: {requirement}" for requirement in requirements]
+    (metadata / "METADATA").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize("version", ["0.1.0", "0.1.0+torch2.3"])
+def test_another_torch_is_refused_in_one_sentence(tmp_path: Path, version: str) -> None:
+    install(tmp_path, version)
+    process = run("import dsct", tmp_path)
+    running = torch.__version__.split("+")[0]
+    assert process.returncode == 1
+    assert process.stderr.splitlines()[-1] == (
+        f"ImportError: this dsct was built for torch 2.3.1, but torch {running} is installed: run "
+        f"`pip install torch==2.3.1`, or install a dsct that was built for torch {running}."
+    )
+
+
+@pytest.mark.parametrize("build", ["", "+cpu", "+cu130"])
+def test_every_build_of_the_right_torch_is_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, build: str
+) -> None:
+    install(tmp_path, "0.1.0+torch2.3")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(torch, "__version__", f"2.3.1{build}")
+    assert _import_guard.required_torch() == "2.3.1"
+    _import_guard.check_torch_version()
+    monkeypatch.setattr(torch, "__version__", f"2.3.0{build}")
+    with pytest.raises(ImportError, match=r"built for torch 2\.3\.1, but torch 2\.3\.0 is installed"):
+        _import_guard.check_torch_version()
+
+
+def test_a_python_without_gil_is_refused_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    _import_guard.check_interpreter()
+    original = sysconfig.get_config_var
+    monkeypatch.setattr(sysconfig, "get_config_var", lambda name: 1 if name == "Py_GIL_DISABLED" else original(name))
+    with pytest.raises(ImportError, match=r"^dsct does not support free-threaded Python: [^.]+\.$"):
+        _import_guard.check_interpreter()
+
+
+@pytest.mark.skipif(INTERPRETERS is None, reason="this Python makes no subinterpreters")
+def test_a_subinterpreter_is_refused_in_one_sentence() -> None:
+    """Also after the main interpreter imported it; the guard comes before torch, which may crash there."""
+    process = run(f"""
+import {INTERPRETERS} as interpreters
+
+attempt = '''
+try:
+    import dsct
+except ImportError as error:
+    print(error, flush=True)
+'''
+first = interpreters.create()
+assert interpreters.run_string(first, attempt) is None
+import dsct
+second = interpreters.create()
+assert interpreters.run_string(second, attempt) is None
+""")
+    sentence = "dsct does not support subinterpreters: import it in the main interpreter of a process."
+    assert (process.returncode, process.stdout.splitlines()) == (0, [sentence, sentence]), process.stderr
