@@ -31,7 +31,7 @@ def _find_torch() -> None:
     if found.split("+")[0] != TORCH_VERSION:
         raise SystemExit(
             f"dsct is built against torch {TORCH_VERSION}, but the environment of {sys.executable} has torch {found}: "
-            f"run `pip install {' '.join(TORCH_PINS)}` there first."
+            f"run `pip install {' '.join(TORCH_PINS)}` there first, or see build_wheel.py for another torch."
         )
     os.environ["LIBTORCH"] = rest[0]
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ import torch
 import build_backend
 import build_wheel
 from build_wheel import ROOT, SUPPORTED
+from dsct import _dsct
 
 
 def read(folder: Path, name: str) -> str:
@@ -58,6 +62,13 @@ def test_a_torch_has_a_short_and_a_long_name() -> None:
 def test_an_unsupported_torch_is_refused_with_those_there_are(version: str) -> None:
     with pytest.raises(SystemExit, match=rf"^TORCH must be one of 2\.13\.0, 2\.11\.0, got '{version}'\.$"):
         build_wheel.find(version)
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not shutil.which("readelf"), reason="reads an ELF file")
+def test_the_extension_needs_nothing_that_a_torch_without_cuda_lacks() -> None:
+    table = subprocess.run(["readelf", "-d", _dsct.__file__], capture_output=True, text=True, check=True).stdout
+    needed = set(re.findall(r"\(NEEDED\).*\[lib(torch\w*|c10\w*|cu\w*|nv\w*)\.so", table))
+    assert {"torch_cpu", "c10"} <= needed <= {"torch_cpu", "c10", "torch", "torch_python"}
 
 
 def test_a_torch_that_is_installed_is_not_fetched(tmp_path: Path) -> None:

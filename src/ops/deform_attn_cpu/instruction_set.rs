@@ -8,6 +8,7 @@ pub(crate) trait InstructionSet {
     /// Fused multiply-add is one instruction.
     const FMA: bool;
     /// AVX2, FMA and F16C are there (x86), for the intrinsics of `x86`.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     const AVX2: bool;
 }
 
