@@ -41,13 +41,16 @@ def wrap(model: nn.Module, processes: Processes, fsdp: bool = False) -> nn.Modul
         return model
     if fsdp:
         return _shard(model, processes)
-    # Every parameter of every variant gets a gradient in every step, also from images without people. Buffers are
-    # those of frozen batch norms, which never change.
+    # Every parameter of every variant gets a gradient in every step, also from images without people.
     for parameter in model.parameters():
         if parameter.requires_grad and parameter.shape[2:] == (1, 1):
             parameter.register_hook(_dense_strides)  # type: ignore[no-untyped-call]
     devices = [processes.device] if processes.device.type == "cuda" else None
-    return DistributedDataParallel(model, device_ids=devices, forward_sync_buffers=False)
+    wrapped = DistributedDataParallel(model, device_ids=devices)
+    # Buffers are those of frozen batch norms, which never change: they begin alike, and no pass sends them again. The
+    # constructor's argument for this differs between the supported versions of torch; the attribute does not.
+    wrapped.broadcast_buffers = False
+    return wrapped
 
 
 def unwrap(model: nn.Module) -> nn.Module:
