@@ -81,9 +81,12 @@ def find_libtorch(torch: Torch, folder: pathlib.Path) -> pathlib.Path:
     installed = {found.version.split("+")[0]: found for found in importlib.metadata.distributions(name="torch")}
     if torch.torch in installed:
         return pathlib.Path(str(installed[torch.torch].locate_file("torch"))).resolve()
-    if not (folder / "torch").exists():
+    if not folder.exists():
         # A build needs torch's own files alone, not the gigabytes of CUDA libraries that it runs with.
-        pip("install", "--no-deps", "--target", folder, f"torch=={torch.torch}")
+        unfinished = folder.with_name("unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        pip("install", "--no-deps", "--target", unfinished, f"torch=={torch.torch}")
+        unfinished.rename(folder)
     return folder / "torch"
 
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -76,3 +77,18 @@ def test_a_torch_that_is_installed_is_not_fetched(tmp_path: Path) -> None:
     found = build_wheel.find_libtorch(installed, tmp_path)
     assert found == Path(torch.__file__).resolve().parent
     assert (found / "include").is_dir()
+
+
+def test_a_torch_that_is_not_installed_is_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched = []
+
+    def pip(*arguments: Any) -> None:
+        (arguments[arguments.index("--target") + 1] / "torch").mkdir(parents=True)
+        fetched.append(arguments[-1])
+
+    monkeypatch.setattr(build_wheel, "pip", pip)
+    other = build_wheel.Torch("0.4.1", torchvision="0.2.1", tch="")
+    for _ in range(2):
+        assert build_wheel.find_libtorch(other, tmp_path / "libtorch") == tmp_path / "libtorch" / "torch"
+        assert (tmp_path / "libtorch" / "torch").is_dir()
+    assert fetched == ["torch==0.4.1"]
