@@ -183,7 +183,7 @@ class VideoWriter:
     def write(self, time: float, picture: Image.Image) -> None:
         """Adds a picture, shown from `time`, in seconds, to the time of the next; the first is shown at once."""
         if self._container is None:
-            self._open(time, picture)
+            self._container = self._open(time, picture)
         if picture.size != self._size:
             picture = picture.resize(self._size)
         pixels = np.asarray(picture.convert("RGB"))
@@ -193,7 +193,14 @@ class VideoWriter:
         frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
         self._last = max(round((time - self._first) / _TICK), self._last + 1)
         frame.pts, frame.time_base = self._last, _TICK
-        self._encode(frame)
+        self._container.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        """Finishes the file, as the end of a ``with`` block does."""
+        container, self._container = self._container, None
+        if container is not None:
+            with container:
+                container.mux(self._stream.encode(None))
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -201,18 +208,14 @@ class VideoWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._container is not None:
-            try:
-                self._encode(None)
-            finally:
-                self._container.close()
+        self.close()
 
-    def _open(self, time: float, picture: Image.Image) -> None:
+    def _open(self, time: float, picture: Image.Image) -> OutputContainer:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._size, self._first = picture.size, time
         codec = "libx264" if "libx264" in self._av.codecs_available else "mpeg4"
-        self._container = self._av.open(os.fspath(self.path), "w")
-        stream: VideoStream = self._container.add_stream(codec)  # type: ignore[assignment]
+        container: OutputContainer = self._av.open(os.fspath(self.path), "w")
+        stream: VideoStream = container.add_stream(codec)  # type: ignore[assignment]
         stream.width, stream.height = (side + side % 2 for side in picture.size)
         stream.pix_fmt = "yuv420p"
         # Players guess the meaning of untagged colours from the size, each in its own way.
@@ -220,10 +223,7 @@ class VideoWriter:
         stream.color_range = _LIMITED_RANGE
         stream.codec_context.time_base = _TICK
         self._stream = stream
-
-    def _encode(self, frame: VideoFrame | None) -> None:
-        assert self._container is not None
-        self._container.mux(self._stream.encode(frame))
+        return container
 
 
 def _pyav() -> Any:
