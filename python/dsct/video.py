@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from itertools import tee
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -115,9 +115,15 @@ def predict_frames(
     """
     if "on_error" in options:
         raise TypeError("predict_frames: on_error is no option here, a frame that was read is a picture")
-    read, kept = tee(frames(path, every=every, start=start, stop=stop))  # keeps no more than the batch under way
-    found = predict_stream((picture for _, picture in read), model, **options)
-    return ((time, people) for people, (time, _) in zip(found, kept, strict=True))
+    read = frames(path, every=every, start=start, stop=stop)
+    times: deque[float] = deque()  # of the batch under way
+
+    def pictures() -> Iterator[Image.Image]:
+        for time, picture in read:
+            times.append(time)
+            yield picture
+
+    return ((times.popleft(), people) for people in predict_stream(pictures(), model, **options))
 
 
 def count_frames(path: str | os.PathLike[str], every: int = 1) -> int | None:
@@ -191,8 +197,11 @@ class VideoWriter:
         even = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(even))
         frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
-        self._last = max(round((time - self._first) / _TICK), self._last + 1)
-        frame.pts, frame.time_base = self._last, _TICK
+        ticks = max(round((time - self._first) / _TICK), self._last + 1)
+        # Nobody says how long the last picture is shown: as long as the one before, alone a second.
+        duration = ticks - self._last if self._last >= 0 else round(1 / _TICK)
+        frame.pts, frame.duration, frame.time_base = ticks, duration, _TICK
+        self._last = ticks
         self._container.mux(self._stream.encode(frame))
 
     def close(self) -> None:
@@ -211,6 +220,8 @@ class VideoWriter:
         self.close()
 
     def _open(self, time: float, picture: Image.Image) -> OutputContainer:
+        from av.codec.context import Flags
+
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._size, self._first = picture.size, time
         codec = "libx264" if "libx264" in self._av.codecs_available else "mpeg4"
@@ -222,6 +233,7 @@ class VideoWriter:
         stream.colorspace = stream.color_primaries = stream.color_trc = _BT_709
         stream.color_range = _LIMITED_RANGE
         stream.codec_context.time_base = _TICK
+        stream.codec_context.flags |= Flags.frame_duration
         self._stream = stream
         return container
 

@@ -44,10 +44,11 @@ def predict(
     """Find the people in pictures and videos and say what each of them feels.
 
     JSON is an array of one object per picture or frame: image, width, height, note and people (box, score, labels,
-    probabilities); a frame has its time in seconds too. CSV has a row per person. Video needs the extra dsct[video].
+    probabilities); a frame has its time in seconds too. CSV has a row per person. Videos need PyAV, the extra
+    named video.
 
-    A file that cannot be read does not end the run; it is told at the end, which is 1 then. Ctrl-C leaves whole files
-    with the results so far.
+    A file that cannot be read does not end the run: it is named at the end, and the exit code is 1. Ctrl-C leaves whole
+    files with the results so far.
     """
     formats = {path: format_of(path) for path in out or []}
     files, others = collect(paths)
@@ -57,7 +58,7 @@ def predict(
     stderr = Console(stderr=True, soft_wrap=True, highlight=False)
     if others and not quiet:
         listed = ", ".join(f"{count} {suffix or 'without ending'}" for suffix, count in others.most_common())
-        stderr.print(f"skipped {others.total()} files that are no pictures and no videos: {listed}", markup=False)
+        stderr.print(f"skipped, being neither pictures nor videos: {listed}", markup=False)
     errors: list[str] = []
     with ExitStack() as stack:
         writers: list[ResultFile | AnnotatedFiles] = [
