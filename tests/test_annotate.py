@@ -54,8 +54,8 @@ def test_each_person_has_a_box_of_its_colour() -> None:
 
 def test_only_box_and_tag_are_touched() -> None:
     changed = touched(found([[100, 120, 160, 200]]))
-    assert changed[104:118, 100:150].all()  # the tag, above the box
-    changed[98:204, 96:200] = False
+    assert changed[108:118, 100:150].all()  # the tag, above the box
+    changed[98:204, 96:210] = False
     assert not changed.any()
 
 

@@ -99,7 +99,7 @@ def predict_frames(
         ImportError: PyAV is not installed.
         TypeError: as in `dsct.predict_stream`, or `on_error` is given.
         ValueError: as in `frames` and `dsct.predict_stream`.
-        OSError: as in `frames` and `dsct.predict_stream`.
+        OSError: as in `frames` and `dsct.predict_stream`; after the people of all frames that could be read.
 
     Example:
         >>> import dsct, pathlib, tempfile
@@ -117,13 +117,24 @@ def predict_frames(
         raise TypeError("predict_frames: on_error is no option here, a frame that was read is a picture")
     read = frames(path, every=every, start=start, stop=stop)
     times: deque[float] = deque()  # of the batch under way
+    ended_by: list[OSError] = []
 
     def pictures() -> Iterator[Image.Image]:
-        for time, picture in read:
-            times.append(time)
-            yield picture
+        try:
+            for time, picture in read:
+                times.append(time)
+                yield picture
+        except OSError as error:  # the frames before it have still to be judged
+            ended_by.append(error)
 
-    return ((times.popleft(), people) for people in predict_stream(pictures(), model, **options))
+    def timed() -> Iterator[tuple[float, People]]:
+        for people in found:
+            yield times.popleft(), people
+        if ended_by:
+            raise ended_by[0]
+
+    found = predict_stream(pictures(), model, **options)
+    return timed()
 
 
 def count_frames(path: str | os.PathLike[str], every: int = 1) -> int | None:
