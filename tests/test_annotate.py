@@ -31,6 +31,12 @@ def touched(people: People) -> np.ndarray[Any, np.dtype[np.bool_]]:
     return (pixels(annotate(people.source, people)) != 255).any(2)
 
 
+def tag_pixels(boxes: list[list[float]]) -> int:
+    """How many pixels the tags change besides what the boxes change."""
+    people = found(boxes)
+    return int((touched(people) & ~touched(dataclasses.replace(people, labels=[[]] * len(boxes)))).sum())
+
+
 def test_the_picture_is_copied_and_nobody_changes_nothing() -> None:
     people = found([])
     source = people.source
@@ -61,8 +67,7 @@ def test_only_box_and_tag_are_touched() -> None:
 
 @pytest.mark.parametrize("box", [[0, 0, 40, 40], [280, 0, 320, 240], [300, 220, 320, 240], [0, 0, 320, 240]])
 def test_tags_stay_in_the_picture(box: list[float]) -> None:
-    with_tag, without = (touched(people) for people in (found([box]), dataclasses.replace(found([box]), labels=[[]])))
-    assert with_tag.sum() > without.sum() + 200
+    assert tag_pixels([box]) > 0.8 * tag_pixels([[100, 100, 200, 200]])
 
 
 @pytest.mark.parametrize("size", [(1, 1), (20, 300), (300, 20)])
