@@ -19,7 +19,7 @@ from dsct.people import People
 from dsct.post_process import PostProcess
 from dsct.predict import predict, predict_stream
 from dsct.warmup import warmup
-from dsct import interop
+from dsct import interop, video
 
 __all__ = [
     "DSCT",
@@ -42,5 +42,6 @@ __all__ = [
     "predict",
     "predict_stream",
     "save_model",
+    "video",
     "warmup",
 ]

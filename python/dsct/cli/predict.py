@@ -36,16 +36,16 @@ def predict(
         Path | None,
         typer.Option("--annotate", "--plot-dir", metavar="DIR", help="Draw the people into copies in this folder."),
     ] = None,
-    every: Annotated[int, typer.Option(min=1, help="Of a video, take every so many frames.")] = 1,
+    every: Annotated[int, typer.Option(min=1, help="Of a video, take one frame in so many.")] = 1,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures of equal size at once.")] = 4,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, and only errors on stderr.")] = False,
     device: DeviceOption = "auto",
 ) -> None:
     """Find the people in pictures and videos and say what each of them feels.
 
-    JSON is an array of one object per picture or frame: image, width, height, note and people (box, score, labels,
-    probabilities); a frame has its time in seconds too. CSV has a row per person. Videos need PyAV, the extra
-    named video.
+    JSON is an array of one object per picture or frame, JSON lines are these objects: image, width, height, note and
+    people (box, score, labels, probabilities); for a frame image is the video, and there is its time in seconds. CSV
+    has a row per person. Videos need PyAV, the extra named video.
 
     A file that cannot be read does not end the run: it is named at the end, and the exit code is 1. Ctrl-C leaves whole
     files with the results so far.

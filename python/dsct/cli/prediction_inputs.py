@@ -61,7 +61,8 @@ def collect(paths: Sequence[Path]) -> tuple[list[Input], Counter[str]]:
             inside = list(_walk(path))
             wanted = [Input(file, _is_video_name(file)) for file in inside if _is_picture_or_video_name(file)]
             if not wanted:
-                raise ValueError(f"{path} holds no picture and no video, only {len(inside)} other files")
+                others_there = f", but {len(inside)} other files" if inside else ""
+                raise ValueError(f"{path} holds no picture and no video{others_there}")
             others.update(file.suffix.lower() for file in inside if not _is_picture_or_video_name(file))
         elif path.exists():
             wanted = [Input(path, _is_video(path))]
