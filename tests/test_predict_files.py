@@ -157,6 +157,14 @@ def test_annotated_pictures_and_videos(folder: Path, clip: Path, tmp_path: Path)
         assert np.median(difference) < 30
 
 
+def test_two_videos_of_one_name_get_a_file_each(clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    encode(tmp_path / "other" / "clip.mp4", drawn(3))
+    run(clip, tmp_path / "other" / "clip.mp4", "--annotate", tmp_path / "drawn")
+    counts = {path.name: len(list(frames(path))) for path in (tmp_path / "drawn").iterdir()}
+    assert counts == {"001_clip.mp4": 5, "002_clip.mp4": 3}
+
+
 def test_folder_with_videos(folder: Path, clip: Path, tmp_path: Path) -> None:
     clip.rename(folder / "deep" / "0.mp4")
     run(folder, "--out", tmp_path / "a.json", "--every", 5)
