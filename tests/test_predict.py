@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 import dsct
 from dsct.checkpoint import save_model
@@ -163,6 +164,56 @@ def test_neighbours_of_equal_size_run_together_and_nothing_is_padded() -> None:
     ]
     assert [one.image_size for one in people] == [(64, 48)] * 3 + [(48, 64), (64, 48)]
     assert dsct.predict((), model) == []
+
+
+def test_stream_gives_what_the_list_gives_and_reads_when_due(tiny: dsct.DSCT) -> None:
+    pictures = [noise(64, 48, 1), noise(64, 48, 2), noise(48, 64, 3), noise(64, 48, 4), noise(64, 48, 5)]
+    options: dict[str, Any] = {"short_side": 64, "long_side": 200, "score_threshold": 0.0}
+    asked: list[int] = []
+
+    def source() -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
+        for number, picture in enumerate(pictures):
+            asked.append(number)
+            yield picture
+
+    stream = dsct.predict_stream(source(), tiny, batch_size=2, **options)
+    assert asked == []
+    first = next(stream)
+    assert asked == [0, 1]
+    for people, expected in zip([first, *stream], dsct.predict(pictures, tiny, **options), strict=True):
+        assert_same(people, expected)
+        assert people.source is expected.source
+
+
+def test_stream_leaves_what_cannot_be_read_out(tmp_path: Path) -> None:
+    model = Oracle([CENTER])
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 and no more")
+    pictures = [noise(64, 48), tmp_path / "broken.jpg", noise(9000, 1), tmp_path / "absent.jpg", noise(48, 64)]
+    told: list[tuple[Any, str]] = []
+    people = list(
+        dsct.predict_stream(pictures, model, on_error=lambda source, error: told.append((source, str(error))))
+    )
+    assert [one.image_size for one in people] == [(64, 48), (48, 64)]
+    assert [source for source, _ in told] == pictures[1:4]
+    assert "cannot identify" in told[0][1]
+    assert "too narrow" in told[1][1]
+    assert "absent" in told[2][1]
+    with pytest.raises(UnidentifiedImageError):
+        list(dsct.predict_stream(pictures, model))
+
+
+def test_stream_changes_nothing_between_two_results() -> None:
+    model = Oracle([CENTER]).train()
+    for _ in dsct.predict_stream([noise(64, 48)] * 2, model, short_side=48, batch_size=1):
+        assert model.training
+        assert torch.is_grad_enabled()
+    assert model.modes == [False, False]
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 0}, {"threshold": 2.0}, {"short_side": 0}, {"model": "nowhere"}])
+def test_stream_rejects_before_the_first_picture(options: dict[str, Any]) -> None:
+    with pytest.raises((ValueError, OSError)):
+        dsct.predict_stream([], **{"model": Oracle([CENTER], multi_label=True), **options})
 
 
 def test_leaves_the_model_as_it_was() -> None:

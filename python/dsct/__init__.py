@@ -18,9 +18,9 @@ from dsct.info import info
 from dsct.modules import DSCT, DeformableEncoder, DSCTDecoder, MSDeformAttn
 from dsct.people import People
 from dsct.post_process import PostProcess
-from dsct.predict import predict
+from dsct.predict import predict, predict_stream
 from dsct.warmup import warmup
-from dsct import interop
+from dsct import interop, video
 
 __all__ = [
     "DSCT",
@@ -41,6 +41,8 @@ __all__ = [
     "load_pretrained",
     "ops",
     "predict",
+    "predict_stream",
     "save_model",
+    "video",
     "warmup",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import groupby, islice
@@ -20,6 +20,7 @@ from dsct.config import DSCTConfig
 from dsct.data.transforms import LONG_SIDE, SHORT_SIDE, Transform, evaluation_transform
 from dsct.image_io import ImageInput, load_image
 from dsct.people import People
+from dsct.post_process import PostProcess
 
 if TYPE_CHECKING:
     from dsct import DSCT
@@ -107,24 +108,85 @@ def predict(
         >>> people.image_size
         (128, 96)
     """
+    images: Sequence[ImageInput] = image if isinstance(image, (list, tuple)) else [image]
+    people = list(
+        predict_stream(
+            images,
+            model,
+            threshold=threshold,
+            score_threshold=score_threshold,
+            nms_iou=nms_iou,
+            short_side=short_side,
+            long_side=long_side,
+            device=device,
+            batch_size=batch_size,
+        )
+    )
+    return people if images is image else people[0]
+
+
+def predict_stream(
+    images: Iterable[ImageInput],
+    model: DSCT | str | os.PathLike[str] | None = None,
+    *,
+    threshold: float | Sequence[float] | None = None,
+    score_threshold: float | None = None,
+    nms_iou: float | None = 0.5,
+    short_side: int | None = None,
+    long_side: int | None = None,
+    device: str | torch.device | None = None,
+    batch_size: int = 4,
+    on_error: Callable[[ImageInput, Exception], None] | None = None,
+) -> Iterator[People]:
+    """Finds the people in any number of pictures, one result after the other, in the memory of one batch.
+
+    The results are those of `predict`; the arguments too, but for these:
+
+    Args:
+        images: pictures as `predict` takes them, from a list or a generator. They are read when their batch is due.
+        model: as in `predict`.
+        threshold: as in `predict`.
+        score_threshold: as in `predict`.
+        nms_iou: as in `predict`.
+        short_side: as in `predict`.
+        long_side: as in `predict`.
+        device: as in `predict`.
+        batch_size: as in `predict`; so many pictures are held at once.
+        on_error: called with a picture that cannot be read and the error; the picture has no result, the others go on.
+            None raises the error.
+
+    Returns:
+        An iterator of the people of each picture, in order. `People.source` is the picture as it was given.
+
+    Raises:
+        TypeError: `model` is of another kind; while iterating, also a picture.
+        ValueError: an argument is out of range.
+        OSError: the weights cannot be read; while iterating, also a picture.
+
+    Example:
+        >>> import dsct, numpy as np
+        >>> model = dsct.DSCT(dsct.DSCTConfig.tiny())
+        >>> pictures = (np.zeros((96, 96 + 32 * i, 3), dtype=np.uint8) for i in range(3))
+        >>> [people.image_size for people in predict_stream(pictures, model, short_side=96)]
+        [(96, 96), (128, 96), (160, 96)]
+    """
     if batch_size < 1:
         raise ValueError(f"predict: batch_size must be at least 1, got {batch_size}")
     module, note = _resolve_model(model, device)
     transform = evaluation_transform(*_sides(module, short_side, long_side))
-    options = {
-        "threshold": getattr(module, "thresholds", None) if threshold is None else threshold,
-        "score_threshold": _least_score(module.config) if score_threshold is None else score_threshold,
-        "nms_iou": nms_iou,
-    }
-    images: Sequence[ImageInput] = image if isinstance(image, (list, tuple)) else [image]
-    people: list[People] = []
-    with _evaluating(module), torch.no_grad():
-        for batch in _batches(images, transform, batch_size):
-            results = _run(module, batch, options)
-            people += [
-                _to_people(item, result, module.config, note) for item, result in zip(batch, results, strict=True)
-            ]
-    return people if images is image else people[0]
+    post_process = PostProcess(
+        module.config,
+        threshold=getattr(module, "thresholds", None) if threshold is None else threshold,
+        score_threshold=_least_score(module.config) if score_threshold is None else score_threshold,
+        nms_iou=nms_iou,
+    )
+    prepared = _prepared(images, transform, on_error)
+    # The arguments are checked in this call already; a generator function would wait for the first result.
+    return (
+        _to_people(item, result, module.config, note)
+        for batch in _batches(prepared, batch_size)
+        for item, result in zip(batch, _run(module, batch, post_process), strict=True)
+    )
 
 
 class _Prepared(NamedTuple):
@@ -133,28 +195,36 @@ class _Prepared(NamedTuple):
     pixels: torch.Tensor  # (3, H, W), resized and normalised
 
 
-def _batches(images: Sequence[ImageInput], transform: Transform, batch_size: int) -> Iterator[list[_Prepared]]:
-    """Reads pictures one after the other and groups neighbours that have the same size after resizing."""
-    prepared = (_prepare(image, transform) for image in images)
+def _prepared(
+    images: Iterable[ImageInput], transform: Transform, on_error: Callable[[ImageInput, Exception], None] | None
+) -> Iterator[_Prepared]:
+    """Reads and resizes pictures one after the other."""
+    for source in images:
+        try:
+            picture = load_image(source)
+            pixels, _ = transform(picture, {"boxes": torch.zeros(0, 4)})
+        except Exception as error:  # Pillow's decoders raise many types for damaged files
+            if on_error is None:
+                raise
+            on_error(source, error)
+        else:
+            yield _Prepared(source, picture.size, pixels)
+
+
+def _batches(prepared: Iterable[_Prepared], batch_size: int) -> Iterator[list[_Prepared]]:
+    """Groups neighbours that have the same size after resizing."""
     for _, same_size in groupby(prepared, key=lambda item: item.pixels.shape):
         while batch := list(islice(same_size, batch_size)):
             yield batch
 
 
-def _prepare(source: ImageInput, transform: Transform) -> _Prepared:
-    picture = load_image(source)
-    pixels, _ = transform(picture, {"boxes": torch.zeros(0, 4)})
-    return _Prepared(source, picture.size, pixels)
-
-
-def _run(model: DSCT, batch: list[_Prepared], options: dict[str, Any]) -> list[dict[str, torch.Tensor]]:
+def _run(model: DSCT, batch: list[_Prepared], post_process: PostProcess) -> list[dict[str, torch.Tensor]]:
     """Boxes, scores, labels and probabilities of each picture of the batch."""
-    import dsct
-
     parameter = next(model.parameters())
     images = torch.stack([item.pixels for item in batch]).to(parameter.device, parameter.dtype)
     target_sizes = torch.tensor([item.size[::-1] for item in batch], device=parameter.device)
-    results: list[dict[str, torch.Tensor]] = dsct.PostProcess(model.config, **options)(model(images), target_sizes)
+    with _evaluating(model), torch.no_grad():
+        results: list[dict[str, torch.Tensor]] = post_process(model(images), target_sizes)
     return results
 
 

@@ -2,38 +2,116 @@
 
 from __future__ import annotations
 
-import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import dsct
+from dsct.cli.annotated_files import AnnotatedFiles
 from dsct.cli.device import DeviceOption, choose_device
 from dsct.cli.errors import told_in_one_sentence
+from dsct.cli.prediction_inputs import Input, collect
+from dsct.cli.prediction_writers import Json, Result, ResultFile, Text, format_of
+from dsct.video import count_frames, predict_frames
 
 
 @told_in_one_sentence
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    paths: Annotated[list[Path], typer.Argument(help="Pictures, videos, and folders with all below them.")],
     weights: Annotated[Path | None, typer.Option(help="Weights; by default those that come with dsct.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Report labels above this probability (multi-label).")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object per image.")] = False,
-    plot_dir: Annotated[
-        Path | None, typer.Option(help="Write each image with its people drawn in to this folder.")
+    out: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Write to this .json, .jsonl or .csv file and print nothing; repeatable."),
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object per picture or frame.")] = False,
+    annotate: Annotated[
+        Path | None,
+        typer.Option("--annotate", "--plot-dir", metavar="DIR", help="Draw the people into copies in this folder."),
+    ] = None,
+    every: Annotated[int, typer.Option(min=1, help="Of a video, take one frame in so many.")] = 1,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures of equal size at once.")] = 4,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, and only errors on stderr.")] = False,
     device: DeviceOption = "auto",
 ) -> None:
-    """Find the people in images and say what each of them feels."""
+    """Find the people in pictures and videos and say what each of them feels.
+
+    JSON is an array of one object per picture or frame, JSON lines are these objects: image, width, height, note and
+    people (box, score, labels, probabilities); for a frame image is the video, and there is its time in seconds. CSV
+    has a row per person. Videos need PyAV, the extra named video.
+
+    A file that cannot be read does not end the run: it is named at the end, and the exit code is 1. Ctrl-C leaves whole
+    files with the results so far.
+    """
+    formats = {path: format_of(path) for path in out or []}
+    files, others = collect(paths)
     chosen = choose_device(device)
     model = None if weights is None else dsct.load_model(weights, chosen)
-    found = dsct.predict(list(images), model, threshold=threshold, device=chosen)
-    if as_json:
-        typer.echo(json.dumps([people.to_dict() for people in found], indent=2, ensure_ascii=False))
-    else:
-        typer.echo("\n".join(str(people) for people in found))
-    if plot_dir is not None:
-        plot_dir.mkdir(parents=True, exist_ok=True)
-        # Numbered, because files of two folders may have one name.
-        for number, (image, people) in enumerate(zip(images, found, strict=True), start=1):
-            people.plot().savefig(plot_dir / f"{number:03d}_{image.stem}.png")
+    options = {"threshold": threshold, "batch_size": batch_size, "device": chosen}
+    stderr = Console(stderr=True, soft_wrap=True, highlight=False)
+    if others and not quiet:
+        listed = ", ".join(f"{count} {suffix or 'without ending'}" for suffix, count in others.most_common())
+        stderr.print(f"skipped, being neither pictures nor videos: {listed}", markup=False)
+    errors: list[str] = []
+    with ExitStack() as stack:
+        writers: list[ResultFile | AnnotatedFiles] = [
+            stack.enter_context(ResultFile(format, path)) for path, format in formats.items()
+        ]
+        if as_json or not formats:
+            writers.append(stack.enter_context(ResultFile(Json(indent=2) if as_json else Text())))
+        if annotate is not None:
+            writers.append(stack.enter_context(AnnotatedFiles(annotate, len(files))))
+        progress = stack.enter_context(_progress(stderr, visible=stderr.is_terminal and not quiet))
+        task = progress.add_task("predicting", total=None if progress.disable else _expected(files, every))
+        for done, result in enumerate(_results(files, model, every, options, errors), start=1):
+            for writer in writers:
+                writer.write(result)
+            progress.update(task, completed=done + len(errors))
+    if errors:
+        stderr.print(f"{len(errors)} of {len(files)} files could not be read, or not to the end:", markup=False)
+        stderr.print(*errors, sep="\n", markup=False)
+        raise typer.Exit(1)
+
+
+def _results(
+    files: Sequence[Input], model: dsct.DSCT | None, every: int, options: dict[str, Any], errors: list[str]
+) -> Iterator[Result]:
+    """The results of all files in order; what cannot be read is told in `errors` and has none."""
+
+    def on_error(path: Any, error: Exception) -> None:
+        errors.append(str(error) if str(path) in str(error) else f"{path}: {error}")
+
+    for is_video, group in groupby(files, key=lambda file: file.is_video):
+        paths = (file.path for file in group)
+        if not is_video:
+            for people in dsct.predict_stream(paths, model, on_error=on_error, **options):
+                yield Result(Path(str(people.image_path)), None, people)
+            continue
+        for path in paths:
+            try:
+                for time, people in predict_frames(path, model, every=every, **options):
+                    yield Result(path, time, people)
+            except (OSError, ValueError, ImportError) as error:
+                on_error(path, error)
+
+
+def _expected(files: Sequence[Input], every: int) -> int | None:
+    """About how many results there will be, if the videos say it."""
+    try:
+        counts = [count_frames(file.path, every) if file.is_video else 1 for file in files]
+    except (OSError, ImportError):  # told when it is the file's turn
+        return None
+    return sum(count for count in counts if count) if all(counts) else None
+
+
+def _progress(console: Console, visible: bool) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    # Results printed to the same terminal go above the bar; those sent elsewhere must not be diverted to it.
+    return Progress(*columns, console=console, transient=True, disable=not visible, redirect_stdout=sys.stdout.isatty())

@@ -1,0 +1,55 @@
+"""The pictures and videos that ``dsct predict --annotate`` writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+from PIL import Image
+
+from dsct.annotate import annotate
+from dsct.cli.prediction_writers import Result
+from dsct.video import VideoWriter
+
+
+class AnnotatedFiles:
+    """Draws people on to pictures and videos, in files of a folder, numbered because two inputs may have one name.
+
+    Args:
+        folder: where to; made if missing.
+        count: how many inputs there are; their numbers get as many digits.
+    """
+
+    def __init__(self, folder: Path, count: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._digits = folder, max(len(str(count)), 3)
+        self._number = 0
+        self._source: Path | None = None
+        self._video: VideoWriter | None = None
+
+    def write(self, result: Result) -> None:
+        """Writes a picture, or the next frame of a video."""
+        if result.path != self._source:
+            self._close_video()
+            self._source, self._number = result.path, self._number + 1
+        name = f"{self._number:0{self._digits}d}_{result.path.stem}"
+        if result.time is None:
+            result.people.plot().savefig(self._folder / f"{name}.png")
+            return
+        if self._video is None:
+            self._video = VideoWriter(self._folder / f"{name}.mp4")
+        assert isinstance(result.people.source, Image.Image)
+        self._video.write(result.time, annotate(result.people.source, result.people))
+
+    def __enter__(self) -> AnnotatedFiles:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._close_video()
+
+    def _close_video(self) -> None:
+        if self._video is not None:
+            video, self._video = self._video, None
+            video.close()

@@ -1,0 +1,109 @@
+"""The pictures and videos that ``dsct predict`` is pointed at."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+
+IMAGE_SUFFIXES = frozenset({
+    ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tga", ".tif",
+    ".tiff", ".webp",
+})  # fmt: skip
+VIDEO_SUFFIXES = frozenset({
+    ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".webm", ".wmv",
+})  # fmt: skip
+"""Without .ts, which in most folders is TypeScript."""
+
+
+class Input(NamedTuple):
+    """A file to read."""
+
+    path: Path
+    is_video: bool
+
+
+def collect(paths: Sequence[Path]) -> tuple[list[Input], Counter[str]]:
+    """Finds the pictures and videos in files and folders, each once.
+
+    A folder is taken with all below it, in natural order (2 before 10), but for hidden files and linked folders; what
+    a file is, its name says there. A file named itself is taken whatever its name is; its content decides.
+
+    Args:
+        paths: files and folders.
+
+    Returns:
+        The files in order, and how many others the folders hold, by suffix.
+
+    Raises:
+        FileNotFoundError: a path does not exist.
+        ValueError: a folder holds no picture and no video.
+        OSError: a folder cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("10.jpg", "2.jpg", "clip.mp4", "notes.txt"):
+        ...     (folder / name).touch()
+        >>> files, others = collect([folder])
+        >>> [file.path.name for file in files], dict(others)
+        (['2.jpg', '10.jpg', 'clip.mp4'], {'.txt': 1})
+    """
+    found: dict[Path, Input] = {}
+    others: Counter[str] = Counter()
+    for path in paths:
+        if path.is_dir():
+            inside = list(_walk(path))
+            wanted = [Input(file, _is_video_name(file)) for file in inside if _is_picture_or_video_name(file)]
+            if not wanted:
+                others_there = f", but {len(inside)} other files" if inside else ""
+                raise ValueError(f"{path} holds no picture and no video{others_there}")
+            others.update(file.suffix.lower() for file in inside if not _is_picture_or_video_name(file))
+        elif path.exists():
+            wanted = [Input(path, _is_video(path))]
+        else:
+            raise FileNotFoundError(f"there is no file or folder {path}")
+        for item in wanted:
+            found.setdefault(item.path, item)
+    return list(found.values()), others
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """The visible files below a folder in natural order, each folder's own before those of its folders."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for parent, folders, files in os.walk(folder, onerror=fail):
+        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=_natural)
+        yield from (Path(parent, name) for name in sorted(files, key=_natural) if not name.startswith("."))
+
+
+def _natural(name: str) -> tuple[list[str | int], str]:
+    """Numbers in a name by value, letters whatever their case; the name itself decides between equals."""
+    parts = re.split(r"([0-9]+)", name.casefold())
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
+
+
+def _is_video_name(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def _is_picture_or_video_name(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
+
+
+def _is_video(path: Path) -> bool:
+    """By name; what has another name and is no picture to Pillow can only be a video."""
+    if _is_picture_or_video_name(path):
+        return _is_video_name(path)
+    try:
+        with Image.open(path):
+            return False
+    except OSError:
+        return True

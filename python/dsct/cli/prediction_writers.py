@@ -1,0 +1,181 @@
+"""How the results of ``dsct predict`` are written: text, JSON, JSON lines and CSV.
+
+Every result is written at once and nothing is kept, so that a run of any length takes no memory, and one that ends
+early leaves whole files of what was found until then.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from abc import ABC, abstractmethod
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import typer
+
+from dsct.people import People
+
+
+class Result(NamedTuple):
+    """The people of a picture, or of the frame of a video `time` seconds from its beginning."""
+
+    path: Path
+    time: float | None
+    people: People
+
+    def to_dict(self) -> dict[str, Any]:
+        """`People.to_dict`; for a frame, `image` is the video and `time` comes after it."""
+        content = self.people.to_dict()
+        if self.time is None:
+            return content
+        del content["image"]
+        return {"image": str(self.path), "time": self.time, **content}
+
+
+class Format(ABC):
+    """How results are written one after the other.
+
+    Attributes:
+        begin: what comes before the first one.
+    """
+
+    begin = ""
+
+    @abstractmethod
+    def record(self, result: Result) -> str:
+        """The text of the next result."""
+
+    def end(self) -> str:
+        """What comes after the last one."""
+        return ""
+
+
+class Text(Format):
+    """For people to read; what there is to know about the weights comes once, at the end."""
+
+    def __init__(self) -> None:
+        self._note: str | None = None
+
+    def record(self, result: Result) -> str:
+        """Heading, and a line per person."""
+        heading = str(result.path) if result.time is None else f"{result.path} at {result.time:.2f} s"
+        self._note = result.people.note
+        return f"{dataclasses.replace(result.people, source=heading, note=None)}\n"
+
+    def end(self) -> str:
+        """The note."""
+        return f"note: {self._note}\n" if self._note else ""
+
+
+class Json(Format):
+    """One array with an object per picture or frame, each on a line of its own or, with `indent`, spread out."""
+
+    begin = "["
+
+    def __init__(self, indent: int | None = None) -> None:
+        self._indent = indent
+        self._before = ""
+
+    def record(self, result: Result) -> str:
+        """The object, and what separates it from the one before."""
+        text = json.dumps(result.to_dict(), ensure_ascii=False, indent=self._indent)
+        margin = "\n" + " " * (self._indent or 0)
+        before, self._before = self._before, ","
+        # JSON has no bare line breaks inside its strings.
+        return before + margin + text.replace("\n", margin)
+
+    def end(self) -> str:
+        """The end of the array."""
+        return "\n]\n"
+
+
+class JsonLines(Format):
+    """An object per picture or frame, a line each."""
+
+    def record(self, result: Result) -> str:
+        """The line."""
+        return json.dumps(result.to_dict(), ensure_ascii=False) + "\n"
+
+
+class Csv(Format):
+    """A row per person: image, time (empty for pictures), person (from 1), x1 to y2, score, labels, every class."""
+
+    def __init__(self) -> None:
+        self._has_header = False
+
+    def record(self, result: Result) -> str:
+        """The rows of one picture or frame; before the first, the header."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        if not self._has_header:
+            columns = ("image", "time", "person", "x1", "y1", "x2", "y2", "score", "labels")
+            writer.writerow([*columns, *result.people.class_names])
+            self._has_header = True
+        for number, person in enumerate(result.people, start=1):
+            labels = ", ".join(person.labels)
+            place = (str(result.path), result.time, number, *person.box)
+            writer.writerow([*place, person.score, labels, *person.probabilities.values()])
+        return text.getvalue()
+
+
+_FORMATS: dict[str, type[Json | JsonLines | Csv]] = {".json": Json, ".jsonl": JsonLines, ".csv": Csv}
+
+
+def format_of(path: Path) -> Format:
+    """The format that the ending of a file's name stands for.
+
+    Raises:
+        ValueError: the name has another ending.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in _FORMATS:
+        raise ValueError(f"--out must end in {', '.join(_FORMATS)}, got {str(path)!r}")
+    return _FORMATS[suffix]()
+
+
+class ResultFile:
+    """Writes results to a file or, without `path`, prints them. For a ``with`` block, whatever ends it.
+
+    Args:
+        format: how.
+        path: the file; missing folders are made, and an older file is overwritten.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+
+    def __init__(self, format: Format, path: Path | None = None) -> None:
+        self._format, self._file = format, None
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("w", encoding="utf-8", newline="")
+        self._put(format.begin)
+
+    def write(self, result: Result) -> None:
+        """Writes one result."""
+        self._put(self._format.record(result))
+
+    def __enter__(self) -> ResultFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self._put(self._format.end())
+        finally:
+            if self._file is not None:
+                self._file.close()
+
+    def _put(self, text: str) -> None:
+        # Names of files that are no text come as \udc.., which JSON reads back as what they were.
+        text = text.encode("utf-8", "backslashreplace").decode()
+        if self._file is None:
+            typer.echo(text, nl=False)
+        else:
+            self._file.write(text)
+            self._file.flush()

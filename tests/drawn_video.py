@@ -1,0 +1,47 @@
+"""Drawn scenes as pictures, and videos of them in forms that `dsct.video` does not write itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from PIL import Image
+
+from dsct.data.synthetic import SyntheticDataset
+
+
+def drawn(count: int, size: tuple[int, int] = (128, 96)) -> list[Image.Image]:
+    """Different scenes with one to six people."""
+    scenes = SyntheticDataset("test", size=count, image_size=size)
+    return [Image.fromarray(scenes[index][0].permute(1, 2, 0).numpy()) for index in range(count)]
+
+
+def encode(
+    path: Path, pictures: Sequence[Image.Image], rate: int = 10, codec: str = "libx264", pix_fmt: str = "yuv420p",
+    rotation: int = 0, mirrored: bool = False, **options: Any,
+) -> Path:  # fmt: skip
+    """Writes a video with PyAV alone; `rotation`, counter-clockwise, and `mirrored` are told to the player."""
+    with av.open(str(path), "w", **options) as container:
+        stream: Any = container.add_stream(codec, rate=rate)
+        stream.width, stream.height = pictures[0].size
+        stream.pix_fmt = pix_fmt
+        if rotation or mirrored:
+            stream.set_display_rotation(rotation, mirrored)
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(picture))))
+        container.mux(stream.encode())
+    return path
+
+
+def encode_sound(path: Path) -> Path:
+    """A tenth of a second of silence."""
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("pcm_s16le", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
