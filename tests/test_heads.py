@@ -10,10 +10,21 @@ from torch import Tensor, nn
 
 import dsct
 from comparison import assert_same, backward, picture, randomise, small
-from dsct.modules.heads import BoxEmbed, Heads, class_embed
+from dsct.modules.heads import BoxEmbed, class_embed, heads
 
 
-def heads(**overrides: int) -> Heads:
+class Heads(nn.Module):
+    """A class and a box head."""
+
+    def __init__(self, class_embed: nn.Module, bbox_embed: nn.Module) -> None:
+        super().__init__()
+        self.class_embed, self.bbox_embed = class_embed, bbox_embed
+
+    def forward(self, subject: Tensor, reference_points: Tensor) -> tuple[Tensor, Tensor]:
+        return heads(self.class_embed, self.bbox_embed, subject, reference_points)
+
+
+def random_heads(**overrides: int) -> Heads:
     config = small(**overrides)
     module = Heads(class_embed(config), BoxEmbed(config.hidden_dim)).double()
     randomise(module)
@@ -37,7 +48,7 @@ def by_hand(module: Heads, subject: Tensor, points: Tensor) -> tuple[Tensor, Ten
 
 @pytest.mark.parametrize("leading", [(), (4,)], ids=["one layer", "four layers"])
 def test_formula_and_gradients(leading: tuple[int, ...]) -> None:
-    module, (subject, points) = heads(), inputs(*leading)
+    module, (subject, points) = random_heads(), inputs(*leading)
     results = []
     for call in (module, lambda *arguments: by_hand(module, *arguments)):
         leaves = [tensor.clone().requires_grad_() for tensor in (subject, points)]
@@ -62,7 +73,7 @@ def test_a_new_model_puts_small_boxes_at_its_reference_points() -> None:
 
 
 def test_border_points_stay_finite() -> None:
-    module, (subject, _) = heads(), inputs()
+    module, (subject, _) = random_heads(), inputs()
     corners = torch.tensor([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0]], dtype=torch.float64).expand(2, 3, 2).clone()
     _, boxes = module(subject, corners.requires_grad_())
     assert ((boxes > 0) & (boxes < 1)).all()
@@ -72,21 +83,21 @@ def test_border_points_stay_finite() -> None:
 
 def test_number_of_logits() -> None:
     subject, points = inputs()
-    assert heads(num_classes=7)(subject, points)[0].shape == (2, 3, 7)
-    assert heads(num_classes=7, person_class=True)(subject, points)[0].shape == (2, 3, 8)
+    assert random_heads(num_classes=7)(subject, points)[0].shape == (2, 3, 7)
+    assert random_heads(num_classes=7, person_class=True)(subject, points)[0].shape == (2, 3, 8)
 
 
 @pytest.mark.parametrize("subjects", [0, 1])
 def test_few_subjects(subjects: int) -> None:
     rows = torch.randn(2, subjects, 32, dtype=torch.float64)
-    logits, boxes = heads()(rows, torch.full((2, subjects, 2), 0.5, dtype=torch.float64))
+    logits, boxes = random_heads()(rows, torch.full((2, subjects, 2), 0.5, dtype=torch.float64))
     assert logits.shape == (2, subjects, 5)
     assert boxes.shape == (2, subjects, 4)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_lower_precision_keeps_boxes_in_float32(dtype: torch.dtype) -> None:
-    module, (subject, points) = heads(), inputs()
+    module, (subject, points) = random_heads(), inputs()
     expected = module(subject, points)
     logits, boxes = module.to(dtype)(subject.to(dtype), points.float())
     assert logits.dtype == dtype
@@ -99,7 +110,7 @@ def test_lower_precision_keeps_boxes_in_float32(dtype: torch.dtype) -> None:
 )
 def test_bad_points_are_named(points: Tensor) -> None:
     with pytest.raises(ValueError, match=r"heads: reference_points must be \(B, N, 2\)"):
-        heads()(inputs()[0], points.double())
+        random_heads()(inputs()[0], points.double())
 
 
 def test_layers_with_heads_of_their_own() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,13 +34,18 @@ def level_shapes(spatial_shapes: Tensor | Sequence[Sequence[int]], op: str = "ms
     if not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
         raise ValueError(f"{op}: spatial_shapes must be L pairs (height, width), got {spatial_shapes}")
     try:
-        sizes = [(operator.index(pair[0]), operator.index(pair[1])) for pair in pairs]
+        sizes = [(_whole(pair[0]), _whole(pair[1])) for pair in pairs]
     except TypeError as error:
         raise TypeError(f"{op}: spatial_shapes must hold integers, got {spatial_shapes}") from error
     # Beyond, torch's own numbers end, and with them its error messages.
     if any(abs(size) >= 2**62 for pair in sizes for size in pair):
         raise ValueError(f"{op}: spatial_shapes must hold sizes of maps, got {spatial_shapes}")
     return sizes
+
+
+def _whole(size: Any) -> int:
+    """A whole number; a symbolic one stays symbolic."""
+    return size if isinstance(size, torch.SymInt) else operator.index(size)  # type: ignore[return-value]
 
 
 def level_starts(shapes: Shapes) -> list[int]:

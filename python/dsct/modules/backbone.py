@@ -12,7 +12,7 @@ from torchvision.models.resnet import BasicBlock
 from torchvision.ops import FrozenBatchNorm2d
 
 from dsct import _dsct
-from dsct.modules.block import Block
+from dsct.modules.block import Block, is_traced
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "wide_resnet101_2")
 
@@ -69,9 +69,19 @@ class Backbone(Block):
             ValueError: ``images`` is not (B, 3, H, W), or has no pixel.
             TypeError: ``images`` is no tensor, or of another dtype.
         """
+        if is_traced():
+            return self.composite(images)
         tensors = {name.removeprefix("body."): tensor for name, tensor in self.tensors().items()}
         _check_dtype(images, tensors["conv1.weight"].dtype)
         return _dsct.backbone(self.name, tensors, images)
+
+    def composite(self, images: Tensor) -> list[Tensor]:
+        """:meth:`forward` in torch's operators."""
+        maps = []
+        for stage in self.body.children():
+            images = stage(images)
+            maps.append(images)
+        return maps[-3:]
 
     def extra_repr(self) -> str:
         """Tells the architecture."""

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from dsct import _dsct
 from dsct.config import DSCTConfig, context_sets, require_config
-from dsct.modules.block import Block, recomputed
+from dsct.modules.block import Block, is_traced, recomputed
 from dsct.modules.ms_deform_attn import MSDeformAttn, initialize_transformer
+from dsct.modules.relational_aggregation import SpatialRelation, aggregate, spatial_relation
 from dsct.ops import Shapes, check_level_start_index, level_shapes
 
 Trace = dict[str, Tensor | None]
@@ -54,7 +55,7 @@ class DSCTDecoderLayer(Block):
         src: Tensor,
         spatial_shapes: Shapes,
         padding_mask: Tensor | None,
-        spatial: tuple[Tensor, Tensor | None],
+        spatial: SpatialRelation,
         return_trace: bool = False,
     ) -> tuple[Tensor, Trace]:
         """One layer.
@@ -73,10 +74,56 @@ class DSCTDecoderLayer(Block):
             (B, Q, E), and what was chosen and sampled; ``sampling_locations`` and ``attention_weights`` are None
             without ``return_trace``.
         """
+        if is_traced():
+            return self.composite(tgt, query_pos, reference_points, (src, spatial_shapes, padding_mask), spatial)
         return _dsct.decoder_layer(
             self.config.native, self.index, self.tensors(), self.training, tgt, query_pos, reference_points, src,
             spatial_shapes, padding_mask, spatial, return_trace,
         )  # fmt: skip
+
+    def composite(
+        self,
+        tgt: Tensor,
+        query_pos: Tensor | None,
+        reference_points: Tensor,
+        memory: tuple[Tensor, Shapes, Tensor | None],
+        spatial: SpatialRelation,
+    ) -> tuple[Tensor, Trace]:
+        """:meth:`forward` in torch's operators; what nobody reads of the trace, a compiler leaves out."""
+        src, shapes, padding_mask = memory
+        attended = self._attend(tgt if query_pos is None else tgt + query_pos, tgt)
+        tgt = self.norm2(tgt + self._dropout(attended))
+        query = tgt if query_pos is None else tgt + query_pos
+        attended = self.cross_attn(query, reference_points, src, shapes, None, padding_mask)
+        tgt = self.norm1(tgt + self._dropout(attended))
+        locations, sampling_weights = self.cross_attn.sampling_points(query, reference_points, shapes)
+        trace: Trace = {"sampling_locations": locations, "attention_weights": sampling_weights}
+        chosen: tuple[Tensor | None, Tensor | None, Tensor | None] = (None, None, None)
+        if self.fuses:
+            context, subject = tgt.tensor_split([self.config.num_context_queries], dim=1)
+            learned = self.context_weights(subject) if hasattr(self, "context_weights") else None
+            subject, semantic_indices, weights = aggregate(self.config, context, subject, spatial, learned)
+            tgt = torch.cat((context, subject), dim=1)
+            chosen = (spatial[1], semantic_indices, weights)
+        trace.update(zip(("spatial_indices", "semantic_indices", "context_weights"), chosen, strict=True))
+        hidden = self._dropout(self.linear1(tgt).relu())
+        return self.norm3(tgt + self._dropout(self.linear2(hidden))), trace
+
+    def _attend(self, query: Tensor, value: Tensor) -> Tensor:
+        """Self-attention with ``query`` (B, Q, E) as query and key."""
+        attention, p = self.self_attn, self.config.dropout if self.training else 0.0
+        assert attention.in_proj_weight is not None
+        assert attention.in_proj_bias is not None
+        weights, biases = attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3)
+        heads: list[Tensor] = [
+            torch.unflatten(nn.functional.linear(x, weight, bias), -1, (attention.num_heads, -1)).transpose(1, 2)
+            for x, weight, bias in zip((query, query, value), weights, biases, strict=True)
+        ]
+        attended = nn.functional.scaled_dot_product_attention(heads[0], heads[1], heads[2], dropout_p=p)
+        return attention.out_proj(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+    def _dropout(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(x, self.config.dropout, self.training)
 
 
 class DSCTDecoder(nn.Module):
@@ -193,7 +240,7 @@ class DSCTDecoder(nn.Module):
                 f"DSCTDecoder: reference_points must be (B, Q, 2) = {(*tgt.shape[:2], 2)}, "
                 f"got {tuple(reference_points.shape)}"
             )
-        spatial = _dsct.spatial_relation(self.config.native, reference_points, src_valid_ratios)
+        spatial = spatial_relation(self.config, reference_points, src_valid_ratios)
         scaled = reference_points[:, :, None] * src_valid_ratios[:, None]
         hidden, traces = [], []
         for layer in self.layers:

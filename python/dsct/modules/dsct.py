@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from dsct import _dsct
 from dsct.config import DSCTConfig, require_config
 from dsct.modules.backbone import Backbone
-from dsct.modules.block import Block
+from dsct.modules.block import Block, coordinate_dtype, is_traced
 from dsct.modules.decoder import DSCTDecoder, Trace
 from dsct.modules.encoder import DeformableEncoder
-from dsct.modules.heads import BoxEmbed, Heads, class_embed
+from dsct.modules.heads import BoxEmbed, class_embed, heads
 from dsct.modules.input_projection import InputProjection
+from dsct.modules.position_encoding import flatten_levels
 
 Output = dict[str, Any]
 
@@ -30,6 +31,9 @@ class ReferencePoints(Block):
 
     def forward(self, query_pos: Tensor) -> Tensor:
         """(B, Q, E) -> (B, Q, 2) in [0, 1]."""
+        if is_traced():
+            points = nn.functional.linear(query_pos, self.weight, self.bias)
+            return points.to(coordinate_dtype(points.dtype)).sigmoid()
         return _dsct.reference_points(self.tensors(), query_pos)
 
 
@@ -114,7 +118,7 @@ class DSCT(nn.Module):
         _check_images(images, mask)
         maps = self.input_proj(list(self.backbone[0](images)))
         transformer = self.transformer
-        src, pos, padding, shapes, valid_ratios = _dsct.flatten_levels(maps, mask, transformer.level_embed)
+        src, pos, padding, shapes, valid_ratios = flatten_levels(maps, mask, transformer.level_embed)
         memory = transformer.encoder(src, shapes, None, valid_ratios, pos, padding)
 
         query_pos, tgt = self._queries().expand(images.shape[0], -1, -1).chunk(2, dim=-1)
@@ -149,8 +153,8 @@ class DSCT(nn.Module):
         """Heads on (dec_layers, B, N, E); one call where all layers share their heads."""
         pairs = list(zip(self.class_embed_dsct, self.bbox_embed_dsct, strict=True))
         if all(pair[0] is pairs[0][0] and pair[1] is pairs[0][1] for pair in pairs):
-            return Heads(*pairs[0])(subject, reference_points)  # type: ignore[no-any-return]
-        layers = [Heads(*pair)(hidden, reference_points) for pair, hidden in zip(pairs, subject, strict=True)]
+            return heads(*pairs[0], subject, reference_points)
+        layers = [heads(*pair, hidden, reference_points) for pair, hidden in zip(pairs, subject, strict=True)]
         logits, boxes = zip(*layers, strict=True)
         return torch.stack(logits), torch.stack(boxes)
 

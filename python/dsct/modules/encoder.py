@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from dsct import _dsct
 from dsct.config import DSCTConfig, require_config
-from dsct.modules.block import Block, recomputed
-from dsct.modules.ms_deform_attn import MSDeformAttn, initialize_transformer
+from dsct.modules.block import Block, is_traced, recomputed
+from dsct.modules.ms_deform_attn import MSDeformAttn, encoder_reference_points, initialize_transformer
 from dsct.ops import Shapes, check_level_start_index, level_shapes
 
 
@@ -36,9 +36,23 @@ class DeformableEncoderLayer(Block):
         padding_mask: Tensor | None = None,
     ) -> Tensor:
         """(B, S, E) -> (B, S, E); ``pos`` (B or 1, S, E), ``reference_points`` (B or 1, S, L, 2)."""
+        if is_traced():
+            return self.composite(src, pos, reference_points, spatial_shapes, padding_mask)
         return _dsct.encoder_layer(
             self.config.native, self.tensors(), self.training, src, pos, reference_points, spatial_shapes, padding_mask
         )
+
+    def composite(
+        self, src: Tensor, pos: Tensor | None, reference_points: Tensor, shapes: Shapes, padding_mask: Tensor | None
+    ) -> Tensor:
+        """:meth:`forward` in torch's operators."""
+        query = src if pos is None else src + pos
+        attended = self.self_attn(query, reference_points, src, shapes, None, padding_mask)
+        src = self.norm1(src + self._dropout(attended))
+        return self.norm2(src + self._dropout(self.linear2(self._dropout(self.linear1(src).relu()))))  # type: ignore[no-any-return]
+
+    def _dropout(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(x, self.config.dropout, self.training)
 
 
 class DeformableEncoder(nn.Module):
@@ -85,7 +99,7 @@ class DeformableEncoder(nn.Module):
         check_level_start_index(level_start_index, shapes, "DeformableEncoder")
         if isinstance(src, Tensor) and src.dim() != 3:
             raise ValueError(f"DeformableEncoder: src must be (B, S, E), got {tuple(src.shape)}")
-        reference_points = _dsct.encoder_reference_points(shapes, valid_ratios)
+        reference_points = encoder_reference_points(shapes, valid_ratios)
         for layer in self.layers:
             arguments = (src, pos, reference_points, shapes, padding_mask)
             src = recomputed(layer, *arguments) if self.activation_checkpointing else layer(*arguments)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dsct import _dsct
 from dsct.config import DSCTConfig
-from dsct.modules.block import Block
+from dsct.modules.block import coordinate_dtype, is_traced, tensors_of
 
 
 class BoxEmbed(nn.Module):
@@ -34,13 +35,38 @@ def class_embed(config: DSCTConfig) -> nn.Linear:
     return linear
 
 
-class Heads(Block):
-    """One class and one box head, borrowed for a call (not registered twice in the model's state)."""
+def heads(
+    class_embed: nn.Module, bbox_embed: nn.Module, subject: Tensor, reference_points: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Logits and boxes of subjects.
 
-    def __init__(self, class_embed: nn.Module, bbox_embed: nn.Module) -> None:
-        super().__init__()
-        self.class_embed, self.bbox_embed = class_embed, bbox_embed
+    Args:
+        class_embed: linear E → C or C + 1.
+        bbox_embed: a :class:`BoxEmbed`.
+        subject: (…, N, E).
+        reference_points: (B, N, 2), unscaled.
 
-    def forward(self, subject: Tensor, reference_points: Tensor) -> tuple[Tensor, Tensor]:
-        """(…, N, E) and (B, N, 2) -> logits (…, N, C or C + 1) and boxes (…, N, 4), cx cy w h in [0, 1]."""
-        return _dsct.heads(self.tensors(), subject, reference_points)
+    Returns:
+        Logits (…, N, C or C + 1) and boxes (…, N, 4), cx cy w h in [0, 1].
+
+    Raises:
+        ValueError: Shapes that do not fit.
+    """
+    if is_traced():
+        return _composite_heads(class_embed, bbox_embed, subject, reference_points)
+    parts = {"class_embed": class_embed, "bbox_embed": bbox_embed}
+    params = {f"{name}.{own}": tensor for name, part in parts.items() for own, tensor in tensors_of(part).items()}
+    return _dsct.heads(params, subject, reference_points)
+
+
+def _composite_heads(
+    class_embed: nn.Module, bbox_embed: Any, subject: Tensor, reference_points: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The same in torch's operators: the box is sigmoid(MLP + (logit of the reference point, 0, 0))."""
+    first, second, third = bbox_embed.layers
+    offset = third(second(first(subject).relu()).relu())
+    offset = offset.to(coordinate_dtype(offset.dtype))
+    smallest = 1e-5
+    odds = reference_points.clamp(min=smallest) / (1 - reference_points).clamp(min=smallest)
+    boxes = torch.cat((offset[..., :2] + odds.log(), offset[..., 2:]), dim=-1).sigmoid()
+    return class_embed(subject), boxes

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from dsct import _dsct
 from dsct.config import DSCTConfig
-from dsct.modules.block import Block
+from dsct.modules.block import Block, is_traced
 
 
 class InputProjection(Block):
@@ -44,4 +44,16 @@ class InputProjection(Block):
             raise ValueError(
                 f"input_projection: features must be maps (B, C, H, W) of {self.num_channels} channels, got {shapes}"
             )
+        if is_traced():
+            return self.composite(features)
         return _dsct.input_projection(self.num_levels, self.tensors(), features)
+
+    def composite(self, features: list[Tensor]) -> list[Tensor]:
+        """:meth:`forward` in torch's operators."""
+        used = features[-self.num_levels :]
+        maps: list[Tensor] = []
+        for level, projection in enumerate(self.children()):
+            # The first level beyond the backbone's starts at its last map, later ones at the level before.
+            sources = used if level <= len(used) else maps
+            maps.append(projection(sources[min(level, len(sources) - 1)]))
+        return maps

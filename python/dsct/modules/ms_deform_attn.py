@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from dsct import _dsct
-from dsct.modules.block import Block
-from dsct.ops import check_level_start_index, level_shapes
+from dsct.modules.block import Block, coordinate_dtype, is_traced
+from dsct.ops import Shapes, check_level_start_index, flat_sizes, level_shapes
 
 
 class MSDeformAttn(Block):
@@ -90,14 +90,69 @@ class MSDeformAttn(Block):
         check_level_start_index(input_level_start_index, shapes, "MSDeformAttn")
         if len(shapes) != self.n_levels:
             raise ValueError(f"MSDeformAttn: input_spatial_shapes must have {self.n_levels} levels, got {len(shapes)}")
+        if is_traced():
+            return self.composite(query, reference_points, input_flatten, shapes, input_padding_mask)
         return _dsct.ms_deform_attn_module(
             self.n_heads, self.n_points, self.tensors(), query, reference_points, input_flatten, shapes,
             input_padding_mask,
         )  # fmt: skip
 
+    def composite(
+        self, query: Tensor, reference_points: Tensor, src: Tensor, shapes: Shapes, padding_mask: Tensor | None
+    ) -> Tensor:
+        """:meth:`forward` in torch's operators and the fused one."""
+        value = self.value_proj(src)
+        if padding_mask is not None:
+            value = value.masked_fill(padding_mask[..., None], 0.0)
+        value = value.unflatten(-1, (self.n_heads, -1))
+        offsets, logits = self._project(query)
+        reference = reference_points.to(coordinate_dtype(query.dtype)).expand(*query.shape[:2], -1, -1)
+        out = torch.ops.dsct.ms_deform_attn_fused(value, flat_sizes(shapes), reference, offsets, logits)
+        return self.output_proj(out)  # type: ignore[no-any-return]
+
+    def sampling_points(self, query: Tensor, reference_points: Tensor, shapes: Shapes) -> tuple[Tensor, Tensor]:
+        """Where the composite samples, and how much each point counts.
+
+        Args:
+            query: (B, Q, E).
+            reference_points: (B, Q, L, 2) as (x, y).
+            shapes: (height, width) of each level.
+
+        Returns:
+            Locations (B, Q, M, L, P, 2) in [0, 1] of the padded maps and weights (B, Q, M, L, P), at least float32.
+        """
+        offsets, logits = self._project(query)
+        dtype = coordinate_dtype(query.dtype)
+        weights = logits.flatten(3).softmax(dim=-1, dtype=dtype).view_as(logits)
+        steps = offsets.to(dtype) / level_sizes(shapes, query.new_ones((), dtype=dtype))
+        return reference_points.to(dtype)[:, :, None, :, None] + steps, weights
+
+    def _project(self, query: Tensor) -> tuple[Tensor, Tensor]:
+        """Offsets (B, Q, M, L, P, 2) and logits (B, Q, M, L, P)."""
+        samples = (self.n_heads, self.n_levels, self.n_points)
+        offsets = self.sampling_offsets(query).unflatten(-1, (*samples, 2))
+        return offsets, self.attention_weights(query).unflatten(-1, samples)
+
     def extra_repr(self) -> str:
         """For ``print(module)``."""
         return f"d_model={self.d_model}, n_levels={self.n_levels}, n_heads={self.n_heads}, n_points={self.n_points}"
+
+
+def level_sizes(shapes: Shapes, one: Tensor) -> Tensor:
+    """(L, 1, 2) as (width, height) in the dtype and on the device of `one`; sizes may be symbolic."""
+    return torch.stack([one * size for height, width in shapes for size in (width, height)]).reshape(-1, 1, 2)
+
+
+def encoder_reference_points(shapes: Shapes, valid_ratios: Tensor) -> Tensor:
+    """Centres of the cells, seen in every level: (B or 1, L, 2) as (width, height) -> (B or 1, S, L, 2) as (x, y)."""
+    if not is_traced():
+        return _dsct.encoder_reference_points(shapes, valid_ratios)
+    points = []
+    for (height, width), ratio in zip(shapes, valid_ratios.unbind(1), strict=True):
+        y, x = ((torch.arange(size, dtype=ratio.dtype, device=ratio.device) + 0.5) / size for size in (height, width))
+        cells = torch.stack((x.expand(height, -1), y[:, None].expand(-1, width)), dim=-1)
+        points.append(cells.flatten(0, 1) / ratio[:, None])
+    return torch.cat(points, dim=1)[:, :, None] * valid_ratios[:, None]
 
 
 def initialize_transformer(module: nn.Module) -> None:
