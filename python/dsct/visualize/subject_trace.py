@@ -16,7 +16,8 @@ from torch import Tensor
 from dsct.image_io import ImageInput
 from dsct.people import Person
 from dsct.post_process import PostProcess
-from dsct.predict import evaluating, input_transform, prepare, report_options, resolve_model, to_people
+from dsct.predict import _least_score, _to_people
+from dsct.visualize.model_view import view
 
 if TYPE_CHECKING:
     from dsct import DSCT
@@ -144,20 +145,21 @@ def trace_subjects(
         >>> subjects[0].layers[-1].sampling_points.shape  # 4 heads, 4 levels, 4 points
         (64, 2)
     """
-    module, note = resolve_model(model, device)
-    _require_trace(module)
-    item = prepare(image, input_transform(module, short_side, long_side))
-    options = report_options(module, threshold, score_threshold, nms_iou)
-    parameter = next(module.parameters())
-    size = torch.tensor([item.size[::-1]], device=parameter.device)
-    with evaluating(module), torch.no_grad():
-        output, trace = module(item.pixels[None].to(parameter.device, parameter.dtype), return_trace=True)
-        (every,) = PostProcess(module.config, threshold=options["threshold"])(output, size)
-        (kept,) = PostProcess(module.config, **options)(output, size)
-    people = to_people(item, kept, module.config, note)
-    context = module.config.num_context_queries
+    seen = view(image, model, short_side=short_side, long_side=long_side, device=device)
+    config = seen.model.config
+    _require_trace(seen.model)
+    output, trace = seen.run(lambda model, pixels: model(pixels, return_trace=True))
+    if threshold is None:
+        threshold = getattr(seen.model, "thresholds", None)
+    least = _least_score(config) if score_threshold is None else score_threshold
+    size = torch.tensor([seen.size[::-1]], device=output["pred_boxes"].device)
+    (every,) = PostProcess(config, threshold)(output, size)
+    (kept,) = PostProcess(config, threshold, nms_iou, least)(output, size)
+    people = _to_people(seen.prepared, kept, config, seen.note)
     return [
-        SubjectTrace(query, person, tuple(_looked_at(layer, query, context, item.size) for layer in trace))
+        SubjectTrace(
+            query, person, tuple(_looked_at(layer, query, config.num_context_queries, seen.size) for layer in trace)
+        )
         for query, person in zip(_queries_of(kept, every), people, strict=True)
     ]
 
