@@ -178,6 +178,18 @@ def heaviest(points: Floats, weights: Floats, most: int | None) -> tuple[Floats,
     return points[order], weights[order]
 
 
+def choose_people(subjects: list[SubjectTrace], people: Sequence[int] | None, op: str) -> dict[int, SubjectTrace]:
+    """The subjects numbered `people`, from 0, by their number; None is all.
+
+    Raises:
+        ValueError: there is no such person; the message begins with `op`.
+    """
+    for index in people or ():
+        if not 0 <= index < len(subjects):
+            raise ValueError(f"{op}: people must be numbers from 0 below {len(subjects)}, got {index}")
+    return {index: subjects[index] for index in (range(len(subjects)) if people is None else people)}
+
+
 def _require_trace(model: DSCT) -> None:
     decoder = model.transformer.decoder
     parameters = inspect.signature(decoder.forward).parameters.values()
