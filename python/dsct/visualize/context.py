@@ -73,23 +73,18 @@ def draw_context(
     subjects = choose_people(trace_subjects(image, model, **options), people, "draw_context")
     panels = [(index, layer) for index, subject in subjects.items() for layer in _layers(subject, layers)]
     if ax is not None:
-        first = [panel for panel in panels if panel[0] == panels[0][0]]
-        _draw(ax, picture, subjects, *(first[-1] if first else (None, 0)))
+        of_first = [panel for panel in panels if panel[0] == panels[0][0]]
+        _draw(ax, picture, subjects, of_first[-1:])
         return cast(Figure, ax.get_figure(root=True))
     per_person = max(1, len(panels) // max(1, len(subjects)))
     columns = 4 // per_person * per_person if per_person <= 4 else 3
     relations = dict.fromkeys(r for index, layer in panels for r in subjects[index].layers[layer].context_relation)
     legend = [star_in_legend("reference point of the person's query")]
     legend += [point_in_legend(STYLES[relation][3], *STYLES[relation][:3]) for relation in relations]
-    figure, axes = panel_grid(
-        max(1, len(panels)),
-        columns,
-        picture.width / picture.height,
-        legend if panels else (),
-        with_note(_CAPTION, model),
-    )
-    for one, panel in zip(axes, panels or [(None, 0)], strict=True):
-        _draw(one, picture, subjects, *panel)
+    shape = max(1, len(panels)), columns, picture.width / picture.height
+    figure, axes = panel_grid(*shape, legend if panels else (), with_note(_CAPTION if panels else "", model))
+    for number, one in enumerate(axes):
+        _draw(one, picture, subjects, panels[number : number + 1])
     return figure
 
 
@@ -101,10 +96,12 @@ def _layers(subject: SubjectTrace, layers: Sequence[int] | None) -> list[int]:
     return [layer % count for layer in (range(count) if layers is None else layers)]
 
 
-def _draw(ax: Axes, picture: Image.Image, subjects: dict[int, SubjectTrace], person: int | None, layer: int) -> None:
+def _draw(ax: Axes, picture: Image.Image, subjects: dict[int, SubjectTrace], panel: list[tuple[int, int]]) -> None:
+    """One person at one layer; none of either says that nobody was found."""
     show_image(ax, picture, FADE)
-    if person is None:
+    if not panel:
         return say_nobody(ax)
+    ((person, layer),) = panel
     at = subjects[person].layers[layer]
     relations = np.array(at.context_relation, dtype=object)
     greatest = float(at.context_weights.max(initial=0.0))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba
+from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike
@@ -44,10 +46,9 @@ def draw_weighted_points(
     order = np.argsort(shares, kind="stable")  # the heaviest lie on top
     shares, places = shares[order], np.asarray(points)[order]
     opacity = _FAINTEST + (1 - _FAINTEST) * shares
-    faces, edges = (np.array([to_rgba(of)] * len(shares)).reshape(-1, 4) for of in (color, edge))
-    faces[:, 3], edges[:, 3] = opacity, opacity
+    faces, rims = ([(*to_rgb(of), float(alpha)) for alpha in opacity] for of in (color, edge))
     sizes = _SMALLEST + (_LARGEST - _SMALLEST) * shares
-    ax.scatter(places[:, 0], places[:, 1], s=sizes, c=faces, edgecolors=edges, linewidths=0.6, marker=marker, zorder=3)
+    ax.scatter(places[:, 0], places[:, 1], s=sizes, c=faces, edgecolors=rims, linewidths=0.6, marker=marker, zorder=3)
 
 
 def star_in_legend(label: str) -> Line2D:
@@ -60,7 +61,7 @@ def point_in_legend(label: str, color: str, marker: str = "o", edge: str = "blac
     return Line2D([], [], label=label, linestyle="none", marker=marker, color=color, markeredgecolor=edge, markersize=7)
 
 
-def _star(color: str) -> dict[str, object]:
+def _star(color: str) -> dict[str, Any]:
     rim = [withStroke(linewidth=3, foreground="white")]
     return {"marker": "*", "markersize": 15, "color": color, "markeredgecolor": "black", "markeredgewidth": 0.8,
             "path_effects": rim}  # fmt: skip

@@ -49,12 +49,19 @@ def panel_grid(
         x = left + column * room + (room - width) / 2
         axes.append(add_axes(figure, x, row * (height + _TITLE + GAP) + _TITLE, width, height))
     if legend:
-        anchor = (0.5, 1 - (top_of_footer - 0.05) / total)
-        figure.legend(handles=list(legend), loc="upper center", bbox_to_anchor=anchor, fontsize=FONT, frameon=False,
-                      ncols=_entries_per_row(legend), borderaxespad=0, handletextpad=0.4, columnspacing=1.5)  # fmt: skip
-    if lines:
-        figure.text(0.5, GAP / 2 / total, "\n".join(lines), fontsize=FONT - 1, color="0.35", ha="center", va="bottom",
-                    parse_math=False)  # fmt: skip
+        figure.legend(
+            handles=list(legend),
+            loc="upper center",
+            bbox_to_anchor=(0.5, 1 - (top_of_footer - 0.05) / total),
+            ncols=_entries_per_row(legend),
+            fontsize=FONT,
+            frameon=False,
+            borderaxespad=0,
+            handletextpad=0.4,
+            columnspacing=1.5,
+        )
+    style = {"fontsize": FONT - 1, "color": "0.35", "ha": "center", "va": "bottom", "parse_math": False}
+    figure.text(0.5, GAP / 2 / total, "\n".join(lines), **style)
     return figure, axes
 
 
