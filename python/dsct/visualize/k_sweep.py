@@ -40,7 +40,7 @@ def draw_k_sweep(results: Any, *, metric: str = "mAP, %", ax: Axes | None = None
     Example:
         >>> figure = draw_k_sweep({(50, 50): 36.9, (100, 50): 37.3, (100, 100): 37.1})
         >>> figure.axes[0].get_title(loc="left")
-        'best: 37.3 at K_sp = 100, K_sm = 50'
+        'best: 37.30 at K_sp = 100, K_sm = 50'
     """
     sweep = _checked(results)
     best = max(sweep, key=lambda pair: sweep[pair])
@@ -97,7 +97,9 @@ def _draw_map(ax: Axes, sweep: Sweep, best: tuple[int, int], metric: str) -> Non
     low, high = np.nanmin(values), np.nanmax(values)
     for row, column in np.ndindex(values.shape):
         value = values[row, column]
-        text, light = ("–", False) if np.isnan(value) else (f"{value:.4g}", value < (low + high) / 2 or low == high)
+        text, light = (
+            ("–", False) if np.isnan(value) else (_number(value, high), value < (low + high) / 2 or low == high)
+        )
         ax.text(column, row, text, ha="center", va="center", fontsize=FONT - 1, color="white" if light else "black")
     corner = (spatial.index(best[0]) - 0.5, semantic.index(best[1]) - 0.5)
     ax.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=_BEST_COLOR, linewidth=3, clip_on=False))
@@ -105,10 +107,17 @@ def _draw_map(ax: Axes, sweep: Sweep, best: tuple[int, int], metric: str) -> Non
     ax.set_yticks(range(len(semantic)), [str(k) for k in semantic], fontsize=FONT - 1)
     ax.set_xlabel(_SPATIAL, fontsize=FONT)
     ax.set_ylabel(_SEMANTIC, fontsize=FONT)
-    title = f"best: {sweep[best]:.4g} at K_sp = {best[0]}, K_sm = {best[1]}"
+    title = f"best: {_number(sweep[best], high)} at K_sp = {best[0]}, K_sm = {best[1]}"
     ax.set_title(title, fontsize=FONT, loc="left", parse_math=False)
     figure = cast(Figure, ax.get_figure(root=True))
-    figure.colorbar(image, ax=ax).set_label(metric, fontsize=FONT)
+    bar = figure.colorbar(image, ax=ax)
+    bar.set_label(metric, fontsize=FONT)
+    bar.ax.tick_params(labelsize=FONT - 1)
+
+
+def _number(value: float, greatest: float) -> str:
+    """Percents with two digits, shares of one with three."""
+    return f"{value:.2f}" if abs(greatest) > 1 else f"{value:.3f}"
 
 
 def _draw_lines(ax: Axes, sweep: Sweep, best: tuple[int, int], axis: int) -> None:
@@ -116,7 +125,9 @@ def _draw_lines(ax: Axes, sweep: Sweep, best: tuple[int, int], axis: int) -> Non
     for other in sorted({pair[1 - axis] for pair in sweep}, key=lambda k: k == best[1 - axis]):
         line = sorted((pair[axis], value) for pair, value in sweep.items() if pair[1 - axis] == other)
         chosen = other == best[1 - axis]
-        style = {"color": PERSON_COLORS[4], "linewidth": 2.0} if chosen else {"color": "0.75", "linewidth": 1.0}
+        style: dict[str, Any] = (
+            {"color": PERSON_COLORS[4], "linewidth": 2.0} if chosen else {"color": "0.75", "linewidth": 1.0}
+        )
         ax.plot(*zip(*line, strict=True), marker="o", markersize=4, **style)
     ax.plot([best[axis]], [sweep[best]], "*", color=_BEST_COLOR, markeredgecolor="black", markersize=14, zorder=5)
     ax.set_xlabel((_SPATIAL, _SEMANTIC)[axis], fontsize=FONT)

@@ -11,8 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike
 
-_SMALLEST, _LARGEST = 5.0, 70.0  # square points
-_FAINTEST = 0.3
+_LARGEST = 70.0  # square points
 
 
 def draw_reference_point(ax: Axes, point: ArrayLike, color: str) -> None:
@@ -29,6 +28,9 @@ def draw_weighted_points(
     marker: str = "o",
     edge: str = "black",
     greatest: float | None = None,
+    smallest: float = 0.07,
+    scale: float = 1.0,
+    zorder: float = 3,
 ) -> None:
     """Points whose area and opacity grow with their weight, up to full opacity.
 
@@ -40,15 +42,27 @@ def draw_weighted_points(
         marker: of matplotlib.
         edge: colour of the rim.
         greatest: the weight that is largest and opaque; None is the greatest of `weights`.
+        smallest: area of a point without weight, as a share of that of the greatest.
+        scale: of all areas.
+        zorder: of matplotlib; a reference point has 5.
     """
     shares = np.asarray(weights, dtype=np.float64)
     shares = shares / max(shares.max(initial=0.0) if greatest is None else greatest, np.finfo(np.float64).tiny)
     order = np.argsort(shares, kind="stable")  # the heaviest lie on top
     shares, places = shares[order], np.asarray(points)[order]
-    opacity = _FAINTEST + (1 - _FAINTEST) * shares
+    areas = smallest + (1 - smallest) * shares
+    opacity = np.sqrt(areas)
     faces, rims = ([(*to_rgb(of), float(alpha)) for alpha in opacity] for of in (color, edge))
-    sizes = _SMALLEST + (_LARGEST - _SMALLEST) * shares
-    ax.scatter(places[:, 0], places[:, 1], s=sizes, c=faces, edgecolors=rims, linewidths=0.6, marker=marker, zorder=3)
+    ax.scatter(
+        places[:, 0],
+        places[:, 1],
+        s=scale * _LARGEST * areas,
+        c=faces,
+        edgecolors=rims,
+        linewidths=0.6,
+        marker=marker,
+        zorder=zorder,
+    )
 
 
 def star_in_legend(label: str) -> Line2D:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -13,6 +14,7 @@ from dsct.visualize.picture import FONT, GAP, LINE, WIDTH, Picture, add_axes
 _MAX_HEIGHT = 4.2  # inches, of a panel
 _MIN_WIDTH = 2.25  # inches, of the room of a panel, so that its title fits
 _TITLE = 0.28
+_CAPTION_LINE = 0.145
 
 
 def panel_grid(
@@ -22,7 +24,7 @@ def panel_grid(
 
     Args:
         count: number of panels, at least 1.
-        columns: panels per row, 1 to 4.
+        columns: panels per row.
         aspect: width of a panel over its height.
         legend: labelled artists that the legend shows.
         caption: says what a reader must know; it is wrapped.
@@ -41,7 +43,7 @@ def panel_grid(
     lines = textwrap.wrap(caption, 150)
     legend_height = (LINE + 0.1) * -(-len(legend) // _entries_per_row(legend)) if legend else 0.0
     top_of_footer = rows * (height + _TITLE + GAP) + GAP
-    figure = Picture(WIDTH, top_of_footer + legend_height + len(lines) * LINE + GAP)
+    figure = Picture(WIDTH, top_of_footer + legend_height + len(lines) * _CAPTION_LINE + GAP)
     total = figure.get_figheight()
     axes = []
     for number in range(count):
@@ -60,11 +62,11 @@ def panel_grid(
             handletextpad=0.4,
             columnspacing=1.5,
         )
-    style = {"fontsize": FONT - 1, "color": "0.35", "ha": "center", "va": "bottom", "parse_math": False}
+    style: dict[str, Any] = {"fontsize": FONT - 1, "color": "0.35", "ha": "center", "va": "bottom", "parse_math": False}
     figure.text(0.5, GAP / 2 / total, "\n".join(lines), **style)
     return figure, axes
 
 
 def _entries_per_row(legend: Sequence[Artist]) -> int:
-    longest = max(len(str(entry.get_label())) for entry in legend)
-    return max(1, min(len(legend), int(130 / (longest + 8))))
+    """All in one row where they fit, by their letters; else one below the other."""
+    return len(legend) if sum(len(str(entry.get_label())) + 6 for entry in legend) <= 140 else 1

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 FADE = 0.45
 _MOST_POINTS = 100  # per person
-_CAPTION = "Disc: reference point of a subject query, with its number. It is the same for every image."
+_CAPTION = "Disc: reference point of a subject query, with its number, from 0. It is the same for every image."
 _ON_IMAGE = " Boxes and sampling points of the last decoder layer are those of the queries that found somebody."
 
 
@@ -112,8 +112,9 @@ def _draw(ax: Axes, model: DSCT, image: ImageInput | None, options: dict[str, An
         subject = subject * np.array(picture.size, np.float32)
         for found in trace_subjects(image, model, **options):
             color, at = person_color(found.query), found.layers[-1]
-            draw_weighted_points(ax, *heaviest(at.sampling_points, at.sampling_weights, _MOST_POINTS), color)
-            draw_box(ax, found.person.box, color, person_line_style(found.query), 2.0)
+            heavy = heaviest(at.sampling_points, at.sampling_weights, _MOST_POINTS)
+            draw_weighted_points(ax, *heavy, color, scale=0.4)
+            draw_box(ax, found.person.box, color, person_line_style(found.query), 1.5)
     for query, point in enumerate(subject):
         _draw_disc(ax, point, query)
 
@@ -130,8 +131,8 @@ def _reference_points(model: DSCT) -> tuple[Floats, Floats]:
 def _draw_disc(ax: Axes, point: Floats, query: int) -> None:
     color = person_color(query)
     disc = {"boxstyle": "circle,pad=0.25", "facecolor": color, "edgecolor": "black", "linewidth": 0.8}
-    ax.text(*map(float, point), str(query), fontsize=FONT - 2, fontweight="bold", color=ink(color), bbox=disc,
-            ha="center", va="center", zorder=5)  # fmt: skip
+    style: dict[str, Any] = {"fontsize": FONT - 3, "fontweight": "bold", "ha": "center", "va": "center", "zorder": 5}
+    ax.text(float(point[0]), float(point[1]), str(query), color=ink(color), bbox=disc, **style)
 
 
 def _context_style() -> dict[str, Any]:
