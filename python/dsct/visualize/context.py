@@ -108,10 +108,10 @@ def _draw(ax: Axes, picture: Image.Image, subjects: dict[int, SubjectTrace], pan
     for relation in dict.fromkeys(at.context_relation):
         color, marker, edge, _ = STYLES[relation]
         of = relations == relation
-        draw_weighted_points(
-            ax, at.context_points[of], at.context_weights[of], color, marker, edge, greatest, smallest=0.25, zorder=6
-        )
+        chosen = at.context_points[of], at.context_weights[of]
+        # Above the star, which must not hide the nearest; even without weight, what is chosen is seen.
+        draw_weighted_points(ax, *chosen, color, marker, edge, greatest, smallest=0.35, scale=0.6, zorder=6)
     draw_reference_point(ax, at.reference_point, person_color(person))
     draw_numbered_boxes(ax, {person: subjects[person].person.box})
-    said = f"up to {greatest:.2f}" if len(relations) else "takes in no context"
+    said = f"up to {greatest:.2f}" if len(relations) else "no context"
     ax.set_title(f"person {person + 1}, layer {layer + 1}: {said}", fontsize=FONT, loc="left")

@@ -91,6 +91,7 @@ def draw_tag(ax: Axes, content: str, box: ArrayLike, color: str, taken: list[Bbo
         color=ink(color),
         ha="left",
         va="bottom",
+        zorder=7,
         parse_math=False,
         bbox={"boxstyle": "square,pad=0.2", "facecolor": color, "linewidth": 0},
     )

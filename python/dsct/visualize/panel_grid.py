@@ -8,11 +8,13 @@ from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 from dsct.visualize.picture import FONT, GAP, LINE, WIDTH, Picture, add_axes
 
 _MAX_HEIGHT = 4.2  # inches, of a panel
 _MIN_WIDTH = 2.25  # inches, of the room of a panel, so that its title fits
+_WIDE = 2.2
 _TITLE = 0.28
 _CAPTION_LINE = 0.145
 
@@ -24,7 +26,7 @@ def panel_grid(
 
     Args:
         count: number of panels, at least 1.
-        columns: panels per row.
+        columns: panels per row; very wide ones come two at most.
         aspect: width of a panel over its height.
         legend: labelled artists that the legend shows.
         caption: says what a reader must know; it is wrapped.
@@ -34,7 +36,7 @@ def panel_grid(
         >>> len(axes), float(figure.get_figwidth())
         (5, 10.0)
     """
-    columns = min(columns, count)
+    columns = min(columns, count) if aspect <= _WIDE else min(columns, 2, count)
     rows = -(-count // columns)
     height = min((WIDTH - (columns + 1) * GAP) / columns / aspect, _MAX_HEIGHT)
     width = height * aspect
@@ -50,6 +52,9 @@ def panel_grid(
         row, column = divmod(number, columns)
         x = left + column * room + (room - width) / 2
         axes.append(add_axes(figure, x, row * (height + _TITLE + GAP) + _TITLE, width, height))
+        # A frame, without which a white image has no end on a white page.
+        style: dict[str, Any] = {"fill": False, "edgecolor": "0.7", "linewidth": 0.8, "clip_on": False}
+        axes[-1].add_patch(Rectangle((0, 0), 1, 1, transform=axes[-1].transAxes, **style))
     if legend:
         figure.legend(
             handles=list(legend),
@@ -62,8 +67,14 @@ def panel_grid(
             handletextpad=0.4,
             columnspacing=1.5,
         )
-    style: dict[str, Any] = {"fontsize": FONT - 1, "color": "0.35", "ha": "center", "va": "bottom", "parse_math": False}
-    figure.text(0.5, GAP / 2 / total, "\n".join(lines), **style)
+    writing: dict[str, Any] = {
+        "fontsize": FONT - 1,
+        "color": "0.35",
+        "ha": "center",
+        "va": "bottom",
+        "parse_math": False,
+    }
+    figure.text(0.5, GAP / 2 / total, "\n".join(lines), **writing)
     return figure, axes
 
 
