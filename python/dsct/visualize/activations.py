@@ -66,9 +66,9 @@ def draw_activations(
         _draw(ax, seen, maps[-1 if level is None else level])
         return cast(Figure, ax.get_figure(root=True))
     shown = maps if level is None else [maps[level]]
-    figure, (first, *others) = panel_grid(
-        1 + len(shown), 2, seen.size[0] / seen.size[1], caption=with_note(_CAPTION, model)
-    )
+    aspect = seen.size[0] / seen.size[1]
+    columns = 2 if aspect >= 1 else 4
+    figure, (first, *others) = panel_grid(1 + len(shown), columns, aspect, caption=with_note(_CAPTION, model))
     show_image(first, seen.picture)
     first.set_title("the image", fontsize=FONT, loc="left")
     for axes, activation in zip(others, shown, strict=True):

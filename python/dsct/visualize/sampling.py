@@ -80,13 +80,10 @@ def draw_sampling(
     if ax is not None:
         _draw(ax, picture, subjects, looked, fusing, most_points)
         return cast(Figure, ax.get_figure(root=True))
-    figure, (first, *others) = panel_grid(
-        1 + len(fusing),
-        2 if len(fusing) in (1, 3) else 3,
-        picture.width / picture.height,
-        _LEGEND if fusing else _LEGEND[:2],
-        with_note(_caption(looked, contextual, most_points), model),
-    )
+    columns = 2 if len(fusing) in (1, 3) else 3
+    legend = _LEGEND if fusing else _LEGEND[: 2 if looked else 0]
+    caption = with_note(_caption(looked, contextual, most_points), model)
+    figure, (first, *others) = panel_grid(1 + len(fusing), columns, picture.width / picture.height, legend, caption)
     _draw(first, picture, subjects, looked, [], most_points)
     first.set_title("own sampling points", fontsize=FONT, loc="left")
     for axes, index in zip(others, fusing, strict=True):
@@ -103,10 +100,12 @@ def _layer(subject: SubjectTrace, layer: int) -> LookedAt:
 
 
 def _caption(looked: dict[int, LookedAt], contextual: bool, most_points: int) -> str:
+    if not looked:
+        return ""
     text = "Size and opacity: weight, relative to the greatest of its kind. Points outside the image are not shown."
-    if contextual and looked and not any(len(at.context_weights) for at in looked.values()):
+    if contextual and not any(len(at.context_weights) for at in looked.values()):
         return text + " This layer takes in no context."
-    most = max((len(at.context_sampling_weights) for at in looked.values()), default=0)
+    most = max(len(at.context_sampling_weights) for at in looked.values())
     if contextual and most > most_points:
         return text + f" Of the {most} sampling points of a person's context the {most_points} heaviest are drawn."
     return text

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FADE = 0.45
 _MOST_POINTS = 100  # per person
 _CAPTION = "Disc: reference point of a subject query, with its number, from 0. It is the same for every image."
+_ON_SQUARE = " The square stands for any image, whatever its shape."
 _ON_IMAGE = " Boxes and sampling points of the last decoder layer are those of the queries that found somebody."
 
 
@@ -82,7 +83,7 @@ def draw_subject_positions(
         min(len(named), 5) if len(named) != 4 else 4,
         picture.width / picture.height if picture else 1.0,
         legend,
-        with_note(_CAPTION + (_ON_IMAGE if picture else ""), note),
+        with_note(_CAPTION + (_ON_IMAGE if picture else _ON_SQUARE), note),
     )
     for one, (_, module, title) in zip(axes, named, strict=True):
         _draw(one, module, image, options)
@@ -102,9 +103,7 @@ def _resolved(key: object, model: AnyModel) -> tuple[DSCT, str]:
 def _draw(ax: Axes, model: DSCT, image: ImageInput | None, options: dict[str, Any]) -> None:
     context, subject = _reference_points(model)
     if image is None:
-        ax.set(xlim=(0, 1), ylim=(1, 0), aspect="equal", xticks=[0, 1], yticks=[0, 1])
-        ax.set_axis_on()
-        ax.tick_params(labelsize=FONT - 2)
+        ax.set(xlim=(0, 1), ylim=(1, 0), aspect="equal", xticks=[], yticks=[])
         ax.plot(*context.T, **_context_style())
     else:
         picture = load_image(image)
