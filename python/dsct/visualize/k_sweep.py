@@ -63,7 +63,7 @@ def _checked(results: Any) -> dict[tuple[int, int], float]:
         raise ValueError("draw_k_sweep: results must hold at least one value, got none")
     sweep: dict[tuple[int, int], float] = {}
     for key, value in pairs:
-        if not (isinstance(key, tuple) and len(key) == 2 and all(int(k) == k >= 0 for k in key)):
+        if not (isinstance(key, tuple) and len(key) == 2 and all(_is_size(k) for k in key)):
             raise ValueError(f"draw_k_sweep: keys of results must be (k_spatial, k_semantic) from 0, got {key!r}")
         if not np.isfinite(value):
             raise ValueError(f"draw_k_sweep: results must be finite, got {value} at {key}")
@@ -71,6 +71,10 @@ def _checked(results: Any) -> dict[tuple[int, int], float]:
             raise ValueError(f"draw_k_sweep: results must name each pair once, got {key} twice")
         sweep[int(key[0]), int(key[1])] = float(value)
     return sweep
+
+
+def _is_size(k: Any) -> bool:
+    return isinstance(k, (int, float, np.number)) and k >= 0 and float(k).is_integer()
 
 
 def _rows(table: Any) -> Iterable[Any]:
