@@ -74,7 +74,7 @@ def _checked(results: Any) -> dict[tuple[int, int], float]:
 
 
 def _is_size(k: Any) -> bool:
-    return isinstance(k, (int, float, np.number)) and k >= 0 and float(k).is_integer()
+    return isinstance(k, (int, float, np.number)) and float(k) >= 0 and float(k).is_integer()
 
 
 def _rows(table: Any) -> Iterable[Any]:

@@ -74,7 +74,7 @@ def draw_subject_positions(
         _draw(ax, named[0][1], image, options)
         return cast(Figure, ax.get_figure(root=True))
     picture = None if image is None else load_image(image)
-    note = None if any(model is None for model, *_ in named) else named
+    shipped = None if any(model is None for model, *_ in named) else named  # the note is on what None stands for
     legend = [] if picture else [_context_in_legend()]
     if picture:
         legend = [point_in_legend("sampling points; size and opacity: attention weight", "0.6")]
@@ -83,7 +83,7 @@ def draw_subject_positions(
         min(len(named), 5) if len(named) != 4 else 4,
         picture.width / picture.height if picture else 1.0,
         legend,
-        with_note(_CAPTION + (_ON_IMAGE if picture else _ON_SQUARE), note),
+        with_note(_CAPTION + (_ON_IMAGE if picture else _ON_SQUARE), shipped),
     )
     for one, (_, module, title) in zip(axes, named, strict=True):
         _draw(one, module, image, options)
