@@ -17,7 +17,7 @@ from annotated_stand_in import Records, drawn_on_disk, record
 from dsct.config import EMOTIC_CLASSES
 from dsct.data.check import check
 from dsct.data.contact_sheet import choose_images, contact_sheet
-from dsct.visualize import Panel
+from dsct.visualize.panel import Panel
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dsct.loss_curves import loss_curves
+from dsct.visualize import loss_curves
 
 HEADER = "epoch,train_loss,train_loss_bbox,val_loss,val_loss_bbox,is_best\n"
 

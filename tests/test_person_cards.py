@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 
 from dsct.people import People
-from dsct.person_cards import PERSON_COLORS, RIGHT, WRONG, WRONG_COLOR, Card, compare, person_cards, person_color
+from dsct.visualize.person_cards import (
+    PERSON_COLORS,
+    RIGHT,
+    WRONG,
+    WRONG_COLOR,
+    Card,
+    compare,
+    person_cards,
+    person_color,
+)
 
 NAMES = ("Anger", "Happiness", "Peace", "Sadness", "Trust")
 

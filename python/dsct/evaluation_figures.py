@@ -7,8 +7,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from dsct.metrics import Evaluation, ProtocolResult
-from dsct.person_cards import PERSON_COLORS
-from dsct.visualize import Picture
+from dsct.visualize import PERSON_COLORS, Picture
 
 MARKERS = ("o", "s", "^")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from dsct.person_cards import Truth
+    from dsct.visualize.person_cards import Truth
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ import torch
 from dsct.checkpoint import replaced_when_complete, save_model
 from dsct.data.collate import Batch
 from dsct.data.records import Dataset
-from dsct.loss_curves import loss_curves
 from dsct.metrics import Evaluation, Evaluator
 from dsct.metrics.inference import PostProcess
 from dsct.train.config import TrainConfig
@@ -32,6 +31,7 @@ from dsct.train.sampling import EpochBatches, aspect_ratios, training_loader
 from dsct.train.sharded_state import model_state
 from dsct.train.step import Criterion, OptimizerStep
 from dsct.train.validation import validate
+from dsct.visualize.loss_curves import loss_curves
 
 if TYPE_CHECKING:
     from dsct import DSCT

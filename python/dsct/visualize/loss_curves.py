@@ -10,8 +10,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from dsct.person_cards import PERSON_COLORS
-from dsct.visualize import Picture
+from dsct.visualize.person_cards import PERSON_COLORS
+from dsct.visualize.picture import Picture
 
 PANELS = {"loss": "total loss", "loss_ce": "class loss", "loss_bbox": "box loss, L1", "loss_giou": "box loss, GIoU"}
 

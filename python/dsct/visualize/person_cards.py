@@ -1,4 +1,4 @@
-"""What the card of a person says, and what of it is wrong: text only, drawn by `dsct.visualize`."""
+"""What the card of a person says, and what of it is wrong: text only, drawn by `dsct.visualize.panel`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,33 @@
+"""See what the model sees: one file per picture.
+
+Every function returns a matplotlib figure, which notebooks show and `savefig` writes, or draws into given axes.
+"""
+
+from dsct.visualize.activations import draw_activations
+from dsct.visualize.contact_sheet import contact_sheet
+from dsct.visualize.context import draw_context
+from dsct.visualize.k_sweep import draw_k_sweep
+from dsct.visualize.loss_curves import loss_curves
+from dsct.visualize.people import draw_people
+from dsct.visualize.person_cards import PERSON_COLORS, person_color
+from dsct.visualize.picture import Picture
+from dsct.visualize.sampling import draw_sampling
+from dsct.visualize.subject_positions import draw_subject_positions
+from dsct.visualize.subject_trace import LookedAt, SubjectTrace, trace_subjects
+
+__all__ = [
+    "PERSON_COLORS",
+    "LookedAt",
+    "Picture",
+    "SubjectTrace",
+    "contact_sheet",
+    "draw_activations",
+    "draw_context",
+    "draw_k_sweep",
+    "draw_people",
+    "draw_sampling",
+    "draw_subject_positions",
+    "loss_curves",
+    "person_color",
+    "trace_subjects",
+]

@@ -1,0 +1,117 @@
+"""The context that each decoder layer selects for a person, with its weights (paper, Fig. 10)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from dsct.image_io import ImageInput, load_image
+from dsct.visualize.image_axes import draw_numbered_boxes, say_nobody, show_image
+from dsct.visualize.markers import draw_reference_point, draw_weighted_points, point_in_legend, star_in_legend
+from dsct.visualize.panel_grid import panel_grid
+from dsct.visualize.person_cards import person_color
+from dsct.visualize.picture import FONT, with_note
+from dsct.visualize.subject_trace import SubjectTrace, choose_people, trace_subjects
+
+if TYPE_CHECKING:
+    from dsct import DSCT
+
+FADE = 0.45
+# relation -> colour, marker, rim, and what the legend says. Shapes too differ: colour alone is not for everyone.
+STYLES = {
+    "spatial": ("white", "o", "black", "context chosen because it is near"),
+    "semantic": ("black", "D", "white", "context chosen by what it means"),
+    "all": ("white", "o", "black", "context, all of it"),
+}
+_CAPTION = (
+    "Each mark is the reference point of a context query. Size and opacity: weight, relative to the greatest of the "
+    "panel, which is the number above it."
+)
+
+
+def draw_context(
+    model: DSCT | str | os.PathLike[str] | None,
+    image: ImageInput,
+    *,
+    people: Sequence[int] | None = None,
+    layers: Sequence[int] | None = None,
+    ax: Axes | None = None,
+    **options: Any,
+) -> Figure:
+    """Draws which context queries flow into each person, and how much: one panel per person and decoder layer.
+
+    Args:
+        model: a model, the path of a native safetensors file, or None for the small weights that come with dsct.
+        image: anything `load_image` reads.
+        people: which people, from 0 in the order of `dsct.predict`; None is all.
+        layers: decoder layers, from 0; negative ones count from the last. None is all.
+        ax: draw the first of these people at the last of these layers into these axes, without legend and caption.
+        **options: those of `trace_subjects`, such as `score_threshold`.
+
+    Returns:
+        A new figure, or the figure of `ax`.
+
+    Raises:
+        ValueError: no such layer or person.
+        TypeError: the decoder of `model` cannot say where it looked.
+
+    Example:
+        >>> import dsct, numpy as np
+        >>> model = dsct.DSCT(dsct.DSCTConfig.tiny())
+        >>> image = np.zeros((96, 128, 3), dtype=np.uint8)
+        >>> figure = draw_context(model, image, score_threshold=0.0, people=[0], short_side=96)
+        >>> [ax.get_title(loc="left").split(":")[0] for ax in figure.axes]
+        ['person 1, layer 1', 'person 1, layer 2']
+    """
+    picture = load_image(image)
+    subjects = choose_people(trace_subjects(image, model, **options), people, "draw_context")
+    panels = [(index, layer) for index, subject in subjects.items() for layer in _layers(subject, layers)]
+    if ax is not None:
+        of_first = [panel for panel in panels if panel[0] == panels[0][0]]
+        _draw(ax, picture, subjects, of_first[-1:])
+        return cast(Figure, ax.get_figure(root=True))
+    per_person = max(1, len(panels) // max(1, len(subjects)))
+    columns = 4 // per_person * per_person if per_person <= 4 else 3
+    relations = dict.fromkeys(r for index, layer in panels for r in subjects[index].layers[layer].context_relation)
+    legend = [star_in_legend("reference point of the person's query")]
+    legend += [point_in_legend(STYLES[relation][3], *STYLES[relation][:3]) for relation in relations]
+    shape = max(1, len(panels)), columns, picture.width / picture.height
+    figure, axes = panel_grid(*shape, legend if panels else (), with_note(_CAPTION if panels else "", model))
+    for number, one in enumerate(axes):
+        _draw(one, picture, subjects, panels[number : number + 1])
+    return figure
+
+
+def _layers(subject: SubjectTrace, layers: Sequence[int] | None) -> list[int]:
+    count = len(subject.layers)
+    for layer in layers or ():
+        if not -count <= layer < count:
+            raise ValueError(f"draw_context: layers must be in {-count}..{count - 1}, got {layer}")
+    return [layer % count for layer in (range(count) if layers is None else layers)]
+
+
+def _draw(ax: Axes, picture: Image.Image, subjects: dict[int, SubjectTrace], panel: list[tuple[int, int]]) -> None:
+    """One person at one layer; none of either says that nobody was found."""
+    show_image(ax, picture, FADE)
+    if not panel:
+        return say_nobody(ax)
+    ((person, layer),) = panel
+    at = subjects[person].layers[layer]
+    relations = np.array(at.context_relation, dtype=object)
+    greatest = float(at.context_weights.max(initial=0.0))
+    for relation in dict.fromkeys(at.context_relation):
+        color, marker, edge, _ = STYLES[relation]
+        of = relations == relation
+        chosen = at.context_points[of], at.context_weights[of]
+        # Above the star, which must not hide the nearest; even without weight, what is chosen is seen.
+        draw_weighted_points(ax, *chosen, color, marker, edge, greatest, smallest=0.35, scale=0.6, zorder=6)
+    draw_reference_point(ax, at.reference_point, person_color(person))
+    draw_numbered_boxes(ax, {person: subjects[person].person.box})
+    said = f"up to {greatest:.2f}" if len(relations) else "no context"
+    ax.set_title(f"person {person + 1}, layer {layer + 1}: {said}", fontsize=FONT, loc="left")

@@ -1,0 +1,137 @@
+"""An image with a card per person."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.transforms import Bbox
+from PIL import Image
+
+from dsct.people import People, Person
+from dsct.visualize.image_axes import draw_box, draw_tag, person_line_style, show_image
+from dsct.visualize.person_cards import WRONG, WRONG_COLOR, Card, Comparison, person_color, shorten
+from dsct.visualize.picture import FONT, GAP, LINE, add_axes, ink
+
+CARD_WIDTH = 2.9
+MAX_IMAGE_HEIGHT = 6.0
+
+
+class Panel:
+    """An image with its cards: beside it when the image is tall, below it when it is wide. Lengths are in inches."""
+
+    def __init__(
+        self,
+        image: Image.Image,
+        people: People,
+        comparison: Comparison | None,
+        cards: list[Card],
+        width: float,
+        cards_below: bool,
+    ) -> None:
+        self.image, self.people, self.comparison, self.width = image, people, comparison, width
+        aspect = image.width / image.height
+        if cards_below:
+            columns = min(int(width / CARD_WIDTH), len(cards))
+            room = width - 2 * GAP
+        else:
+            columns = 1 if sum(map(_card_height, cards)) <= MAX_IMAGE_HEIGHT else 2
+            room = width - 3 * GAP - columns * CARD_WIDTH
+        image_height = min(room / aspect, MAX_IMAGE_HEIGHT)
+        image_width = image_height * aspect
+        self.image_box = (((width - image_width) / 2 if cards_below else GAP), GAP, image_width, image_height)
+        cards_left, cards_top = (GAP, image_height + 2 * GAP) if cards_below else (image_width + 2 * GAP, GAP)
+        self.places, cards_bottom = _place_cards(cards, columns, cards_left, cards_top)
+        bottom = max(cards_bottom, image_height + 2 * GAP)
+        full_width = width if cards_below else cards_left + columns * CARD_WIDTH + GAP
+        self.size = (full_width, bottom + (2 * LINE if people.note else 0.0))
+
+    def draw(self, figure: Figure, left: float, top: float) -> None:
+        """Draws this panel with its upper left corner at (`left`, `top`), measured from that of the figure."""
+        width, height = self.size
+        image_left, image_top, *image_size = self.image_box
+        axes = add_axes(figure, left + image_left, top + image_top, *image_size)
+        draw_people_in_axes(axes, self.image, self.people, self.comparison)
+        # The second axes count in inches from the upper left corner of the panel, so that text is placed by lines.
+        page = add_axes(figure, left, top, width, height)
+        page.set(xlim=(0, width), ylim=(height, 0))
+        for card, card_left, card_top in self.places:
+            _draw_card(page, card, card_left, card_top)
+        if self.people.note:
+            note = textwrap.fill(self.people.note, int(width * 16), max_lines=2, placeholder=" …")
+            page.text(GAP, height - GAP / 2, note, fontsize=FONT - 1, color="0.35", va="bottom", parse_math=False)
+
+
+def _card_height(card: Card) -> float:
+    return len(card.lines) * LINE + GAP
+
+
+def _place_cards(
+    cards: list[Card], columns: int, left: float, top: float
+) -> tuple[list[tuple[Card, float, float]], float]:
+    """Lays `cards` out row by row; returns each with its upper left corner, and the lower edge of all."""
+    places = []
+    for start in range(0, len(cards), columns):
+        row = cards[start : start + columns]
+        places += [(card, left + column * CARD_WIDTH, top) for column, card in enumerate(row)]
+        top += max(map(_card_height, row))
+    return places, top
+
+
+def _draw_card(page: Axes, card: Card, left: float, top: float) -> None:
+    text_left, bar_left, bar_width = left + 0.32, left + 1.75, 0.6
+    if card.number:
+        _draw_chip(page, card.number, card.color, left + 0.05, top)
+    for index, line in enumerate(card.lines):
+        middle = top + (index + 0.5) * LINE
+        style: dict[str, Any] = {"fontsize": FONT, "color": line.color, "va": "center", "parse_math": False}
+        page.text(text_left, middle, line.text, fontweight="bold" if line.bold else "normal", **style)
+        if line.bar is not None:
+            corner = (bar_left, middle - 0.05)
+            page.add_patch(Rectangle(corner, bar_width, 0.1, facecolor="0.92", linewidth=0))
+            page.add_patch(Rectangle(corner, bar_width * line.bar, 0.1, facecolor=card.color, linewidth=0))
+            page.text(bar_left + bar_width + 0.07, middle, f"{line.bar:.2f}", **style)
+
+
+def _draw_chip(page: Axes, number: str, color: str, left: float, top: float) -> None:
+    page.add_patch(Rectangle((left, top + 0.01), 0.2, LINE - 0.02, facecolor=color, linewidth=0))
+    page.text(
+        left + 0.1,
+        top + LINE / 2,
+        number,
+        fontsize=FONT,
+        fontweight="bold",
+        color=ink(color),
+        ha="center",
+        va="center",
+        parse_math=False,
+    )
+
+
+def draw_people_in_axes(ax: Axes, image: Image.Image, people: People, comparison: Comparison | None) -> None:
+    """The image, boxes, true boxes and a tag per person, in pixels of the image."""
+    show_image(ax, image)
+    missed, true_boxes = (comparison.missed(), comparison.boxes) if comparison else ([], np.zeros((0, 4), np.float32))
+    for truth, box in enumerate(true_boxes):
+        draw_box(ax, box, WRONG_COLOR if truth in missed else "white", (0, (2, 2)), 1.5)
+    for index, box in enumerate(people.boxes):
+        draw_box(ax, box, person_color(index), person_line_style(index), 2.5)
+    taken: list[Bbox] = []
+    for index, person in enumerate(people):
+        draw_tag(ax, _tag(index, person, comparison), people.boxes[index], person_color(index), taken)
+    for truth in missed:
+        draw_tag(ax, f"{WRONG} missed", true_boxes[truth], WRONG_COLOR, taken)
+
+
+def _tag(index: int, person: Person, comparison: Comparison | None) -> str:
+    """Number and most probable reported emotion, crossed when it is wrong, and how many more are reported."""
+    if not person.labels:
+        return str(index + 1)
+    first = max(person.labels, key=lambda label: person.probabilities[label])
+    cross = f"{WRONG} " if comparison and comparison.is_wrong(index, first) else ""
+    more = f" +{len(person.labels) - 1}" if len(person.labels) > 1 else ""
+    return f"{index + 1} {cross}{shorten(first)}{more}"

@@ -1,0 +1,58 @@
+"""Boxes on the image, emotions with their probabilities beside it (paper, Fig. 5, 6 and 13)."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dsct.image_io import ImageInput, load_image
+from dsct.people import People
+from dsct.visualize.panel import Panel, draw_people_in_axes
+from dsct.visualize.person_cards import Truth, compare, person_cards
+from dsct.visualize.picture import WIDTH, Picture
+
+
+def draw_people(
+    image: ImageInput, people: People, target: Truth | None = None, ax: Axes | None = None, *, max_labels: int = 4
+) -> Figure:
+    """Draws an image, the people found in it and a card per person with its most probable emotions.
+
+    Reported emotions come first, in bold. With `target`, true boxes are dashed, each card names the true emotions,
+    and what is wrong is red and crossed: an emotion that is not true, a person who is not there, a person missed.
+    A person is compared with the true box it overlaps most (IoU at least 0.5).
+
+    Args:
+        image: anything `load_image` reads; boxes are in its pixels.
+        people: the result of `dsct.predict` for this image.
+        target: what is true, to compare with.
+        ax: draw only the image, boxes and short labels into these axes, with no cards.
+        max_labels: emotions per card, at least 1; further reported ones are counted.
+
+    Returns:
+        A new figure, or the figure of `ax`. `figure.savefig("people.png")` writes it.
+
+    Raises:
+        ValueError: `max_labels` is below 1, or `target` has labels that do not fit the classes of `people`.
+
+    Example:
+        >>> import numpy as np
+        >>> blank = np.zeros((60, 80, 3), dtype=np.uint8)
+        >>> nobody = People(*(np.zeros(s, np.float32) for s in [(0, 4), 0]), [], np.zeros((0, 1), np.float32),
+        ...                 ("Happy",), (80, 60), blank)
+        >>> draw_people(blank, nobody).get_axes()[1].texts[0].get_text()
+        'nobody found'
+    """
+    picture = load_image(image)
+    if ax is None:
+        widest_beside = 1.4 if len(people) <= 4 else 1.0  # one column of cards, or two, which leave less room
+        cards_below = picture.width > widest_beside * picture.height
+        comparison = compare(people, target)
+        cards = person_cards(people, comparison, max_labels)
+        panel = Panel(picture, people, comparison, cards, WIDTH, cards_below)
+        figure: Figure = Picture(*panel.size)
+        panel.draw(figure, 0.0, 0.0)
+        return figure
+    draw_people_in_axes(ax, picture, people, compare(people, target))
+    return cast(Figure, ax.get_figure(root=True))

@@ -1,0 +1,53 @@
+"""Figures without pyplot, so that nothing here touches a global backend or keeps figures alive."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from dsct.predict import SHIPPED_NOTE
+
+# Inches at 100 dots per inch: a figure is as wide as a notebook cell.
+DPI = 100
+WIDTH = 10.0
+GAP = 0.12
+LINE = 0.19
+FONT = 9.0  # points
+
+
+class Picture(Figure):
+    """A matplotlib figure that notebooks show even when pyplot was never imported."""
+
+    def __init__(self, width: float, height: float) -> None:
+        super().__init__(figsize=(width, height), dpi=DPI, facecolor="white")
+        FigureCanvasAgg(self)
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+
+def add_axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+    """Axes without lines and numbers; all lengths in inches, from the upper left corner of the figure."""
+    total_width, total_height = figure.get_size_inches()
+    bottom = total_height - top - height
+    axes = figure.add_axes((left / total_width, bottom / total_height, width / total_width, height / total_height))
+    axes.set_axis_off()
+    return axes
+
+
+def ink(background: str) -> str:
+    """Black or white, whichever reads better on `background` (Rec. 709 luma)."""
+    luma = float(np.dot(to_rgb(background), (0.2126, 0.7152, 0.0722)))
+    return "black" if luma > 0.4 else "white"
+
+
+def with_note(caption: str, model: object) -> str:
+    """`caption`, and what a reader must know about the weights that come with dsct where `model` is None."""
+    return f"{caption} {SHIPPED_NOTE}" if model is None else caption
