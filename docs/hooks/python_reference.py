@@ -75,10 +75,10 @@ def content_of(module: griffe.Module) -> str:
 def row_of(member: griffe.Object | griffe.Alias) -> str:
     """A public name of a package and the first sentence about it."""
     target = member.final_target if isinstance(member, griffe.Alias) else member
-    if not target.docstring:
-        return f"| `{member.name}` | |"
-    summary = " ".join(target.docstring.value.split("\n\n")[0].split())
-    return f"| [`{member.name}`][{target.path}] | {summary.replace('|', chr(92) + '|')} |"
+    summary = " ".join(target.docstring.value.split("\n\n")[0].split()) if target.docstring else ""
+    described = summary and "._" not in target.path
+    name = f"[`{member.name}`][{target.path}]" if described else f"`{member.name}`"
+    return f"| {name} | {summary.replace('|', chr(92) + '|')} |"
 
 
 def navigation(module: griffe.Module) -> list[Any]:
