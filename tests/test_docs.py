@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import pkgutil
 import re
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -126,3 +128,19 @@ def test_figures_are_those_that_the_script_draws(tmp_path: Path) -> None:
     subprocess.run([sys.executable, str(script)], check=True)
     drawn = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.glob("*.svg")}
     assert drawn == {path.name: path.read_text(encoding="utf-8") for path in (DOCS / "figures").glob("*.svg")}
+
+
+def test_notebook_pages_fetch_no_script() -> None:
+    pytest.importorskip("mkdocs")
+    spec = importlib.util.spec_from_file_location("tutorials", DOCS / "hooks/tutorials.py")
+    assert spec is not None
+    assert spec.loader is not None
+    hook = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hook)
+    kept = "<p>mathjax</p><script>copy()</script>"
+    scripts = ['src="https://a.b/MathJax.js"> ', '>\nimport("mermaid")\n', 'src="">']
+    html = kept + "".join(f"<script {script}</script>" for script in scripts)
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="notebooks/x.ipynb"))
+    assert hook.on_page_content(html, page, None, None) == kept
+    page.file.src_uri = "index.md"
+    assert hook.on_page_content(html, page, None, None) == html

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -12,6 +13,8 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
 INDEX = "tutorials/index.md"
+SCRIPT = re.compile(r"<script\b[^>]*>.*?</script>", re.DOTALL | re.IGNORECASE)
+FETCHES = re.compile(r"mathjax|mermaid|src=\"\"", re.IGNORECASE)
 
 
 def notebooks() -> list[Path]:
@@ -57,3 +60,10 @@ def entry(notebook: Path) -> str:
     """A notebook in the list: its title as link, and what it is about."""
     title, text = opening(notebook)
     return f"[{title}](../notebooks/{notebook.name})\n:   {' '.join(text.split())}"
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Leaves out the scripts that would fetch MathJax and Mermaid from the network; formulas are plain Unicode here."""
+    if page.file.src_uri.endswith(".ipynb"):
+        return SCRIPT.sub(lambda script: "" if FETCHES.search(script[0]) else script[0], html)
+    return html
