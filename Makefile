@@ -12,7 +12,7 @@ unexport PYTHONPATH
 PINS := $(shell sed -nE 's/^ *"(torch(vision)?==[0-9.]+)",/\1/p' pyproject.toml)
 NATIVE := Cargo.toml Cargo.lock build.rs $(shell find src cuda -type f)
 
-.PHONY: help setup demo test test-rust test-python bench bench-cuda wheel lint format clean
+.PHONY: help setup demo test test-rust test-python bench bench-cuda wheel lint format docs notebooks clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,15 @@ test-rust: setup
 test-python: setup
 	python -m pytest
 
+$(VENV)/.docs: $(VENV)/.installed
+	maturin develop --release --extras docs --quiet
+	touch $@
+
+docs: $(VENV)/.docs ## The documentation, Python and Rust, in site/; a warning is an error.
+	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --quiet
+	cp -r target/doc site/rust
+
 bench: $(VENV)/.bench ## All benchmarks on this CPU, up to an hour: results and README in tests/bench.
 	python -m tests.bench
 
@@ -70,4 +79,4 @@ format: setup ## Rewrite the sources in the house format.
 	ruff format .
 
 clean: ## Remove caches and runs; keeps .venv and target, which take long to make.
-	rm -rf runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf runs site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,9 +1,9 @@
 //! Spatial-semantic relational aggregation of context queries into subject queries (DSCT, section 3.2, Eq. 6-8).
 //!
-//! For every subject n with embedding E_S[n], context embeddings E_C and reference points p:
+//! For every subject n with embedding `E_S[n]`, context embeddings E_C and reference points p:
 //!
-//! * spatial set: the K_sp context queries with the smallest ‖p_C − p_S[n]‖ (Eq. 6);
-//! * semantic set: the K_sm with the smallest (`lowest`) or largest (`highest`) ⟨E_C, E_S[n]⟩ (Eq. 7);
+//! * spatial set: the K_sp context queries with the smallest `‖p_C − p_S[n]‖` (Eq. 6);
+//! * semantic set: the K_sm with the smallest (`lowest`) or largest (`highest`) `⟨E_C, E_S[n]⟩` (Eq. 7);
 //! * `union` (Eq. 8): E_S + Σ w E_C with one softmax over both sets, a query chosen twice counted twice;
 //! * `split` (the released code): one softmax per set, and + softmax(E_S E_Sᵀ) E_S.
 //!

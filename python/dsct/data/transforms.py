@@ -34,7 +34,8 @@ class RandomSizeCrop(v2.Transform):  # type: ignore[misc]  # torchvision has no 
     The range is clipped to the image, so a small image is never padded.
 
     Args:
-        low, high: smallest and largest side in pixels.
+        low: smallest side in pixels.
+        high: largest side.
     """
 
     def __init__(self, low: int, high: int) -> None:

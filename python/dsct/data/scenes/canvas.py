@@ -23,7 +23,8 @@ class Canvas:
     """Shapes on a supersampled canvas.
 
     Args:
-        width, height: of the finished image, in pixels.
+        width: of the finished image, in pixels.
+        height: the same.
 
     Attributes:
         aspect: width / height.
