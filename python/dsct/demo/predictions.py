@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 from PIL import Image
 
-from dsct.demo.stub_trace import LookedAt, SubjectTrace, trace_subjects
+from dsct.visualize.subject_trace import LookedAt, SubjectTrace, heaviest, trace_subjects
 
 if TYPE_CHECKING:
     from dsct import DSCT
 
 #: Pixels of the longer side of the picture in the page.
 SHOWN_SIDE = 1600
+#: Context queries sample thousands of points per person and layer; these many of the greatest weight are shown.
+CONTEXT_POINTS = 200
 
 
 def look(picture: Image.Image, model: DSCT, note: str | None = None) -> dict[str, Any]:
@@ -56,14 +58,17 @@ def _person(trace: SubjectTrace) -> dict[str, Any]:
 
 
 def _layer(layer: LookedAt) -> dict[str, Any]:
-    """Tenths of a pixel and of a thousandth are finer than anything that can be seen."""
+    """Rounded: what is left is finer than anything that can be seen."""
+    context = heaviest(layer.context_sampling_points, layer.context_sampling_weights, CONTEXT_POINTS)
     return {
         "reference_point": _rounded(layer.reference_point, 1),
         "sampling_points": _rounded(layer.sampling_points, 1),
-        "sampling_weights": _rounded(layer.sampling_weights, 4),
+        "sampling_weights": _rounded(layer.sampling_weights, 6),
         "context_points": _rounded(layer.context_points, 1),
-        "context_weights": _rounded(layer.context_weights, 4),
+        "context_weights": _rounded(layer.context_weights, 6),
         "context_relation": list(layer.context_relation),
+        "context_sampling_points": _rounded(context[0], 1),
+        "context_sampling_weights": _rounded(context[1], 6),
     }
 
 

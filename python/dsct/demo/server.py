@@ -94,11 +94,12 @@ class _Demo:
         return look(read_picture(data), self._model, self._note)
 
 
-async def _refused(request: Request, error: Refused | HTTPException) -> Response:
-    status, sentence = (
-        (error.status_code, error.detail) if isinstance(error, HTTPException) else (error.status, str(error))
-    )
-    return JSONResponse({"error": sentence}, status_code=status)
+async def _refused(request: Request, error: Refused) -> Response:
+    return JSONResponse({"error": str(error)}, status_code=error.status)
+
+
+async def _not_served(request: Request, error: HTTPException) -> Response:
+    return JSONResponse({"error": error.detail}, status_code=error.status_code, headers=error.headers)
 
 
 async def _failed(request: Request, error: Exception) -> Response:

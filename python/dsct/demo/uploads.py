@@ -11,6 +11,8 @@ from dsct.image_io import load_image
 
 MAX_BYTES = 20_000_000
 MAX_PIXELS = 50_000_000
+#: Of a longer strip, nothing is left across when it is resized to the length that a model takes.
+MAX_ASPECT = 100
 
 #: Pillow reads more, some of it with the help of other programs; these are what pictures are kept in.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
@@ -58,7 +60,7 @@ def read_picture(data: bytes) -> Image.Image:
     Its size is read from the header and checked before anything is decoded: a few bytes may claim to be gigabytes.
 
     Raises:
-        Refused: no image of a known format, more than `MAX_PIXELS`, or broken.
+        Refused: no image of a known format, more than `MAX_PIXELS`, too narrow, or broken.
 
     Example:
         >>> png = io.BytesIO()
@@ -78,6 +80,8 @@ def read_picture(data: bytes) -> Image.Image:
     with image:
         if image.width * image.height > MAX_PIXELS:
             raise _too_many_pixels(image.size)
+        if max(image.size) > MAX_ASPECT * min(image.size):
+            raise Refused(422, f"This image is too narrow: one side may be at most {MAX_ASPECT} times the other.")
         try:
             image.load()
             return load_image(image)

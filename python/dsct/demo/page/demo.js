@@ -17,8 +17,8 @@ async function start() {
   about = await fetched("/api/about");
   byId("note").textContent = about.note ?? "";
   byId("note").hidden = !about.note;
-  byId("limits").textContent =
-    `up to ${about.max_bytes / 1e6} MB and ${about.max_pixels / 1e6} megapixels, seen by ${about.model}`;
+  byId("model").textContent = `Model: ${about.model}`;
+  byId("limits").textContent = `up to ${about.max_bytes / 1e6} MB and ${about.max_pixels / 1e6} megapixels`;
   scenes.append(
     ...about.scenes.map(({ url, title }) => {
       const button = element("button", { type: "button", title }, element("img", { src: url, alt: `Drawn scene: ${title}` }));

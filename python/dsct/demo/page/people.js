@@ -5,7 +5,7 @@ import { MARKS, describe, drawLookedAt, kindsIn, legend } from "./looked_at.js";
 
 const BORDERS = ["solid", "dashed", "dotted"]; // keep a second and a third round of colours apart
 const EMOTIONS_AT_FIRST = 7;
-const HINT = "Point at a person, or Tab to one, to see where the model looked. A click keeps it, Escape lets go.";
+const HINT = "Point at a person to see where the model looked. A click keeps it, Escape lets go.";
 
 const byId = (id) => document.getElementById(id);
 const [picture, image, svg, boxes] = ["picture", "image", "looked-at", "boxes"].map(byId);
@@ -34,6 +34,7 @@ export function showPeople(answer, personColors) {
   image.src = answer.picture;
   image.width = answer.width;
   image.height = answer.height;
+  picture.style.setProperty("--aspect", String(size.width / size.height));
   svg.setAttribute("viewBox", `0 0 ${size.width} ${size.height}`);
   boxes.replaceChildren(...people.map(box));
   cards.replaceChildren(...people.map(card));
