@@ -109,45 +109,44 @@ def predict(
     """
     if batch_size < 1:
         raise ValueError(f"predict: batch_size must be at least 1, got {batch_size}")
-    module, note = _resolve_model(model, device)
-    transform = evaluation_transform(*_sides(module, short_side, long_side))
-    options = {
-        "threshold": getattr(module, "thresholds", None) if threshold is None else threshold,
-        "score_threshold": _least_score(module.config) if score_threshold is None else score_threshold,
-        "nms_iou": nms_iou,
-    }
+    module, note = resolve_model(model, device)
+    transform = input_transform(module, short_side, long_side)
+    options = report_options(module, threshold, score_threshold, nms_iou)
     images: Sequence[ImageInput] = image if isinstance(image, (list, tuple)) else [image]
     people: list[People] = []
-    with _evaluating(module), torch.no_grad():
+    with evaluating(module), torch.no_grad():
         for batch in _batches(images, transform, batch_size):
             results = _run(module, batch, options)
             people += [
-                _to_people(item, result, module.config, note) for item, result in zip(batch, results, strict=True)
+                to_people(item, result, module.config, note) for item, result in zip(batch, results, strict=True)
             ]
     return people if images is image else people[0]
 
 
-class _Prepared(NamedTuple):
+class Prepared(NamedTuple):
+    """A picture as the model gets it."""
+
     source: ImageInput
     size: tuple[int, int]  # width and height of the original
     pixels: torch.Tensor  # (3, H, W), resized and normalised
 
 
-def _batches(images: Sequence[ImageInput], transform: Transform, batch_size: int) -> Iterator[list[_Prepared]]:
+def _batches(images: Sequence[ImageInput], transform: Transform, batch_size: int) -> Iterator[list[Prepared]]:
     """Reads pictures one after the other and groups neighbours that have the same size after resizing."""
-    prepared = (_prepare(image, transform) for image in images)
+    prepared = (prepare(image, transform) for image in images)
     for _, same_size in groupby(prepared, key=lambda item: item.pixels.shape):
         while batch := list(islice(same_size, batch_size)):
             yield batch
 
 
-def _prepare(source: ImageInput, transform: Transform) -> _Prepared:
+def prepare(source: ImageInput, transform: Transform) -> Prepared:
+    """Reads a picture and resizes it as `transform`, that of `input_transform`, says."""
     picture = load_image(source)
     pixels, _ = transform(picture, {"boxes": torch.zeros(0, 4)})
-    return _Prepared(source, picture.size, pixels)
+    return Prepared(source, picture.size, pixels)
 
 
-def _run(model: DSCT, batch: list[_Prepared], options: dict[str, Any]) -> list[dict[str, torch.Tensor]]:
+def _run(model: DSCT, batch: list[Prepared], options: dict[str, Any]) -> list[dict[str, torch.Tensor]]:
     """Boxes, scores, labels and probabilities of each picture of the batch."""
     import dsct
 
@@ -158,7 +157,8 @@ def _run(model: DSCT, batch: list[_Prepared], options: dict[str, Any]) -> list[d
     return results
 
 
-def _to_people(item: _Prepared, result: dict[str, torch.Tensor], config: DSCTConfig, note: str | None) -> People:
+def to_people(item: Prepared, result: dict[str, torch.Tensor], config: DSCTConfig, note: str | None) -> People:
+    """The people that `dsct.PostProcess` found in a picture."""
     labels = result["labels"].cpu()
     indices = (
         [row.nonzero().flatten().tolist() for row in labels] if config.multi_label else labels.unsqueeze(1).tolist()
@@ -175,7 +175,7 @@ def _to_people(item: _Prepared, result: dict[str, torch.Tensor], config: DSCTCon
     )
 
 
-def _resolve_model(
+def resolve_model(
     model: DSCT | str | os.PathLike[str] | None, device: str | torch.device | None
 ) -> tuple[DSCT, str | None]:
     """The model to run and the note its results carry."""
@@ -198,6 +198,25 @@ def _shipped_model() -> DSCT:
     return model
 
 
+def input_transform(model: DSCT, short_side: int | None = None, long_side: int | None = None) -> Transform:
+    """Resizes and normalises a picture for `model`: to the sides asked for, else to those stored with it."""
+    return evaluation_transform(*_sides(model, short_side, long_side))
+
+
+def report_options(
+    model: DSCT,
+    threshold: float | Sequence[float] | None = None,
+    score_threshold: float | None = None,
+    nms_iou: float | None = 0.5,
+) -> dict[str, Any]:
+    """Options of `dsct.PostProcess`: those asked for, else what is stored with `model`, else the defaults."""
+    return {
+        "threshold": getattr(model, "thresholds", None) if threshold is None else threshold,
+        "score_threshold": _least_score(model.config) if score_threshold is None else score_threshold,
+        "nms_iou": nms_iou,
+    }
+
+
 def _sides(model: DSCT, short_side: int | None, long_side: int | None) -> tuple[int | None, int]:
     """Short and long side of the resized picture: as asked, else as stored with the weights, else the paper's."""
     for name, value in (("short_side", short_side), ("long_side", long_side)):
@@ -217,7 +236,7 @@ def _least_score(config: DSCTConfig) -> float:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Puts `model` in evaluation mode and every part of it back into its own mode afterwards."""
     training = [module for module in model.modules() if module.training]
     model.eval()

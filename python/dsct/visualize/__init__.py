@@ -350,3 +350,4 @@ def _draw_tag(ax: Axes, content: str, box: NDArray[np.float32], color: str, take
 
 def _area(box: Bbox | None) -> float:
     return 0.0 if box is None else box.width * box.height
+from dsct.visualize.subject_trace import trace_subjects
