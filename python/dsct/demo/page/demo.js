@@ -45,7 +45,8 @@ async function look(name, read, button = null) {
     result.hidden = false;
     showPeople(answer, about.colors);
     status.textContent = `${name} (${found.width} x ${found.height}): ${count(found.people.length)}`;
-    result.scrollIntoView({ block: "nearest" });
+    // Only where it would be missed, as on a phone: the scenes stay under the pointer, to try one after the other.
+    if (result.getBoundingClientRect().top > 0.6 * innerHeight) status.scrollIntoView();
   } catch (problem) {
     if (mine !== request) return;
     result.hidden = true;

@@ -24,7 +24,14 @@ export const MARKS = {
     label: "context (larger: more weight)",
     draw: (size) => shape("path", { class: "outline", d: `M0 ${-size}L${size} 0L0 ${size}L${-size} 0Z` }),
   },
+  beyond: {
+    label: "what that context sampled (strongest points)",
+    draw: () => shape("path", { class: "fill", d: "M0 -4L4 3L-4 3Z" }),
+  },
 };
+
+/** Shown until a person chooses otherwise. */
+export const SHOWN_AT_FIRST = ["sampling", "reference", "spatial", "semantic", "all"];
 
 /** A small picture of a mark for the legend. */
 export function symbolOf(kind) {
@@ -36,32 +43,34 @@ export function symbolOf(kind) {
 /** The kinds of marks that occur in any layer of any of `people`. */
 export function kindsIn(people) {
   const kinds = new Set(["sampling", "reference"]);
-  for (const { layers } of people) for (const layer of layers) layer.context_relation.forEach((kind) => kinds.add(kind));
+  for (const layer of people.flatMap(({ layers }) => layers)) {
+    layer.context_relation.forEach((kind) => kinds.add(kind));
+    if (layer.context_points.length) kinds.add("beyond");
+  }
   return Object.keys(MARKS).filter((kind) => kinds.has(kind));
 }
 
 /** Replaces what is drawn in `svg` by `layer`, of which the kinds in `shown` are drawn. */
 export function drawLookedAt(svg, layer, shown, color) {
-  const marks = [];
+  const marks = shape("g", { class: "marks" });
+  marks.style.setProperty("--color", color);
   const place = (kind, [x, y], size, opacity) => {
-    const mark = shape("g", { class: `mark ${kind}`, transform: `translate(${x} ${y})`, opacity });
-    mark.style.setProperty("--color", color);
-    mark.append(MARKS[kind].draw(size));
-    marks.push(mark);
+    if (!shown.has(kind)) return;
+    marks.append(shape("g", { class: `mark ${kind}`, transform: `translate(${x} ${y})`, opacity }, MARKS[kind].draw(size)));
   };
-  const strongest = Math.max(...layer.context_weights, 1e-9);
+  const points = (kind, at, weights) => {
+    const heaviest = Math.max(...weights, 1e-9);
+    at.forEach((point, index) => place(kind, point, 0, (0.2 + 0.8 * Math.sqrt(weights[index] / heaviest)).toFixed(3)));
+  };
+  const heaviest = Math.max(...layer.context_weights, 1e-9);
+  points("beyond", layer.context_sampling_points, layer.context_sampling_weights);
   layer.context_points.forEach((point, index) => {
-    const kind = layer.context_relation[index];
-    if (shown.has(kind)) place(kind, point, 4 + 9 * Math.sqrt(layer.context_weights[index] / strongest), 1);
+    const share = Math.sqrt(layer.context_weights[index] / heaviest);
+    place(layer.context_relation[index], point, 4 + 9 * share, 1);
   });
-  if (shown.has("sampling")) {
-    const most = Math.max(...layer.sampling_weights, 1e-9);
-    layer.sampling_points.forEach((point, index) => {
-      place("sampling", point, 0, 0.12 + 0.88 * (layer.sampling_weights[index] / most));
-    });
-  }
-  if (shown.has("reference")) place("reference", layer.reference_point, 0, 1);
-  svg.replaceChildren(...marks);
+  points("sampling", layer.sampling_points, layer.sampling_weights);
+  place("reference", layer.reference_point, 0, 1);
+  svg.replaceChildren(marks);
 }
 
 /** In words: how many of what, and how many of them no picture can show. */

@@ -1,7 +1,7 @@
 // Shows the people of a picture: a box and a card each, which light up together.
 
 import { element, inkOn } from "./elements.js";
-import { MARKS, describe, drawLookedAt, kindsIn, legend } from "./looked_at.js";
+import { SHOWN_AT_FIRST, describe, drawLookedAt, kindsIn, legend } from "./looked_at.js";
 
 const BORDERS = ["solid", "dashed", "dotted"]; // keep a second and a third round of colours apart
 const EMOTIONS_AT_FIRST = 7;
@@ -11,7 +11,7 @@ const byId = (id) => document.getElementById(id);
 const [picture, image, svg, boxes] = ["picture", "image", "looked-at", "boxes"].map(byId);
 const [caption, controls, layers, marks, cards] = ["caption", "controls", "layers", "marks", "cards"].map(byId);
 
-const shown = new Set(Object.keys(MARKS));
+const shown = new Set(SHOWN_AT_FIRST);
 let people = [];
 let size = { width: 1, height: 1 };
 let colors = ["#000000"];
@@ -74,8 +74,6 @@ function card(person, index) {
   rest.sort((a, b) => person.probabilities[b] - person.probabilities[a]);
   const rows = [...names, ...rest].map((name) => emotion(name, person.probabilities[name], names.includes(name)));
   const atFirst = Math.max(EMOTIONS_AT_FIRST, names.length);
-  const score = element("span", { className: "score", textContent: `score ${person.score.toFixed(2)}` });
-  score.title = "How sure the model is that this is a person with these emotions; people are sorted by it.";
   const made = element(
     "li",
     { className: "card", tabIndex: 0 },
@@ -83,8 +81,7 @@ function card(person, index) {
       "h3",
       {},
       element("span", { className: "chip", textContent: index + 1 }),
-      element("span", { className: "reported", textContent: names.join(", ") || "no emotion above its threshold" }),
-      score,
+      element("span", { className: "names", textContent: names.join(", ") || "no emotion above its threshold" }),
     ),
     element("ul", { className: "emotions" }, ...rows.slice(0, atFirst)),
   );
@@ -140,13 +137,14 @@ function refresh() {
   }
   if (active === null) {
     svg.replaceChildren();
-    caption.textContent = people.length ? HINT : "";
+    caption.textContent = people.length ? HINT : "Nobody was found in this picture.";
     return;
   }
   const all = people[active].layers;
   const layer = all[Math.max(0, all.length - 1 - layerFromEnd)];
   drawLookedAt(svg, layer, shown, colorOf(active));
-  caption.textContent = `Person ${active + 1}: ${describe(layer, size.width, size.height)}`;
+  const score = people[active].score.toFixed(3);
+  caption.textContent = `Person ${active + 1} (score ${score}): ${describe(layer, size.width, size.height)}`;
 }
 
 function letGo() {
