@@ -66,15 +66,15 @@ def running_demo() -> Iterator[str]:
 
 
 def take_picture(path: Path) -> None:
-    """A scene with one of its people pointed at, as a PNG of few colours."""
+    """A scene with one of its people pointed at, as a PNG."""
     with running_demo() as address, open_browser() as browser:
-        page = browser.new_page(viewport={"width": 1200, "height": 1010}, color_scheme="light")
+        page = browser.new_page(viewport={"width": 1000, "height": 900}, color_scheme="light")
         page.goto(address)
         page.locator("#scenes button").nth(4).click()
         page.locator(".box").nth(1).hover()
         page.locator(".mark.sampling").first.wait_for()
-        shot = Image.open(io.BytesIO(page.screenshot()))
-    shot.convert("RGB").quantize(255, dither=Image.Dither.NONE).save(path, optimize=True)
+        shot = Image.open(io.BytesIO(page.screenshot(full_page=True)))
+    shot.convert("RGB").save(path, optimize=True)
 
 
 if __name__ == "__main__":

@@ -109,7 +109,7 @@ def test_the_page_says_what_it_is_and_warns_of_the_weights(page: Page) -> None:
 def test_a_scene_shows_people_with_bars(page: Page) -> None:
     pick(page)
     people = dsct.predict(Image.open(io.BytesIO(scene_png(SCENE))))
-    assert page.locator("#status").inner_text() == "beach, 3 people (480 x 360): 3 people found"
+    assert page.locator("#status").inner_text() == "drawn scene 5 (480 x 360): 3 people found"
     assert page.locator(".box").count() == page.locator(".card").count() == len(people) == 3
     picture = page.locator("#image").bounding_box()
     assert picture is not None

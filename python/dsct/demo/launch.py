@@ -18,7 +18,7 @@ HOST = "127.0.0.1"
 def serve(
     app: ASGIApp, port: int = 7860, *, open_browser: bool = True, announce: Callable[[str], None] = print
 ) -> None:
-    """Serves `app` to this computer alone until Ctrl-C, which ends it quietly.
+    """Serves `app` to this computer alone until Ctrl-C, which ends it quietly, after the picture being looked at.
 
     Args:
         app: such as :func:`dsct.demo.create_app` makes.
@@ -35,7 +35,7 @@ def serve(
         if open_browser:
             # In a thread, because some browsers only return when they are closed.
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
         # Ctrl-C is the way to end it; uvicorn has closed everything before it raises this.
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,10 @@ class _Demo:
     async def people(self, request: Request) -> Response:
         """Pictures wait for each other: side by side they would only take memory, not be faster."""
         data = await receive(request.stream(), request.headers.get("content-length"))
-        answer = await anyio.to_thread.run_sync(self._read_and_look, data, limiter=self._one_at_a_time)
+        try:
+            answer = await anyio.to_thread.run_sync(self._read_and_look, data, limiter=self._one_at_a_time)
+        except asyncio.CancelledError:  # by a second Ctrl-C, which no longer waits for the model
+            return JSONResponse({"error": "dsct demo was ended."}, status_code=503)
         return JSONResponse(answer)
 
     def _read_and_look(self, data: bytes) -> dict[str, Any]:

@@ -20,9 +20,9 @@ async function start() {
   byId("model").textContent = `Model: ${about.model}`;
   byId("limits").textContent = `up to ${about.max_bytes / 1e6} MB and ${about.max_pixels / 1e6} megapixels`;
   scenes.append(
-    ...about.scenes.map(({ url, title }) => {
+    ...about.scenes.map(({ url, title }, index) => {
       const button = element("button", { type: "button", title }, element("img", { src: url, alt: `Drawn scene: ${title}` }));
-      button.addEventListener("click", () => look(title, () => fetchedBlob(url), button));
+      button.addEventListener("click", () => look(`drawn scene ${index + 1}`, () => fetchedBlob(url), button));
       return element("li", {}, button);
     }),
   );
