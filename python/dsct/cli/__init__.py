@@ -1,4 +1,4 @@
-"""The command line: ``dsct train | eval | predict | convert | info | data``."""
+"""The command line: ``dsct train | eval | predict | convert | info | data | demo``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import typer
 
 from dsct.cli.convert import convert
 from dsct.cli.data import app as data_app
+from dsct.cli.demo import demo
 from dsct.cli.evaluate import evaluate
 from dsct.cli.info import info
 from dsct.cli.overfit import overfit
@@ -23,6 +24,7 @@ app.command("train")(train)
 app.command("overfit")(overfit)
 app.command("eval")(evaluate)
 app.command("predict")(predict)
+app.command("demo")(demo)
 app.command("convert")(convert)
 app.command("info")(info)
 app.add_typer(data_app, name="data")

@@ -1,0 +1,64 @@
+"""From a model to an address that a browser can open, until Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import threading
+import webbrowser
+from collections.abc import Callable
+
+import uvicorn
+from starlette.types import ASGIApp
+
+HOST = "127.0.0.1"
+
+
+def serve(
+    app: ASGIApp, port: int = 7860, *, open_browser: bool = True, announce: Callable[[str], None] = print
+) -> None:
+    """Serves `app` to this computer alone until Ctrl-C, which ends it quietly, after the picture being looked at.
+
+    Args:
+        app: such as :func:`dsct.demo.create_app` makes.
+        port: 0 takes any free one.
+        open_browser: open the page in the user's browser.
+        announce: is told the address once it can be opened.
+
+    Raises:
+        OSError: the port is taken, or this user may not have it.
+    """
+    with listen(port) as listener:
+        address = f"http://{HOST}:{listener.getsockname()[1]}"
+        announce(address)
+        if open_browser:
+            # In a thread, because some browsers only return when they are closed.
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+        # Ctrl-C is the way to end it; uvicorn has closed everything before it raises this.
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[listener])
+
+
+def listen(port: int) -> socket.socket:
+    """A socket of 127.0.0.1 that takes connections, which wait until somebody answers.
+
+    Raises:
+        OSError: the port is taken, or this user may not have it.
+
+    Example:
+        >>> with listen(0) as listener:
+        ...     listener.getsockname()[0]
+        '127.0.0.1'
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((HOST, port))
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        reason = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+        raise OSError(f"port {port} {reason}; --port names another, and --port 0 takes any free one") from error
+    return listener

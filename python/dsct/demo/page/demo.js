@@ -1,0 +1,122 @@
+// Takes pictures (chosen, dropped, pasted or drawn), sends them to the server and shows what comes back.
+
+import { element } from "./elements.js";
+import { showPeople } from "./people.js";
+
+const byId = (id) => document.getElementById(id);
+const [status, error, result, file, scenes] = ["status", "error", "result", "file", "scenes"].map(byId);
+const GONE = "dsct demo does not answer; does it still run in its terminal?";
+
+let about = null;
+let request = new AbortController(); // of the picture that is being looked at
+let answer = null;
+
+class Refused extends Error {}
+
+async function start() {
+  about = await fetched("/api/about");
+  byId("note").textContent = about.note ?? "";
+  byId("note").hidden = !about.note;
+  byId("model").textContent = `Model: ${about.model}`;
+  byId("limits").textContent = `up to ${about.max_bytes / 1e6} MB and ${about.max_pixels / 1e6} megapixels`;
+  scenes.append(
+    ...about.scenes.map(({ url, title }, index) => {
+      const button = element("button", { type: "button", title }, element("img", { src: url, alt: `Drawn scene: ${title}` }));
+      button.addEventListener("click", () => look(`drawn scene ${index + 1}`, () => fetchedBlob(url), button));
+      return element("li", {}, button);
+    }),
+  );
+}
+
+/** Shows the people of a picture; `read` gives its bytes, `button` is the drawn scene it came from. */
+async function look(name, read, button = null) {
+  request.abort();
+  const mine = (request = new AbortController());
+  error.hidden = true;
+  status.textContent = `Looking at ${name} …`;
+  status.classList.add("busy");
+  result.setAttribute("aria-busy", "true");
+  for (const other of scenes.querySelectorAll("button")) other.setAttribute("aria-pressed", String(other === button));
+  try {
+    const body = await read();
+    const found = await fetched("/api/people", { method: "POST", body, signal: mine.signal });
+    if (mine !== request) return;
+    answer = { image: name, ...found };
+    result.hidden = false;
+    showPeople(answer, about.colors);
+    status.textContent = `${name} (${found.width} x ${found.height}): ${count(found.people.length)}`;
+    // Only where it would be missed, as on a phone: the scenes stay under the pointer, to try one after the other.
+    if (result.getBoundingClientRect().top > 0.6 * innerHeight) status.scrollIntoView();
+  } catch (problem) {
+    if (mine !== request) return;
+    result.hidden = true;
+    status.textContent = "";
+    fail(problem instanceof Refused ? `${name}: ${problem.message}` : GONE);
+  }
+  status.classList.remove("busy");
+  result.setAttribute("aria-busy", "false");
+}
+
+function fail(sentence) {
+  error.textContent = sentence;
+  error.hidden = false;
+}
+
+const count = (number) => (number === 1 ? "1 person found" : `${number || "nobody"} ${number ? "people " : ""}found`);
+
+/** The JSON behind an address; a refusal of the server is thrown with its sentence. */
+async function fetched(url, options) {
+  const response = await fetch(url, options);
+  const content = await response.json();
+  if (!response.ok) throw new Refused(content.error);
+  return content;
+}
+
+const fetchedBlob = async (url) => (await fetch(url)).blob();
+
+/** Looks at the first of some files. */
+function take(files, source) {
+  if (!files.length) {
+    fail(`There is no image file in what was ${source}.`);
+    return;
+  }
+  const [first] = files;
+  const name = files.length > 1 ? `${first.name} (the first of ${files.length} files)` : first.name;
+  look(name, async () => {
+    // The server refuses it too, but a browser that is still sending does not hear why.
+    if (first.size > about.max_bytes) {
+      const size = (first.size / 1e6).toFixed(1);
+      throw new Refused(`This file is too large: at most ${about.max_bytes / 1e6} MB are taken; this one has ${size} MB.`);
+    }
+    try {
+      return await first.arrayBuffer();
+    } catch {
+      throw new Refused("This file cannot be read. Is it a folder?");
+    }
+  });
+}
+
+file.addEventListener("change", () => {
+  take([...file.files], "chosen");
+  file.value = ""; // so that the same file can be chosen again
+});
+document.addEventListener("paste", (event) => take([...event.clipboardData.files], "pasted"));
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  document.body.classList.add("dragging");
+});
+document.addEventListener("dragleave", (event) => event.relatedTarget || document.body.classList.remove("dragging"));
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  document.body.classList.remove("dragging");
+  take([...event.dataTransfer.files], "dropped");
+});
+
+byId("download").addEventListener("click", () => {
+  const { picture, ...numbers } = answer;
+  const url = URL.createObjectURL(new Blob([JSON.stringify(numbers, null, 2)], { type: "application/json" }));
+  element("a", { href: url, download: `${answer.image.replace(/\.[^.]*$/, "")}.json` }).click();
+  URL.revokeObjectURL(url);
+});
+
+start().catch(() => fail(GONE));

@@ -1,0 +1,112 @@
+"""The web application: the page, the drawn scenes, and one address that takes a picture."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from dsct.demo.predictions import look
+from dsct.demo.scenes import NUMBER_OF_SCENES, scene_png, scene_titles
+from dsct.demo.security import protected
+from dsct.demo.uploads import MAX_BYTES, MAX_PIXELS, Refused, read_picture, receive
+from dsct.person_cards import PERSON_COLORS
+
+if TYPE_CHECKING:
+    from dsct import DSCT
+
+PAGE = Path(__file__).with_name("page")
+
+
+def create_app(model: DSCT, *, name: str = "your model", note: str | None = None) -> ASGIApp:
+    """The demonstration as an ASGI application, to be run by any server.
+
+    It answers ``GET /`` (the page), ``GET /api/about``, ``GET /scenes/{number}.png`` and ``POST /api/people``, whose
+    body is the image file itself; only requests for 127.0.0.1 or localhost are answered.
+
+    Args:
+        model: in evaluation mode, on the device where it is to run.
+        name: what the page calls the model.
+        note: what a reader of its results must know, such as `dsct.predict.SHIPPED_NOTE`; the page shows it.
+
+    Example:
+        >>> import dsct
+        >>> from starlette.testclient import TestClient
+        >>> client = TestClient(create_app(dsct.DSCT(dsct.DSCTConfig.tiny())), base_url="http://127.0.0.1")
+        >>> client.post("/api/people", content=b"hello").json()
+        {'error': 'This file is not an image that dsct reads: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.'}
+    """
+    demo = _Demo(model, name, note)
+    routes = [
+        Route("/", demo.page),
+        Route("/api/about", demo.about),
+        Route("/api/people", demo.people, methods=["POST"]),
+        Route("/scenes/{number:int}.png", demo.scene),
+        Mount("/page", StaticFiles(directory=PAGE)),
+    ]
+    handlers: Any = {Refused: _refused, HTTPException: _not_served, Exception: _failed}
+    return protected(Starlette(routes=routes, exception_handlers=handlers))
+
+
+class _Demo:
+    def __init__(self, model: DSCT, name: str, note: str | None) -> None:
+        self._model, self._name, self._note = model, name, note
+        self._one_at_a_time = anyio.CapacityLimiter(1)
+
+    async def page(self, request: Request) -> Response:
+        return FileResponse(PAGE / "index.html")
+
+    async def about(self, request: Request) -> Response:
+        return JSONResponse(
+            {
+                "model": self._name,
+                "note": self._note,
+                "max_bytes": MAX_BYTES,
+                "max_pixels": MAX_PIXELS,
+                "colors": PERSON_COLORS,
+                "scenes": [
+                    {"url": f"/scenes/{number}.png", "title": title} for number, title in enumerate(scene_titles())
+                ],
+            }
+        )
+
+    async def scene(self, request: Request) -> Response:
+        number = request.path_params["number"]
+        if number >= NUMBER_OF_SCENES:
+            raise HTTPException(404, f"There are {NUMBER_OF_SCENES} scenes, from 0.")
+        return Response(await anyio.to_thread.run_sync(scene_png, number), media_type="image/png")
+
+    async def people(self, request: Request) -> Response:
+        """Pictures wait for each other: side by side they would only take memory, not be faster."""
+        data = await receive(request.stream(), request.headers.get("content-length"))
+        try:
+            answer = await anyio.to_thread.run_sync(self._read_and_look, data, limiter=self._one_at_a_time)
+        except asyncio.CancelledError:  # by a second Ctrl-C, which no longer waits for the model
+            return JSONResponse({"error": "dsct demo was ended."}, status_code=503)
+        return JSONResponse(answer)
+
+    def _read_and_look(self, data: bytes) -> dict[str, Any]:
+        return look(read_picture(data), self._model, self._note)
+
+
+async def _refused(request: Request, error: Refused) -> Response:
+    return JSONResponse({"error": str(error)}, status_code=error.status)
+
+
+async def _not_served(request: Request, error: HTTPException) -> Response:
+    return JSONResponse({"error": error.detail}, status_code=error.status_code, headers=error.headers)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """Starlette raises `error` again after this answer, so that the server prints its traceback."""
+    sentence = "Looking at this picture failed; the terminal that runs dsct demo says why."
+    return JSONResponse({"error": sentence}, status_code=500)

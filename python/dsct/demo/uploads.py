@@ -1,0 +1,99 @@
+"""From the bytes that a browser sends to a picture, or to one sentence that says why not."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator
+
+from PIL import Image
+
+from dsct.image_io import load_image
+
+MAX_BYTES = 20_000_000
+MAX_PIXELS = 50_000_000
+#: Of a longer strip, nothing is left across when it is resized to the length that a model takes.
+MAX_ASPECT = 100
+
+#: Pillow reads more, some of it with the help of other programs; these are what pictures are kept in.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+_NOT_AN_IMAGE = "This file is not an image that dsct reads: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF."
+_BROKEN = "This image is broken or incomplete."
+
+
+class Refused(ValueError):
+    """An upload that is not taken.
+
+    Attributes:
+        status: the HTTP status that fits.
+    """
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+async def receive(chunks: AsyncIterator[bytes], announced: str | None) -> bytes:
+    """The body of a request, in memory.
+
+    Args:
+        chunks: the body as it comes in.
+        announced: the header Content-Length, which may be missing or wrong.
+
+    Raises:
+        Refused: the body is empty or exceeds `MAX_BYTES`; what exceeds it is never kept.
+    """
+    if announced is not None and announced.isdecimal() and int(announced) > MAX_BYTES:
+        raise _too_large(int(announced))
+    body = bytearray()
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > MAX_BYTES:
+            raise _too_large(None)
+    if not body:
+        raise Refused(400, "This file is empty.")
+    return bytes(body)
+
+
+def read_picture(data: bytes) -> Image.Image:
+    """The picture in `data`, upright RGB as :func:`dsct.image_io.load_image` returns it.
+
+    Its size is read from the header and checked before anything is decoded: a few bytes may claim to be gigabytes.
+
+    Raises:
+        Refused: no image of a known format, more than `MAX_PIXELS`, too narrow, or broken.
+
+    Example:
+        >>> png = io.BytesIO()
+        >>> Image.new("L", (6, 4)).save(png, "PNG")
+        >>> picture = read_picture(png.getvalue())
+        >>> picture.mode, picture.size
+        ('RGB', (6, 4))
+    """
+    Image.init()
+    try:
+        # Pillow's decoders answer broken files with many kinds of errors, not only OSError.
+        image = Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_many_pixels(None) from error
+    except Exception as error:
+        raise Refused(415, _NOT_AN_IMAGE) from error
+    with image:
+        if image.width * image.height > MAX_PIXELS:
+            raise _too_many_pixels(image.size)
+        if max(image.size) > MAX_ASPECT * min(image.size):
+            raise Refused(422, f"This image is too narrow: one side may be at most {MAX_ASPECT} times the other.")
+        try:
+            image.load()
+            return load_image(image)
+        except Exception as error:
+            raise Refused(422, _BROKEN) from error
+
+
+def _too_large(size: int | None) -> Refused:
+    found = "" if size is None else f"; this one has {size / 1e6:.1f} MB"
+    return Refused(413, f"This file is too large: at most {MAX_BYTES // 1_000_000} MB are taken{found}.")
+
+
+def _too_many_pixels(size: tuple[int, int] | None) -> Refused:
+    found = "" if size is None else f"; this one has {size[0]} x {size[1]}"
+    return Refused(413, f"This image has too many pixels: at most {MAX_PIXELS // 1_000_000} million are taken{found}.")

@@ -1,0 +1,43 @@
+"""A program that uses the demonstration without a browser, and pictures for it to send."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from starlette.testclient import TestClient
+
+import dsct
+from dsct.demo import create_app
+from dsct.predict import SHIPPED_NOTE, SHIPPED_WEIGHTS
+
+HERE = "http://127.0.0.1"
+
+
+@contextmanager
+def open_client() -> Iterator[TestClient]:
+    app = create_app(dsct.load_model(SHIPPED_WEIGHTS), name="tiny", note=SHIPPED_NOTE)
+    with TestClient(app, base_url=HERE, raise_server_exceptions=False) as client:
+        yield client
+
+
+def encoded(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+def noise(width: int, height: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def refusal(client: TestClient, content: bytes, status: int) -> str:
+    response = client.post("/api/people", content=content)
+    assert response.status_code == status, response.text
+    (sentence,) = response.json().values()
+    assert isinstance(sentence, str)
+    return sentence
