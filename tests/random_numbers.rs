@@ -1,5 +1,5 @@
 //! Assignment, average precision and suppression of duplicates on random numbers, NaN, infinity and huge ones included:
-//! what the definition gives, or an error. `PROPTEST_CASES` sets how many.
+//! what the definition gives, or an error. `PROPTEST_CASES` asks for more.
 
 use dsct::average_precision::{average_precision, Candidates};
 use dsct::boxes::{corners, giou, iou, Corners};
@@ -59,7 +59,8 @@ fn precision_by_definition(scores: &[f64], positive: &[bool], weight: &[f64], to
 }
 
 fn config() -> ProptestConfig {
-    ProptestConfig { failure_persistence: None, rng_seed: RngSeed::Fixed(0), ..ProptestConfig::default() }
+    let given = ProptestConfig::default();
+    ProptestConfig { cases: given.cases.max(4096), failure_persistence: None, rng_seed: RngSeed::Fixed(0), ..given }
 }
 
 proptest! {

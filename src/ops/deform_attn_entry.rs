@@ -70,7 +70,7 @@ fn checked_count(name: &str, dims: &[i64]) -> Result<usize, String> {
 /// that no number in `shape` reaches memory beyond the tensors.
 ///
 /// # Safety
-/// `spatial_shapes` holds 2·L numbers where L is possible at all.
+/// `spatial_shapes` holds 2·L numbers, if each of L levels can have one of the S cells.
 unsafe fn sizes(shape: &DeformAttnShape) -> Result<Sizes, String> {
     let DeformAttnShape { b, s, m, d, q, l, p, .. } = *shape;
     checked_count("value", &[b, s, m, d])?;
@@ -79,6 +79,9 @@ unsafe fn sizes(shape: &DeformAttnShape) -> Result<Sizes, String> {
     checked_count("the reference", &[b, q, l, 4])?;
     if s > i64::from(i32::MAX) {
         return Err(format!("value has {s} cells, at most {} are supported", i32::MAX));
+    }
+    if l > s {
+        return Err(format!("{l} levels have more than the {s} cells of value"));
     }
     let (mut levels, mut start) = (Vec::new(), 0);
     for (h, w) in shape.levels() {
@@ -167,6 +170,14 @@ unsafe fn points<'a, E: Element>(sizes: &Sizes, inputs: &DeformAttnInputs) -> Re
     }
 }
 
+/// # Safety
+/// `to` is null or holds `count` numbers.
+unsafe fn zero<T>(to: *mut c_void, count: usize) {
+    if !to.is_null() {
+        std::ptr::write_bytes(to.cast::<T>(), 0, count);
+    }
+}
+
 unsafe fn forward_raw<E: Element>(
     shape: &DeformAttnShape,
     inputs: &DeformAttnInputs,
@@ -176,11 +187,8 @@ unsafe fn forward_raw<E: Element>(
     let sizes = sizes(shape)?;
     let points = points(&sizes, inputs)?;
     let numbers = sizes.items() * sizes.d;
-    if numbers == 0 {
-        return Ok(());
-    }
-    if sizes.points() == 0 {
-        std::ptr::write_bytes(out.cast::<E>(), 0, numbers);
+    if numbers == 0 || sizes.points() == 0 {
+        zero::<E>(out, numbers);
         return Ok(());
     }
     let value = slice::<E>(inputs.value, sizes.b * sizes.s * sizes.m * sizes.d);
@@ -199,10 +207,11 @@ unsafe fn backward_raw<E: Element>(
     let sizes = sizes(shape)?;
     let points = points(&sizes, inputs)?;
     let numbers = sizes.b * sizes.s * sizes.m * sizes.d;
-    if sizes.items() == 0 || sizes.points() == 0 {
-        if !grads.value.is_null() {
-            std::ptr::write_bytes(grads.value.cast::<E>(), 0, numbers);
-        }
+    if sizes.d == 0 || sizes.items() == 0 || sizes.points() == 0 {
+        let points = sizes.items() * sizes.points();
+        zero::<E>(grads.value, numbers);
+        zero::<E::Real>(grads.points, 2 * points);
+        zero::<E::Real>(grads.weights, points);
         return Ok(());
     }
     let value = slice::<E>(inputs.value, numbers);
