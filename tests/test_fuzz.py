@@ -145,3 +145,27 @@ def test_no_channels_have_no_gradients() -> None:
     out = dsct.ops.ms_deform_attn(inputs[0], [(2, 2)], None, *inputs[1:])
     assert out.shape == (1, 3, 0)
     assert not any(gradient.any() for gradient in torch.autograd.grad(out.sum(), inputs))
+
+
+def test_no_levels_have_no_gradients() -> None:
+    value, offsets, logits = torch.rand(1, 0, 2, 3), torch.rand(1, 3, 2, 0, 2, 2), torch.rand(1, 3, 2, 0, 2)
+    for size in (2, 4):
+        inputs = [tensor.requires_grad_() for tensor in (value, torch.rand(1, 3, 0, size), offsets, logits)]
+        out = dsct.ops.ms_deform_attn_fused(inputs[0], [], *inputs[1:])
+        assert torch.equal(out, torch.zeros(1, 3, 6))
+        gradients = torch.autograd.grad(out.sum(), inputs)
+        assert [gradient.shape for gradient in gradients] == [tensor.shape for tensor in inputs]
+
+
+def test_dropout_takes_no_seed_of_another_device() -> None:
+    with pytest.raises(ValueError, match="dropout: seed must be on cpu like input, got meta"):
+        torch.ops.dsct.dropout(torch.ones(3), 0.5, torch.tensor(1, device="meta"), False)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.complex64])
+def test_a_gradient_of_another_kind_is_refused(dtype: torch.dtype) -> None:
+    value, locations, weights = torch.rand(1, 4, 2, 3), torch.rand(1, 3, 2, 1, 2, 2), torch.rand(1, 3, 2, 1, 2)
+    with pytest.raises(TypeError, match="grad_output must be floating point"):
+        torch.ops.dsct.ms_deform_attn_backward(
+            torch.zeros(1, 3, 6, dtype=dtype), value, [2, 2], locations, weights, [True] * 3
+        )
