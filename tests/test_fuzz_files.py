@@ -53,7 +53,9 @@ def damaged(draw: Any, content: bytes) -> bytes:
         position = draw(st.integers(0, min(within, len(damage))))
         replaced = draw(st.sampled_from([0, 1, 1, 1, 1, 2, 8]))
         damage[position : position + replaced] = draw(
-            st.one_of(st.binary(min_size=replaced, max_size=replaced), st.sampled_from([b"", b"\xff", b"\x00", b"\x7f"]))
+            st.one_of(
+                st.binary(min_size=replaced, max_size=replaced), st.sampled_from([b"", b"\xff", b"\x00", b"\x7f"])
+            )
         )
     return bytes(damage[: draw(st.one_of(st.just(len(damage)), st.integers(0, len(damage))))])
 

@@ -106,7 +106,7 @@ def test_pictures_have_an_answer_or_a_clear_error(model: dsct.DSCT, data: Any) -
     if out is not None:
         assert out["pred_boxes"].shape == (len(images), 3, 4)
         assert out["pred_logits"].shape == (len(images), 3, 5)
-        if images.isfinite().all() and images.abs().max() < 1e6:
+        if (images.abs() < 1e6).all():
             assert out["pred_boxes"].isfinite().all()
 
 
