@@ -105,12 +105,14 @@ def test_gradients_answer_or_refuse(call: Call) -> None:
 def test_dropout_answers_or_refuses(shape: list[int], data: Any) -> None:
     x = data.draw(tensors(shape, DEVICES))
     p = data.draw(st.one_of(st.floats(0, 1), specials))
-    seed = data.draw(
-        st.sampled_from(
-            [torch.tensor(3), torch.tensor([-(2**63)]), torch.tensor(1.5), torch.tensor([1, 2]), torch.tensor([]).long(),
-             torch.tensor(3, device="meta")]
-        )
-    )  # fmt: skip
+    seeds = [
+        torch.tensor(3),
+        torch.tensor([-(2**63)]),
+        torch.tensor(1.5),
+        torch.tensor([1, 2]),
+        torch.tensor([]).long(),
+    ]
+    seed = data.draw(st.sampled_from([*seeds, torch.tensor(3, device="meta")]))
     out = answered(lambda: torch.ops.dsct.dropout(x, p, seed, data.draw(st.booleans())), "dropout")
     if out is not None:
         assert (out.shape, out.dtype, out.device) == (x.shape, x.dtype, x.device)
