@@ -130,10 +130,9 @@ def training_transform(
         A callable (image, target) -> (image (3, H, W) float32, target with normalised cxcywh boxes).
 
     Example:
-        >>> from PIL import Image
-        >>> nobody = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0).long()}
+        >>> from dsct.data.synthetic import SyntheticDataset
         >>> transform = training_transform((60,), crop_from=(50,), crop_sides=(20, 40))
-        >>> image, target = transform(Image.new("RGB", (120, 80)), nobody)
+        >>> image, target = SyntheticDataset("train", 1, transforms=transform)[0]
         >>> min(image.shape[1:])
         60
     """

@@ -59,7 +59,7 @@ class DeformableEncoder(nn.Module):
     Example:
         >>> import torch, dsct
         >>> encoder = dsct.DeformableEncoder(dsct.DSCTConfig.tiny())
-        >>> src, shapes = torch.randn(1, 16 + 4 + 1 + 1, 128), [(4, 4), (2, 2), (1, 1), (1, 1)]
+        >>> src, shapes = torch.randn(1, 16 + 4 + 1 + 1, 64), [(4, 4), (2, 2), (1, 1), (1, 1)]
         >>> encoder(src, shapes, None, torch.ones(1, 4, 2)).shape
         torch.Size([1, 22, 64])
     """
