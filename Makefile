@@ -12,7 +12,7 @@ unexport PYTHONPATH
 PINS := $(shell sed -nE 's/^ *"(torch(vision)?==[0-9.]+)",/\1/p' pyproject.toml)
 NATIVE := Cargo.toml Cargo.lock build.rs $(shell find src cuda -type f)
 
-.PHONY: help setup demo test test-rust test-python bench bench-cuda wheel lint format docs notebooks clean
+.PHONY: help setup demo test test-rust test-python sanitize bench bench-cuda wheel lint format docs clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,18 @@ test-rust: setup
 
 test-python: setup
 	python -m pytest
+
+# The sanitizer of the pinned stable compiler, which hides it behind the switch of unstable features. Libtorch itself is
+# not instrumented and keeps its caches, so leaks are looked for elsewhere.
+sanitize: export RUSTC_BOOTSTRAP := 1
+sanitize: export RUSTFLAGS := -Zsanitizer=address -Cdebug-assertions=on
+sanitize: export CXXFLAGS := -fsanitize=address
+sanitize: export ASAN_OPTIONS := detect_leaks=0
+sanitize: export PROPTEST_CASES ?= 20000
+sanitize: SANITIZED = cargo test --release --quiet --target-dir target/sanitize --target $$(rustc -vV | sed -n 's/^host: //p')
+sanitize: setup ## The Rust tests under AddressSanitizer, with and without vector instructions.
+	$(SANITIZED) --lib --tests
+	DSCT_CPU=baseline $(SANITIZED) --test random_kernel_calls
 
 $(VENV)/.docs: $(VENV)/.installed
 	maturin develop --release --extras docs --quiet

@@ -91,6 +91,8 @@ inline void check_grad_out(const char* op, const at::Tensor& grad_out, const at:
                         grad_out.sym_size(2) == e,
                     op, ": grad_output must be (B, Q, M*D) = (", b, ", ", q, ", ", e, "), got ",
                     grad_out.sym_sizes());
+  TORCH_CHECK_TYPE(at::isFloatingType(grad_out.scalar_type()), op, ": grad_output must be floating point, got ",
+                   grad_out.scalar_type());
   TORCH_CHECK_VALUE(grad_out.device() == value.device(), op, ": grad_output must be on ", value.device(),
                     " like value, got ", grad_out.device());
 }

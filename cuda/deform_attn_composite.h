@@ -52,6 +52,7 @@ inline at::Tensor composite_forward(const at::Tensor& value, c10::SymIntArrayRef
 
 // (L, 1, 2) as (width, height) in the dtype and on the device of `like`. Filled there: no copy from the host.
 inline at::Tensor level_sizes(c10::SymIntArrayRef shapes, const at::Tensor& like) {
+  if (shapes.empty()) return at::empty({0, 1, 2}, like.options());  // torch joins no empty list
   std::vector<at::Tensor> sizes;
   for (size_t level = 0; level < shapes.size(); level += 2)
     for (const auto& n : {shapes[level + 1], shapes[level]})

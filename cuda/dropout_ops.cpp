@@ -30,6 +30,8 @@ void check(const at::Tensor& input, double p, const at::Tensor& seed) {
                    "dropout: input must be float32, float64, float16 or bfloat16, got ", type);
   TORCH_CHECK_VALUE(p >= 0 && p < 1, "dropout: p must be in [0, 1), got ", p);
   TORCH_CHECK_TYPE(seed.scalar_type() == at::kLong, "dropout: seed must be int64, got ", seed.scalar_type());
+  TORCH_CHECK_VALUE(seed.device() == input.device(), "dropout: seed must be on ", input.device(), " like input, got ",
+                    seed.device());
   TORCH_CHECK_VALUE(seed.sym_numel() == 1, "dropout: seed must hold one number, got ", seed.sym_sizes());
 }
 

@@ -38,6 +38,9 @@ pub fn average_precision(
     threads: usize,
 ) -> Result<Vec<f64>> {
     let rows = check(candidates, weights, samples, num_positive, classes)?;
+    if rows == 0 {
+        return Ok(Vec::new());
+    }
     let per_class = candidates.sample.len();
     let curves = threads::map(threads, classes, |class| {
         let range = class * per_class..(class + 1) * per_class;
@@ -73,7 +76,8 @@ fn check(
 ) -> Result<usize> {
     let error = |argument, expected: String, got: usize| Error::argument("average_precision", argument, expected, got);
     let Candidates { scores, positive, sample } = candidates;
-    let expected = classes * sample.len();
+    // Saturated: no slice is as long as that.
+    let expected = classes.saturating_mul(sample.len());
     for (name, length) in [("scores", scores.len()), ("positive", positive.len())] {
         if length != expected {
             return Err(error(name, format!("{expected} numbers, one per class and candidate"), length));
@@ -86,7 +90,7 @@ fn check(
         return Err(error("num_positive", format!("rows of {classes} numbers, at least one"), num_positive.len()));
     }
     let rows = num_positive.len() / classes;
-    if weights.len() != rows * samples {
+    if weights.len() != rows.saturating_mul(samples) {
         return Err(error("weights", format!("{rows} rows of {samples} numbers"), weights.len()));
     }
     if scores.iter().any(|score| score.is_nan()) {

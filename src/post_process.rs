@@ -3,8 +3,6 @@
 //! Class probabilities are sigmoids, because the loss is a sigmoid focal loss. The score of a query is the mean of its C
 //! class probabilities, or of its C logits (the paper's words). An extra logit beyond the C classes is ignored.
 
-use std::cmp::Ordering;
-
 use tch::{no_grad, Device, Kind, Tensor};
 
 use crate::boxes::{box_corners, iou, Corners};
@@ -162,8 +160,8 @@ impl PostProcess {
             let expected = format!("({batch}, 2), height and width per image");
             return Err(Error::argument(op, "target_sizes", expected, target_sizes.size()));
         }
-        if let Some(size) = rows(target_sizes)?.into_iter().find(|size| !size.iter().all(|&side| side >= 0.0)) {
-            return Err(Error::argument(op, "target_sizes", "pixels, none of them negative", size));
+        if let Some(size) = rows(target_sizes)?.into_iter().find(|size| !size.iter().all(|side| (0.0..f64::INFINITY).contains(side))) {
+            return Err(Error::argument(op, "target_sizes", "finite pixels, none of them negative", size));
         }
         if !(self.threshold.len() < 2 || self.threshold.len() as i64 == config.num_classes) {
             let expected = format!("one number or one per class, {}", config.num_classes);
@@ -189,10 +187,15 @@ fn to_pixels(boxes: &Tensor, target_sizes: &Tensor) -> Result<Tensor> {
 
 /// Greedy non-maximum suppression: indices of the boxes that are kept, by falling score, ties by lower index.
 ///
-/// A box is left out where its IoU with one that is kept exceeds `threshold`.
+/// A box is left out where its IoU with one that is kept exceeds `threshold`. NaN is the lowest score.
+///
+/// # Panics
+/// There are fewer scores than boxes.
 pub fn nms(boxes: &[Corners], scores: &[f64], threshold: f64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..boxes.len()).collect();
-    order.sort_by(|&a, &b| scores[b].partial_cmp(&scores[a]).unwrap_or(Ordering::Equal));
+    // A total order: a sort may panic where NaN equals everything. Adding 0 makes one zero of both.
+    let rank = |index: usize| if scores[index].is_nan() { f64::NEG_INFINITY } else { scores[index] + 0.0 };
+    order.sort_by(|&a, &b| rank(b).total_cmp(&rank(a)));
     let mut kept: Vec<usize> = Vec::new();
     for candidate in order {
         if kept.iter().all(|&other| iou(boxes[other], boxes[candidate]) <= threshold) {

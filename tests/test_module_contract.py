@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import copy
 import functools
-import gc
 import io
 import pickle
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -346,31 +344,9 @@ def test_threads_share_a_model() -> None:
         with torch.inference_mode():
             return model(*batches[index % 6])["pred_logits"]
 
-    with ThreadPoolExecutor(4) as executor:
-        for index, logits in enumerate(executor.map(infer, range(24))):
+    with ThreadPoolExecutor(8) as executor:
+        for index, logits in enumerate(executor.map(infer, range(48))):
             assert torch.equal(logits, expected[index % 6])
-
-
-def resident_memory() -> int:
-    """Bytes of this process in memory now."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * 4096
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_hundred_steps_hold_on_to_nothing() -> None:
-    model = random_model()
-    images, mask = scene()
-    for _ in range(10):
-        train_step(model, images, mask)
-    model.zero_grad()
-    gc.collect()
-    before, references = resident_memory(), [p._use_count() for p in model.parameters()]
-    for _ in range(100):
-        train_step(model, images, mask)
-    model.zero_grad()
-    assert [p._use_count() for p in model.parameters()] == references, "a native clone outlives its call"
-    assert resident_memory() - before < 30e6  # the activations of these steps are more than 200 MB
 
 
 # --- two processes ----------------------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -36,7 +38,8 @@ def load_image(image: ImageInput) -> Image.Image:
         TypeError: `image` is of another kind, or an array or tensor of another dtype.
         ValueError: the shape is wrong, a side is zero, or floats lie outside [0, 1].
         FileNotFoundError: there is no such file.
-        OSError: the file is not an image that Pillow can read, or it is truncated.
+        OSError: the file is not an image that Pillow can read, is damaged or truncated, or claims more pixels than
+            Pillow takes for honest.
 
     Example:
         >>> import numpy as np
@@ -44,7 +47,7 @@ def load_image(image: ImageInput) -> Image.Image:
         (6, 4)
     """
     if isinstance(image, (str, os.PathLike)):
-        with Image.open(image) as file:
+        with _reading(image), Image.open(image) as file:
             file.load()
             return _from_pil(file)
     if isinstance(image, Image.Image):
@@ -73,11 +76,22 @@ def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         >>> upright_size(file)
         (6, 4)
     """
-    with Image.open(path) as image:
+    with _reading(path), Image.open(path) as image:
         width, height = image.size
         # PNG's own method would decode the whole picture to look for EXIF data behind it.
         orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation)
     return (height, width) if orientation in _TURNED_BY_A_QUARTER else (width, height)
+
+
+@contextmanager
+def _reading(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Damage makes Pillow's decoders raise nearly anything, and a size that is too large an error of its own."""
+    try:
+        yield
+    except (OSError, ValueError, MemoryError):
+        raise
+    except Exception as error:
+        raise OSError(f"{os.fspath(path)} is no image that can be read: {error}") from error
 
 
 def _from_pil(image: Image.Image) -> Image.Image:

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from dsct import _dsct  # noqa: F401  (registers torch.ops.dsct)
 
+__all__ = ["ms_deform_attn", "ms_deform_attn_fused"]
+
 Shapes = list[tuple[int, int]]
 
 

@@ -52,6 +52,12 @@ class People:
         image_size: (width, height) of the original image, upright.
         source: the image as it was passed to `predict`.
         note: what the reader of these results must know about the weights, or None.
+
+    Example:
+        >>> import dsct
+        >>> people = dsct.predict(np.zeros((64, 64, 3), dtype=np.uint8))
+        >>> len(people) == len(people.boxes) == len(people.scores)
+        True
     """
 
     boxes: NDArray[np.float32]

@@ -13,8 +13,11 @@ const NONE: usize = usize::MAX;
 /// # Errors
 /// A cost is NaN or infinite, or there are not `rows` × `columns` of them.
 pub fn linear_assignment(cost: &[f64], rows: usize, columns: usize) -> Result<Vec<(usize, usize)>> {
-    if cost.len() != rows * columns {
+    if rows.checked_mul(columns) != Some(cost.len()) {
         return Err(Error::argument("linear_assignment", "cost", format!("{rows} x {columns} numbers"), cost.len()));
+    }
+    if cost.is_empty() {
+        return Ok(Vec::new());
     }
     if let Some(at) = cost.iter().position(|value| !value.is_finite()) {
         return Err(Error::Value(format!(
@@ -140,6 +143,7 @@ mod tests {
     fn empty_sides_are_ordinary() {
         assert_eq!(linear_assignment(&[], 0, 5).unwrap(), []);
         assert_eq!(linear_assignment(&[], 5, 0).unwrap(), []);
+        assert_eq!(linear_assignment(&[], usize::MAX, 0).unwrap(), []);
     }
 
     #[test]
@@ -149,5 +153,6 @@ mod tests {
             assert!(text.contains("row 1, column 1"), "{text}");
         }
         assert!(linear_assignment(&[0.0; 3], 2, 2).is_err());
+        assert!(linear_assignment(&[], 1 << 32, 1 << 32).is_err(), "the product wraps to 0");
     }
 }

@@ -52,24 +52,50 @@ impl DeformAttnShape {
     /// # Safety
     /// `spatial_shapes` holds 2·L numbers.
     pub(super) unsafe fn levels(&self) -> Vec<(i64, i64)> {
-        let numbers = std::slice::from_raw_parts(self.spatial_shapes, 2 * self.l as usize);
+        let numbers: &[i64] = slice(self.spatial_shapes.cast(), 2 * self.l as usize);
         numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect()
     }
 }
 
+/// How many numbers `dims` hold; refused where they would not fit into memory, so that no product of some of them wraps.
+fn checked_count(name: &str, dims: &[i64]) -> Result<usize, String> {
+    let refused = || format!("{name} of sizes {dims:?} does not fit into memory");
+    let times = |product: i64, &size: &i64| if size < 0 { None } else { product.checked_mul(size.max(1)) };
+    // Eight bytes a number at most.
+    dims.iter().try_fold(8, times).ok_or_else(refused)?;
+    Ok(dims.iter().product::<i64>() as usize)
+}
+
+/// The sizes of a call. The registration has checked them under the arguments' names; here they are checked again, so
+/// that no number in `shape` reaches memory beyond the tensors.
+///
 /// # Safety
-/// `shape` has passed the checks of the registration.
-unsafe fn sizes(shape: &DeformAttnShape) -> Sizes {
-    assert!(i32::try_from(shape.s).is_ok(), "value has {} cells, at most {} are supported", shape.s, i32::MAX);
-    let mut start = 0;
-    let level = |(h, w): (i64, i64)| {
-        let level = Level { h: h as i32, w: w as i32, start };
-        start += (h * w) as i32;
-        level
-    };
-    let levels = shape.levels().into_iter().map(level).collect();
-    let [b, s, m, d, q, p] = [shape.b, shape.s, shape.m, shape.d, shape.q, shape.p].map(|n| n as usize);
-    Sizes { b, s, m, d, q, p, levels }
+/// `spatial_shapes` holds 2·L numbers, if each of L levels can have one of the S cells.
+unsafe fn sizes(shape: &DeformAttnShape) -> Result<Sizes, String> {
+    let DeformAttnShape { b, s, m, d, q, l, p, .. } = *shape;
+    checked_count("value", &[b, s, m, d])?;
+    checked_count("the output", &[b, q, m, d])?;
+    checked_count("the points", &[b, q, m, l, p, 2])?;
+    checked_count("the reference", &[b, q, l, 4])?;
+    if s > i64::from(i32::MAX) {
+        return Err(format!("value has {s} cells, at most {} are supported", i32::MAX));
+    }
+    if l > s {
+        return Err(format!("{l} levels have more than the {s} cells of value"));
+    }
+    let (mut levels, mut start) = (Vec::new(), 0);
+    for (h, w) in shape.levels() {
+        if h < 1 || w < 1 || w > (s - start) / h {
+            return Err(format!("a level of {h} x {w} cells does not fit into {s}"));
+        }
+        levels.push(Level { h: h as i32, w: w as i32, start: start as i32 });
+        start += h * w;
+    }
+    if start != s {
+        return Err(format!("the levels have {start} cells, value has {s}"));
+    }
+    let [b, s, m, d, q, p] = [b, s, m, d, q, p].map(|n| n as usize);
+    Ok(Sizes { b, s, m, d, q, p, levels })
 }
 
 thread_local! {
@@ -107,7 +133,8 @@ macro_rules! dispatch {
             0 => $f::<f32>($($arg)*),
             1 => $f::<f16>($($arg)*),
             2 => $f::<bf16>($($arg)*),
-            _ => $f::<f64>($($arg)*),
+            3 => $f::<f64>($($arg)*),
+            other => Err(format!("no dtype has the number {other}")),
         }
     };
 }
@@ -121,34 +148,53 @@ unsafe fn slice<'a, T>(pointer: *const c_void, len: usize) -> &'a [T] {
     }
 }
 
-unsafe fn points<'a, E: Element>(sizes: &Sizes, inputs: &DeformAttnInputs) -> Points<'a, E> {
+unsafe fn points<'a, E: Element>(sizes: &Sizes, inputs: &DeformAttnInputs) -> Result<Points<'a, E>, String> {
     let n = sizes.items() * sizes.points();
     let size = inputs.reference_size as usize;
-    if size == 0 {
-        return Points::Located { locations: slice(inputs.points, 2 * n), weights: slice(inputs.weights, n) };
-    }
-    let references = slice(inputs.reference, sizes.b * sizes.q * sizes.levels.len() * size);
-    let stored = |pointer, len| {
-        if inputs.points_dtype == inputs.dtype {
-            Stored::Element(slice(pointer, len))
-        } else {
-            Stored::Real(slice(pointer, len))
+    let low = inputs.points_dtype == inputs.dtype;
+    let arithmetic = if inputs.dtype == 3 { 3 } else { 0 };
+    match size {
+        0 if inputs.points_dtype == arithmetic => {
+            Ok(Points::Located { locations: slice(inputs.points, 2 * n), weights: slice(inputs.weights, n) })
         }
-    };
-    Points::Offset { references, size, offsets: stored(inputs.points, 2 * n), logits: stored(inputs.weights, n) }
+        2 | 4 if low || inputs.points_dtype == arithmetic => {
+            let references = slice(inputs.reference, sizes.b * sizes.q * sizes.levels.len() * size);
+            let stored = |pointer, len| match low {
+                true => Stored::Element(slice(pointer, len)),
+                false => Stored::Real(slice(pointer, len)),
+            };
+            let (offsets, logits) = (stored(inputs.points, 2 * n), stored(inputs.weights, n));
+            Ok(Points::Offset { references, size, offsets, logits })
+        }
+        _ => Err(format!("no kernel reads points of dtype {} with references of {size}", inputs.points_dtype)),
+    }
 }
 
-unsafe fn forward_raw<E: Element>(shape: &DeformAttnShape, inputs: &DeformAttnInputs, out: *mut c_void, threads: i32) {
-    let sizes = sizes(shape);
-    if sizes.items() * sizes.d * sizes.points() == 0 {
-        if !out.is_null() {
-            std::ptr::write_bytes(out.cast::<E>(), 0, sizes.items() * sizes.d);
-        }
-        return;
+/// # Safety
+/// `to` is null or holds `count` numbers.
+unsafe fn zero<T>(to: *mut c_void, count: usize) {
+    if !to.is_null() {
+        std::ptr::write_bytes(to.cast::<T>(), 0, count);
+    }
+}
+
+unsafe fn forward_raw<E: Element>(
+    shape: &DeformAttnShape,
+    inputs: &DeformAttnInputs,
+    out: *mut c_void,
+    threads: i32,
+) -> Result<(), String> {
+    let sizes = sizes(shape)?;
+    let points = points(&sizes, inputs)?;
+    let numbers = sizes.items() * sizes.d;
+    if numbers == 0 || sizes.points() == 0 {
+        zero::<E>(out, numbers);
+        return Ok(());
     }
     let value = slice::<E>(inputs.value, sizes.b * sizes.s * sizes.m * sizes.d);
-    let out = std::slice::from_raw_parts_mut(out.cast::<E>(), sizes.items() * sizes.d);
-    forward(&sizes, value, &points(&sizes, inputs), out, threads.max(1) as usize);
+    let out = std::slice::from_raw_parts_mut(out.cast::<E>(), numbers);
+    forward(&sizes, value, &points, out, threads.max(1) as usize);
+    Ok(())
 }
 
 unsafe fn backward_raw<E: Element>(
@@ -157,19 +203,22 @@ unsafe fn backward_raw<E: Element>(
     grad_out: *const c_void,
     grads: &DeformAttnGradients,
     threads: i32,
-) {
-    let sizes = sizes(shape);
+) -> Result<(), String> {
+    let sizes = sizes(shape)?;
+    let points = points(&sizes, inputs)?;
     let numbers = sizes.b * sizes.s * sizes.m * sizes.d;
-    if sizes.items() * sizes.points() == 0 {
-        if !grads.value.is_null() {
-            std::ptr::write_bytes(grads.value.cast::<E>(), 0, numbers);
-        }
-        return;
+    if sizes.d == 0 || sizes.items() == 0 || sizes.points() == 0 {
+        let points = sizes.items() * sizes.points();
+        zero::<E>(grads.value, numbers);
+        zero::<E::Real>(grads.points, 2 * points);
+        zero::<E::Real>(grads.weights, points);
+        return Ok(());
     }
     let value = slice::<E>(inputs.value, numbers);
     let grad_out = slice::<E>(grad_out, sizes.items() * sizes.d);
     let grads = Gradients { value: grads.value.cast(), points: grads.points.cast(), weights: grads.weights.cast() };
-    backward(&sizes, value, &points(&sizes, inputs), grad_out, &grads, threads.max(1) as usize);
+    backward(&sizes, value, &points, grad_out, &grads, threads.max(1) as usize);
+    Ok(())
 }
 
 /// # Safety
@@ -181,10 +230,7 @@ unsafe extern "C" fn dsct_deform_attn_cpu_forward(
     out: *mut c_void,
     threads: i32,
 ) -> i32 {
-    status(|| {
-        dispatch!(inputs.dtype, forward_raw(shape, inputs, out, threads));
-        Ok(())
-    })
+    status(|| dispatch!(inputs.dtype, forward_raw(shape, inputs, out, threads)))
 }
 
 /// # Safety
@@ -197,10 +243,7 @@ unsafe extern "C" fn dsct_deform_attn_cpu_backward(
     grads: &DeformAttnGradients,
     threads: i32,
 ) -> i32 {
-    status(|| {
-        dispatch!(inputs.dtype, backward_raw(shape, inputs, grad_out, grads, threads));
-        Ok(())
-    })
+    status(|| dispatch!(inputs.dtype, backward_raw(shape, inputs, grad_out, grads, threads)))
 }
 
 unsafe fn dropout_raw<E: Element>(
@@ -210,12 +253,16 @@ unsafe fn dropout_raw<E: Element>(
     relu: bool,
     pointers: (*const c_void, *mut c_void),
     threads: i32,
-) {
-    if count == 0 {
-        return;
+) -> Result<(), String> {
+    let count = checked_count("input", &[count])?;
+    if !(0.0..1.0).contains(&p) {
+        return Err(format!("p must be in [0, 1), got {p}"));
     }
-    let to = std::slice::from_raw_parts_mut(pointers.1.cast::<E>(), count as usize);
-    dropout_cpu(slice::<E>(pointers.0, count as usize), to, p, seed as u64, relu, threads.max(1) as usize);
+    if count > 0 {
+        let to = std::slice::from_raw_parts_mut(pointers.1.cast::<E>(), count);
+        dropout_cpu(slice::<E>(pointers.0, count), to, p, seed as u64, relu, threads.max(1) as usize);
+    }
+    Ok(())
 }
 
 /// # Safety
@@ -231,8 +278,5 @@ unsafe extern "C" fn dsct_dropout_cpu(
     to: *mut c_void,
     threads: i32,
 ) -> i32 {
-    status(|| {
-        dispatch!(dtype, dropout_raw(count, p, seed, relu, (from, to), threads));
-        Ok(())
-    })
+    status(|| dispatch!(dtype, dropout_raw(count, p, seed, relu, (from, to), threads)))
 }

@@ -52,6 +52,11 @@ class Checkpoint:
         metadata: JSON texts by key: ``dsct_config`` and its digest ``dsct_config_sha256`` in a native file,
             ``hugging_face_config`` from a Hugging Face folder, ``released_options`` from the ``args`` of a released
             checkpoint, none of these in other foreign files.
+
+    Example:
+        >>> import torch
+        >>> Checkpoint({"weight": torch.zeros(2)}, metadata={}).config is None
+        True
     """
 
     tensors: StateDict
@@ -143,6 +148,14 @@ def replaced_when_complete(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Yields:
         The path to write to.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "notes.txt"
+        >>> with replaced_when_complete(file) as partial:
+        ...     written = partial.write_text("all of it")
+        >>> file.read_text()
+        'all of it'
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -171,6 +184,13 @@ def write_pickled_tensors(content: dict[str, Any], path: str | os.PathLike[str])
 
     Raises:
         OSError: the disk is full or cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "state.pt"
+        >>> write_pickled_tensors({"step": 3}, file)
+        >>> torch.load(file)
+        {'step': 3}
     """
     # By way of memory: torch reports a full disk as an internal error without the reason.
     memory = io.BytesIO()

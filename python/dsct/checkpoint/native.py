@@ -77,6 +77,13 @@ def load_model(path: str | os.PathLike[str], device: torch.device | str = "cpu")
         FileNotFoundError: there is no such file.
         ValueError: the file cannot be read, holds no configuration, or its tensors or thresholds do not fit this
             configuration.
+
+    Example:
+        >>> import dsct, pathlib, tempfile
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "model.safetensors"
+        >>> dsct.save_model(dsct.DSCT(dsct.DSCTConfig.tiny()), file)
+        >>> dsct.load_model(file).config == dsct.DSCTConfig.tiny()
+        True
     """
     import dsct
 
@@ -117,6 +124,11 @@ def metadata_of(model: DSCT) -> dict[str, str]:
 
     Raises:
         ValueError: ``preprocess`` is no dictionary, or ``thresholds`` are not one number per class.
+
+    Example:
+        >>> import dsct
+        >>> sorted(metadata_of(dsct.DSCT(dsct.DSCTConfig.tiny())))
+        ['dsct_config', 'dsct_config_sha256']
     """
     config = model.config.to_json()
     metadata = {CONFIG_KEY: config, DIGEST_KEY: config_digest(config)}
@@ -129,13 +141,26 @@ def metadata_of(model: DSCT) -> dict[str, str]:
 
 
 def distinct_tensors(model: torch.nn.Module) -> StateDict:
-    """The state dict with every shared tensor under its first name only."""
+    """The state dict with every shared tensor under its first name only.
+
+    Example:
+        >>> import dsct
+        >>> model = dsct.DSCT(dsct.DSCTConfig.tiny())
+        >>> len(distinct_tensors(model)) + len(shared_names(model)) == len(model.state_dict())
+        True
+    """
     shared = shared_names(model)
     return {name: tensor for name, tensor in model.state_dict(keep_vars=True).items() if name not in shared}
 
 
 def shared_names(model: torch.nn.Module) -> dict[str, str]:
-    """Further names of tensors that occur more than once in the state dict, each with the first name."""
+    """Further names of tensors that occur more than once in the state dict, each with the first name.
+
+    Example:
+        >>> import dsct
+        >>> shared_names(dsct.DSCT(dsct.DSCTConfig.tiny()))["class_embed_dsct.1.bias"]
+        'class_embed_dsct.0.bias'
+    """
     first: dict[int, str] = {}
     shared = {}
     for name, tensor in model.state_dict(keep_vars=True).items():

@@ -26,7 +26,14 @@ BACKBONES: dict[tuple[tuple[int, ...], int, int, int], str] = {
 
 
 def sizes_of_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
-    """:func:`sizes_of` its tensors, and :func:`sizes_beside` them."""
+    """:func:`sizes_of` its tensors, and :func:`sizes_beside` them.
+
+    Example:
+        >>> import dsct
+        >>> sizes = sizes_of_checkpoint(Checkpoint(dict(dsct.DSCT(dsct.DSCTConfig.tiny()).state_dict()), {}))
+        >>> sizes["hidden_dim"]
+        64
+    """
     return sizes_of(checkpoint.tensors) | sizes_beside(checkpoint)
 
 

@@ -48,6 +48,13 @@ def read_pickled_tensors(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: the file is damaged, of another kind, holds anything but plain data and an ``argparse.Namespace``,
             or claims more bytes than it has.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "state.pt"
+        >>> torch.save({"weight": torch.zeros(2)}, file)
+        >>> read_pickled_tensors(file)
+        {'weight': tensor([0., 0.])}
     """
     try:
         _require_honest_archive(path)

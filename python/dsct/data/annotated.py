@@ -139,7 +139,7 @@ def _open(path: Path) -> Image.Image:
         return load_image(path)
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError) as error:
         raise OSError(f"{path}: the image cannot be read: {error}") from error
 
 

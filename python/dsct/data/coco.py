@@ -170,6 +170,14 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is malformed.
+
+    Example:
+        >>> import json, tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "people.json"
+        >>> content = {"categories": [{"id": 7, "name": "happy"}, {"id": 2, "name": "calm"}]}
+        >>> written = file.write_text(json.dumps({"images": [], "annotations": [], **content}))
+        >>> read_class_names(file)
+        ('calm', 'happy')
     """
     if path.suffix == ".csv":
         return _sorted_labels(_rows(path))

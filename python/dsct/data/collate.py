@@ -17,6 +17,11 @@ class Batch(NamedTuple):
         images: (B, 3, H, W) float, zero where padded; H and W are the largest of the batch.
         mask: (B, H, W) bool, True where padded; ``None`` when no picture is padded.
         targets: B targets.
+
+    Example:
+        >>> batch = Batch(torch.zeros(1, 3, 4, 4), None, [{"labels": torch.tensor([2])}])
+        >>> batch.to("cpu").targets[0]["labels"]
+        tensor([2])
     """
 
     images: torch.Tensor

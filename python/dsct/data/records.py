@@ -16,7 +16,14 @@ Target = dict[str, Any]
 
 
 class Dataset(Protocol):
-    """What training and evaluation ask of a data set; ``split`` names the part it holds, such as ``"train"``."""
+    """What training and evaluation ask of a data set; ``split`` names the part it holds, such as ``"train"``.
+
+    Example:
+        >>> from dsct.data.synthetic import SyntheticDataset
+        >>> data: Dataset = SyntheticDataset("train", 2)
+        >>> len(data), data.split
+        (2, 'train')
+    """
 
     split: str
 

@@ -129,6 +129,13 @@ def training_transform(
 
     Returns:
         A callable (image, target) -> (image (3, H, W) float32, target with normalised cxcywh boxes).
+
+    Example:
+        >>> from dsct.data.synthetic import SyntheticDataset
+        >>> transform = training_transform((60,), crop_from=(50,), crop_sides=(20, 40))
+        >>> image, target = SyntheticDataset("train", 1, transforms=transform)[0]
+        >>> min(image.shape[1:])
+        60
     """
     resize = _random_resize(short_sides, long_side)
     crop = v2.Compose([_random_resize(crop_from, None), RandomSizeCrop(*crop_sides), resize])
@@ -154,6 +161,13 @@ def flip_transform(short_side: int | None = None, long_side: int = LONG_SIDE) ->
 
     Returns:
         A callable as :func:`training_transform` returns.
+
+    Example:
+        >>> from PIL import Image
+        >>> nobody = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0).long()}
+        >>> image, target = flip_transform(60)(Image.new("RGB", (120, 80)), nobody)
+        >>> tuple(image.shape)
+        (3, 60, 90)
     """
     resize = [] if short_side is None else [Resize(short_side, long_side)]
     pipeline: Transform = v2.Compose([v2.ToImage(), v2.RandomHorizontalFlip(0.5), *resize, ToModelInput()])
@@ -169,6 +183,13 @@ def evaluation_transform(short_side: int | None = SHORT_SIDE, long_side: int = L
 
     Returns:
         A callable as :func:`training_transform` returns.
+
+    Example:
+        >>> from PIL import Image
+        >>> nobody = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0).long()}
+        >>> image, target = evaluation_transform(60)(Image.new("RGB", (120, 80)), nobody)
+        >>> tuple(image.shape)
+        (3, 60, 90)
     """
     if short_side is None:
         return ToModelInput()

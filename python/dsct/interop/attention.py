@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from dsct.modules.ms_deform_attn import MSDeformAttn
 from dsct.ops import ms_deform_attn, ms_deform_attn_fused
 
+__all__ = ["accelerate_attention"]
+
 #: First parameters of ``forward`` of the modules that are understood.
 CORE_CALL = (
     "value", "value_spatial_shapes", "value_spatial_shapes_list", "level_start_index", "sampling_locations",

@@ -12,6 +12,8 @@ from dsct.checkpoint.sizes import sizes_of
 from dsct.config import DSCTConfig, context_sets
 from dsct.modules import DSCT
 
+__all__ = ["convert"]
+
 
 def convert(
     model: nn.Module,

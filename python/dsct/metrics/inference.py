@@ -57,6 +57,15 @@ def evaluate(
 
     Returns:
         The evaluation, with its throughput.
+
+    Example:
+        >>> import dsct
+        >>> from dsct.data.synthetic import SyntheticDataset
+        >>> data = SyntheticDataset("val", 2, image_size=(64, 48), transforms=dsct.data.evaluation_transform(None))
+        >>> model = dsct.DSCT(dsct.DSCTConfig.tiny(num_context_queries=0))
+        >>> evaluator = Evaluator(model.config.names, multi_label=False)
+        >>> evaluate(model, data, dsct.PostProcess(model.config), evaluator).num_images
+        2
     """
     throughput = collect(
         model, data, post_process, evaluator, batch_size=batch_size, workers=workers, device=device,
@@ -101,6 +110,15 @@ def collect(
 
     Raises:
         ValueError: the precision is unknown, or an index repeats.
+
+    Example:
+        >>> import dsct
+        >>> from dsct.data.synthetic import SyntheticDataset
+        >>> data = SyntheticDataset("val", 2, image_size=(64, 48), transforms=dsct.data.evaluation_transform(None))
+        >>> model = dsct.DSCT(dsct.DSCTConfig.tiny(num_context_queries=0))
+        >>> evaluator = Evaluator(model.config.names, multi_label=False)
+        >>> collect(model, data, dsct.PostProcess(model.config), evaluator).images
+        2
     """
     device = torch.device(device)
     chosen = range(len(data)) if indices is None else indices

@@ -22,6 +22,10 @@ class Intervals:
         value: (2,) of the headline value.
         per_class: (C, 2) of each class.
         by_subjects: (2,) by number of people in the image.
+
+    Example:
+        >>> Intervals(value=np.array([0.4, 0.6]), per_class=np.array([[0.4, 0.6]]), by_subjects={}).value
+        array([0.4, 0.6])
     """
 
     value: NDArray[np.float64]
@@ -37,6 +41,11 @@ class Throughput:
         images: predicted.
         seconds: in all: loading, model, post-processing.
         model_seconds: of these, for the model and its post-processing.
+
+    Example:
+        >>> measured = Throughput(images=20, seconds=4.0, model_seconds=3.0)
+        >>> measured.images / measured.seconds
+        5.0
     """
 
     images: int
@@ -63,6 +72,16 @@ class ProtocolResult:
             ``"5+"``, only those that occur (paper, Tables 4 and 12).
         intervals: of the headline values, if they were asked for.
         label_quality: precision and recall of the labels reported at thresholds, if there were any.
+
+    Example:
+        >>> import torch
+        >>> from dsct.metrics import Evaluator
+        >>> evaluator = Evaluator(("calm", "angry"), multi_label=False)
+        >>> box = torch.tensor([[0.0, 0.0, 9.0, 9.0]])
+        >>> found = {"boxes": box, "scores": torch.tensor([0.5]), "probabilities": torch.tensor([[0.2, 0.8]])}
+        >>> evaluator.update([found], [{"boxes": box, "labels": torch.tensor([1])}])
+        >>> evaluator.compute()["official"].support
+        array([0, 1])
     """
 
     protocol: str
@@ -147,6 +166,17 @@ class Evaluation:
         box_recall_interval: (2,) bootstrap interval of `box_recall`, if it was asked for.
         bootstrap: how the intervals were made.
         throughput: how long predicting took, where it was measured.
+
+    Example:
+        >>> import torch
+        >>> from dsct.metrics import Evaluator
+        >>> evaluator = Evaluator(("calm", "angry"), multi_label=False)
+        >>> box = torch.tensor([[0.0, 0.0, 9.0, 9.0]])
+        >>> found = {"boxes": box, "scores": torch.tensor([0.5]), "probabilities": torch.tensor([[0.2, 0.8]])}
+        >>> evaluator.update([found], [{"boxes": box, "labels": torch.tensor([1])}])
+        >>> evaluation = evaluator.compute()
+        >>> evaluation.num_people, evaluation.box_recall
+        (1, 1.0)
     """
 
     protocols: Mapping[str, ProtocolResult]

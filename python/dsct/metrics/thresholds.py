@@ -78,6 +78,11 @@ class LabelQuality:
         precision: (C,) share of the reported labels that are right; 0 where none is reported.
         recall: (C,) share of the people who show the class whom it is reported for; NaN where nobody shows it.
         f1: (C,) their harmonic mean; NaN where nobody shows the class.
+
+    Example:
+        >>> one = np.array([0.5])
+        >>> LabelQuality(thresholds=one, precision=one, recall=one, f1=one).f1
+        array([0.5])
     """
 
     thresholds: NDArray[np.float64]

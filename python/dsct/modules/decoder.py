@@ -24,6 +24,11 @@ class DSCTDecoderLayer(Block):
     Args:
         config: configuration.
         index: number of this layer; ``config.fusion_layers`` decides by it whether the layer fuses.
+
+    Example:
+        >>> import dsct
+        >>> DSCTDecoderLayer(dsct.DSCTConfig.tiny(), index=0).linear1.in_features
+        64
     """
 
     def __init__(self, config: DSCTConfig, index: int) -> None:
@@ -133,6 +138,12 @@ class DSCTDecoder(nn.Module):
 
     Attributes:
         activation_checkpointing: as :class:`dsct.DeformableEncoder`'s.
+
+    Example:
+        >>> import dsct
+        >>> decoder = dsct.DSCTDecoder(dsct.DSCTConfig.tiny())
+        >>> len(decoder.layers) == decoder.config.dec_layers
+        True
     """
 
     activation_checkpointing: bool = False

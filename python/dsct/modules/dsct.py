@@ -112,7 +112,7 @@ class DSCT(nn.Module):
             ``aux_outputs``: the same two of each earlier decoder layer.
 
         Raises:
-            ValueError: ``images`` or ``mask`` has the wrong shape.
+            ValueError: ``images`` or ``mask`` has the wrong shape, or they are on different devices.
             TypeError: ``images`` is no floating tensor, or ``mask`` is not bool.
         """
         _check_images(images, mask)
@@ -175,3 +175,5 @@ def _check_images(images: Tensor, mask: Tensor | None) -> None:
         raise TypeError(f"DSCT: mask must be bool, got {getattr(mask, 'dtype', type(mask).__name__)}")
     if mask is not None and tuple(mask.shape) != expected:
         raise ValueError(f"DSCT: mask must be (B, H, W) = {expected}, got {tuple(mask.shape)}")
+    if mask is not None and mask.device != images.device:
+        raise ValueError(f"DSCT: mask must be on {images.device} like images, got {mask.device}")

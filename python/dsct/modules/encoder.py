@@ -14,7 +14,15 @@ from dsct.ops import Shapes, check_level_start_index, level_shapes
 
 
 class DeformableEncoderLayer(Block):
-    """Deformable self-attention over all cells of all levels, then a feed-forward network; post-norm."""
+    """Deformable self-attention over all cells of all levels, then a feed-forward network; post-norm.
+
+    Example:
+        >>> import torch, dsct
+        >>> layer = DeformableEncoderLayer(dsct.DSCTConfig.tiny())
+        >>> src, shapes = torch.randn(1, 22, 64), [(4, 4), (2, 2), (1, 1), (1, 1)]
+        >>> layer(src, None, torch.rand(1, 22, 4, 2), shapes).shape
+        torch.Size([1, 22, 64])
+    """
 
     def __init__(self, config: DSCTConfig) -> None:
         super().__init__()
@@ -61,6 +69,13 @@ class DeformableEncoder(nn.Module):
     Attributes:
         activation_checkpointing: in training each layer keeps its input only and is computed again in the backward
             pass.
+
+    Example:
+        >>> import torch, dsct
+        >>> encoder = dsct.DeformableEncoder(dsct.DSCTConfig.tiny())
+        >>> src, shapes = torch.randn(1, 16 + 4 + 1 + 1, 64), [(4, 4), (2, 2), (1, 1), (1, 1)]
+        >>> encoder(src, shapes, None, torch.ones(1, 4, 2)).shape
+        torch.Size([1, 22, 64])
     """
 
     activation_checkpointing: bool = False

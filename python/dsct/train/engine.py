@@ -51,6 +51,10 @@ class TrainResult:
         best: highest headline value on the validation data.
         best_epoch: the epoch, counted from 1, that reached it.
         evaluation: of the last epoch; ``None`` when a run that was already complete is resumed.
+
+    Example:
+        >>> TrainResult(Path("run"), best=0.3, best_epoch=7, evaluation=None).best
+        0.3
     """
 
     run_dir: Path
@@ -78,6 +82,18 @@ class Trainer:
 
     Raises:
         ValueError: `val_data` is a test split, the training data is empty, or the recipe does not go with `fsdp`.
+
+    Example:
+        >>> import dsct, tempfile
+        >>> from dsct.data.synthetic import SyntheticDataset
+        >>> as_is = dsct.data.evaluation_transform(None)
+        >>> data = [SyntheticDataset(split, 2, image_size=(64, 48), transforms=as_is) for split in ("train", "val")]
+        >>> model = dsct.DSCT(dsct.DSCTConfig.tiny(num_context_queries=0))
+        >>> criterion, post_process = dsct.SetCriterion(model.config), dsct.PostProcess(model.config)
+        >>> recipe, run_dir = TrainConfig(epochs=1), tempfile.mkdtemp()
+        >>> trainer = Trainer(model, criterion, post_process, *data, recipe, run_dir, visible=False)
+        >>> trainer.fit().best_epoch
+        1
     """
 
     def __init__(

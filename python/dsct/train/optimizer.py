@@ -26,6 +26,11 @@ def parameter_groups(model: torch.nn.Module, config: TrainConfig) -> list[dict[s
 
     Raises:
         ValueError: nothing is trainable.
+
+    Example:
+        >>> model = torch.nn.ModuleDict({"backbone": torch.nn.Linear(2, 2), "head": torch.nn.Linear(2, 1)})
+        >>> [group["name"] for group in parameter_groups(model, TrainConfig())]
+        ['main', 'backbone']
     """
     factors = {"main": 1.0, "linear_proj": config.lr_linear_proj_mult, "backbone": config.lr_backbone_mult}
     members: dict[str, list[torch.nn.Parameter]] = {name: [] for name in factors}
@@ -43,13 +48,26 @@ def parameter_groups(model: torch.nn.Module, config: TrainConfig) -> list[dict[s
 
 
 def build_optimizer(model: torch.nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW, or Adam, over :func:`parameter_groups`."""
+    """AdamW, or Adam, over :func:`parameter_groups`.
+
+    Example:
+        >>> model = torch.nn.ModuleDict({"backbone": torch.nn.Linear(2, 2), "head": torch.nn.Linear(2, 1)})
+        >>> len(build_optimizer(model, TrainConfig()).param_groups)
+        2
+    """
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     return kind(parameter_groups(model, config), lr=config.base_lr, weight_decay=config.weight_decay)
 
 
 def build_scheduler(optimizer: torch.optim.Optimizer, config: TrainConfig, steps_per_epoch: int) -> LambdaLR:
-    """The schedule of :func:`lr_factor`, to be stepped after every optimizer step."""
+    """The schedule of :func:`lr_factor`, to be stepped after every optimizer step.
+
+    Example:
+        >>> model = torch.nn.ModuleDict({"backbone": torch.nn.Linear(2, 2), "head": torch.nn.Linear(2, 1)})
+        >>> optimizer = build_optimizer(model, TrainConfig(lr=0.1))
+        >>> build_scheduler(optimizer, TrainConfig(lr=0.1), steps_per_epoch=10).get_last_lr()[0] <= 0.1
+        True
+    """
     return LambdaLR(optimizer, lr_factor(config, steps_per_epoch))
 
 
