@@ -160,7 +160,9 @@ impl PostProcess {
             let expected = format!("({batch}, 2), height and width per image");
             return Err(Error::argument(op, "target_sizes", expected, target_sizes.size()));
         }
-        if let Some(size) = rows(target_sizes)?.into_iter().find(|size| !size.iter().all(|side| (0.0..f64::INFINITY).contains(side))) {
+        if let Some(size) =
+            rows(target_sizes)?.into_iter().find(|size| !size.iter().all(|side| (0.0..f64::INFINITY).contains(side)))
+        {
             return Err(Error::argument(op, "target_sizes", "finite pixels, none of them negative", size));
         }
         if !(self.threshold.len() < 2 || self.threshold.len() as i64 == config.num_classes) {

@@ -26,7 +26,7 @@ import dsct
 from dsct.demo import create_app
 from dsct.demo.launch import listen
 from dsct.demo.scenes import NUMBER_OF_SCENES
-from dsct.predict import SHIPPED_NOTE, SHIPPED_WEIGHTS
+from dsct.shipped_weights import SHIPPED_NOTE, SHIPPED_WEIGHTS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page

@@ -11,7 +11,7 @@ from PIL import Image, ImageColor
 
 from dsct.annotate import annotate
 from dsct.people import People
-from dsct.person_cards import PERSON_COLORS
+from dsct.person_colors import PERSON_COLORS
 
 
 def found(boxes: list[list[float]], size: tuple[int, int] = (320, 240), label: str = "Happy") -> People:

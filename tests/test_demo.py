@@ -17,8 +17,8 @@ import dsct
 from demo_client import HERE, encoded, noise, refusal
 from dsct.demo import create_app, predictions, server, uploads
 from dsct.demo.scenes import NUMBER_OF_SCENES, scene_png, scene_titles
-from dsct.person_cards import PERSON_COLORS
-from dsct.predict import SHIPPED_NOTE, SHIPPED_WEIGHTS
+from dsct.person_colors import PERSON_COLORS
+from dsct.shipped_weights import SHIPPED_NOTE, SHIPPED_WEIGHTS
 
 
 @pytest.fixture(scope="module")

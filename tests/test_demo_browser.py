@@ -11,7 +11,7 @@ from PIL import Image
 import dsct
 from demo_browser import SCENE, active, marks, pick
 from dsct.demo.scenes import NUMBER_OF_SCENES, scene_png
-from dsct.predict import SHIPPED_NOTE
+from dsct.shipped_weights import SHIPPED_NOTE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

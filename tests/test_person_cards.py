@@ -9,16 +9,8 @@ import numpy as np
 import pytest
 
 from dsct.people import People
-from dsct.visualize.person_cards import (
-    PERSON_COLORS,
-    RIGHT,
-    WRONG,
-    WRONG_COLOR,
-    Card,
-    compare,
-    person_cards,
-    person_color,
-)
+from dsct.person_colors import PERSON_COLORS, WRONG_COLOR, person_color
+from dsct.visualize.person_cards import RIGHT, WRONG, Card, compare, person_cards
 
 NAMES = ("Anger", "Happiness", "Peace", "Sadness", "Trust")
 

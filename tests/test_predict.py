@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,11 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 import dsct
+from dsct import shipped_weights
 from dsct.checkpoint import save_model
 from dsct.data.transforms import evaluation_transform
 from dsct.people import People
-from dsct.predict import SHIPPED_NOTE
-
-predict_module = sys.modules["dsct.predict"]  # `dsct.predict` itself is the function
+from dsct.shipped_weights import SHIPPED_NOTE
 
 Answer = tuple[list[float], list[float]]  # box as cxcywh in [0, 1], class probabilities
 
@@ -251,11 +249,11 @@ def test_shipped_weights_say_what_they_are_once(
     tmp_path: Path, tiny: dsct.DSCT, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_model(tiny, tmp_path / "tiny.safetensors")
-    monkeypatch.setattr(predict_module, "SHIPPED_WEIGHTS", tmp_path / "tiny.safetensors")
-    predict_module._shipped_model.cache_clear()
+    monkeypatch.setattr(shipped_weights, "SHIPPED_WEIGHTS", tmp_path / "tiny.safetensors")
+    shipped_weights._shipped_model.cache_clear()
     with caplog.at_level(logging.WARNING, logger="dsct"):
         first, second = (dsct.predict(noise(64, 48), short_side=64, long_side=200) for _ in range(2))
-    predict_module._shipped_model.cache_clear()
+    shipped_weights._shipped_model.cache_clear()
     assert [record.getMessage() for record in caplog.records] == [SHIPPED_NOTE]
     assert first.note == second.note == SHIPPED_NOTE
     assert "drawn scenes" in str(first)

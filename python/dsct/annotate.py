@@ -6,11 +6,11 @@ from functools import lru_cache
 from pathlib import Path
 
 import matplotlib
-from PIL import Image, ImageColor, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 from dsct.image_io import ImageInput, load_image
 from dsct.people import People, Person
-from dsct.person_cards import person_color
+from dsct.person_colors import ink, person_color
 
 _DARK = "#1A1A1A"
 _LINES_PER_PICTURE = 30  # the height of a tag's text, and with it the width of a box, follows that of the picture
@@ -64,7 +64,7 @@ def _draw_tag(
     top = person.box[1] - height
     top = top if top >= 0 else max(min(person.box[1], size[1] - height), 0)
     draw.rectangle((left, top, left + width, top + height), fill=color)
-    draw.text((left + pad, top), text, fill=_ink(color), font=font)
+    draw.text((left + pad, top), text, fill=ink(color), font=font)
 
 
 def _tag(index: int, person: Person) -> str:
@@ -79,10 +79,3 @@ def _tag(index: int, person: Person) -> str:
 def _font(size: int) -> ImageFont.FreeTypeFont:
     """DejaVu Sans, which comes with matplotlib and has letters that Pillow's own font lacks."""
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf", size)
-
-
-@lru_cache
-def _ink(background: str) -> str:
-    """Black or white, whichever reads better on `background` (Rec. 709 luma)."""
-    red, green, blue = ImageColor.getrgb(background)[:3]
-    return "black" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.4 * 255 else "white"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -85,3 +86,8 @@ class PostProcess(nn.Module):
             score_threshold=self.score_threshold,
         )
         return [dict(zip(("boxes", "scores", "probabilities", "labels"), image, strict=True)) for image in images]
+
+
+def least_score(config: DSCTConfig) -> float:
+    """Probabilities that add up to ½ have a mean of ½/C. A mean of logits has no such natural limit."""
+    return 0.5 / config.num_classes if config.score == "probability" else -math.inf

@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import lru_cache
 from itertools import groupby, islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
-from torch import nn
 
-from dsct.checkpoint import load_model
 from dsct.config import DSCTConfig
-from dsct.data.transforms import LONG_SIDE, SHORT_SIDE, Transform, evaluation_transform
+from dsct.data.transforms import Transform, evaluation_transform
 from dsct.image_io import ImageInput, load_image
+from dsct.model_input import ModelInput, evaluating, resize_sides
 from dsct.people import People
-from dsct.post_process import PostProcess
+from dsct.post_process import PostProcess, least_score
+from dsct.shipped_weights import resolve_model
 
 if TYPE_CHECKING:
     from dsct import DSCT
-
-SHIPPED_WEIGHTS = Path(__file__).with_name("weights") / "tiny_synthetic.safetensors"
-SHIPPED_NOTE = (
-    "The weights that come with dsct were trained on drawn scenes. They show how dsct works; "
-    "on photographs their results mean nothing. Pass your own model for that."
-)
-
-logger = logging.getLogger("dsct")
 
 
 @overload
@@ -172,32 +159,26 @@ def predict_stream(
     """
     if batch_size < 1:
         raise ValueError(f"predict: batch_size must be at least 1, got {batch_size}")
-    module, note = _resolve_model(model, device)
-    transform = evaluation_transform(*_sides(module, short_side, long_side))
+    module, note = resolve_model(model, device)
+    transform = evaluation_transform(*resize_sides(module, short_side, long_side))
     post_process = PostProcess(
         module.config,
         threshold=getattr(module, "thresholds", None) if threshold is None else threshold,
-        score_threshold=_least_score(module.config) if score_threshold is None else score_threshold,
+        score_threshold=least_score(module.config) if score_threshold is None else score_threshold,
         nms_iou=nms_iou,
     )
     prepared = _prepared(images, transform, on_error)
     # The arguments are checked in this call already; a generator function would wait for the first result.
     return (
-        _to_people(item, result, module.config, note)
+        to_people(item, result, module.config, note)
         for batch in _batches(prepared, batch_size)
         for item, result in zip(batch, _run(module, batch, post_process), strict=True)
     )
 
 
-class _Prepared(NamedTuple):
-    source: ImageInput
-    size: tuple[int, int]  # width and height of the original
-    pixels: torch.Tensor  # (3, H, W), resized and normalised
-
-
 def _prepared(
     images: Iterable[ImageInput], transform: Transform, on_error: Callable[[ImageInput, Exception], None] | None
-) -> Iterator[_Prepared]:
+) -> Iterator[ModelInput]:
     """Reads and resizes pictures one after the other."""
     for source in images:
         try:
@@ -208,27 +189,27 @@ def _prepared(
                 raise
             on_error(source, error)
         else:
-            yield _Prepared(source, picture.size, pixels)
+            yield ModelInput(source, picture.size, pixels)
 
 
-def _batches(prepared: Iterable[_Prepared], batch_size: int) -> Iterator[list[_Prepared]]:
+def _batches(prepared: Iterable[ModelInput], batch_size: int) -> Iterator[list[ModelInput]]:
     """Groups neighbours that have the same size after resizing."""
     for _, same_size in groupby(prepared, key=lambda item: item.pixels.shape):
         while batch := list(islice(same_size, batch_size)):
             yield batch
 
 
-def _run(model: DSCT, batch: list[_Prepared], post_process: PostProcess) -> list[dict[str, torch.Tensor]]:
+def _run(model: DSCT, batch: list[ModelInput], post_process: PostProcess) -> list[dict[str, torch.Tensor]]:
     """Boxes, scores, labels and probabilities of each picture of the batch."""
     parameter = next(model.parameters())
     images = torch.stack([item.pixels for item in batch]).to(parameter.device, parameter.dtype)
     target_sizes = torch.tensor([item.size[::-1] for item in batch], device=parameter.device)
-    with _evaluating(model), torch.no_grad():
+    with evaluating(model), torch.no_grad():
         results: list[dict[str, torch.Tensor]] = post_process(model(images), target_sizes)
     return results
 
 
-def _to_people(item: _Prepared, result: dict[str, torch.Tensor], config: DSCTConfig, note: str | None) -> People:
+def to_people(item: ModelInput, result: dict[str, torch.Tensor], config: DSCTConfig, note: str | None) -> People:
     labels = result["labels"].cpu()
     indices = (
         [row.nonzero().flatten().tolist() for row in labels] if config.multi_label else labels.unsqueeze(1).tolist()
@@ -243,56 +224,3 @@ def _to_people(item: _Prepared, result: dict[str, torch.Tensor], config: DSCTCon
         source=item.source,
         note=note,
     )
-
-
-def _resolve_model(
-    model: DSCT | str | os.PathLike[str] | None, device: str | torch.device | None
-) -> tuple[DSCT, str | None]:
-    """The model to run and the note its results carry."""
-    import dsct
-
-    if model is None:
-        return _shipped_model().to(device or "cpu"), SHIPPED_NOTE
-    if isinstance(model, (str, os.PathLike)):
-        return load_model(model, device or "cpu"), None
-    if not isinstance(model, dsct.DSCT):
-        raise TypeError(f"predict: model must be a dsct.DSCT, a path or None, got {type(model).__name__}")
-    return (model if device is None else model.to(device)), None
-
-
-@lru_cache(maxsize=1)
-def _shipped_model() -> DSCT:
-    """Loaded, and talked about, once per process."""
-    model = load_model(SHIPPED_WEIGHTS)
-    logger.warning(SHIPPED_NOTE)
-    return model
-
-
-def _sides(model: DSCT, short_side: int | None, long_side: int | None) -> tuple[int | None, int]:
-    """Short and long side of the resized picture: as asked, else as stored with the weights, else the paper's."""
-    for name, value in (("short_side", short_side), ("long_side", long_side)):
-        if value is not None and value < 1:
-            raise ValueError(f"predict: {name} must be at least 1 pixel, got {value}")
-    stored = getattr(model, "preprocess", None) or {"short_side": SHORT_SIDE, "long_side": LONG_SIDE}
-    short = stored["short_side"] if short_side is None else short_side
-    long = stored["long_side"] if long_side is None else long_side
-    if short is not None and long <= short:
-        raise ValueError(f"predict: long_side must be greater than short_side, got {long} and {short}")
-    return short, long
-
-
-def _least_score(config: DSCTConfig) -> float:
-    """Probabilities that add up to ½ have a mean of ½/C. A mean of logits has no such natural limit."""
-    return 0.5 / config.num_classes if config.score == "probability" else -math.inf
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Puts `model` in evaluation mode and every part of it back into its own mode afterwards."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

@@ -10,7 +10,7 @@ import typer
 import dsct
 from dsct.cli.device import DeviceOption, choose_device
 from dsct.cli.errors import told_in_one_sentence
-from dsct.predict import SHIPPED_NOTE, SHIPPED_WEIGHTS
+from dsct.shipped_weights import SHIPPED_NOTE, SHIPPED_WEIGHTS
 
 
 @told_in_one_sentence

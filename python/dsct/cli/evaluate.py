@@ -32,7 +32,7 @@ from dsct.cli.evaluation_report import about_evaluation, as_json, write_json, wr
 from dsct.data import evaluation_transform
 from dsct.metrics import Bootstrap, Evaluation, Evaluator, ProtocolResult
 from dsct.metrics import evaluate as run_evaluation
-from dsct.predict import SHIPPED_WEIGHTS
+from dsct.shipped_weights import SHIPPED_WEIGHTS
 from dsct.visualize import contact_sheet
 
 

@@ -22,9 +22,10 @@ from dsct.data.records import Annotations
 from dsct.data.summary import class_membership
 from dsct.image_io import load_image
 from dsct.people import People
+from dsct.person_colors import WRONG_COLOR, person_color
 from dsct.visualize.contact_sheet import write_page
 from dsct.visualize.panel import CARD_WIDTH, Panel
-from dsct.visualize.person_cards import WRONG_COLOR, Card, Line, person_color
+from dsct.visualize.person_cards import Card, Line
 from dsct.visualize.picture import GAP
 
 _LINE_WIDTH = 33  # characters: so many wide ones still fit

@@ -19,7 +19,7 @@ from dsct.demo.predictions import look
 from dsct.demo.scenes import NUMBER_OF_SCENES, scene_png, scene_titles
 from dsct.demo.security import protected
 from dsct.demo.uploads import MAX_BYTES, MAX_PIXELS, Refused, read_picture, receive
-from dsct.person_cards import PERSON_COLORS
+from dsct.person_colors import PERSON_COLORS
 
 if TYPE_CHECKING:
     from dsct import DSCT
@@ -36,7 +36,7 @@ def create_app(model: DSCT, *, name: str = "your model", note: str | None = None
     Args:
         model: in evaluation mode, on the device where it is to run.
         name: what the page calls the model.
-        note: what a reader of its results must know, such as `dsct.predict.SHIPPED_NOTE`; the page shows it.
+        note: what a reader of its results must know, such as `dsct.shipped_weights.SHIPPED_NOTE`; the page shows it.
 
     Example:
         >>> import dsct

@@ -16,8 +16,8 @@ from matplotlib.transforms import Bbox
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from dsct.visualize.person_cards import PERSON_COLORS, person_color
-from dsct.visualize.picture import FONT, ink
+from dsct.person_colors import PERSON_COLORS, ink, person_color
+from dsct.visualize.picture import FONT
 
 _LINE_STYLES = ("-", "--", ":")  # keeps a second and a third round of colours apart
 

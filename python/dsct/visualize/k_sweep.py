@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from dsct.visualize.person_cards import PERSON_COLORS
+from dsct.person_colors import PERSON_COLORS
 from dsct.visualize.picture import FONT, WIDTH, Picture
 
 COLUMNS = ("k_spatial", "k_semantic", "value")

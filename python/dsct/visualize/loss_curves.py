@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from dsct.visualize.person_cards import PERSON_COLORS
+from dsct.person_colors import PERSON_COLORS
 from dsct.visualize.picture import Picture
 
 PANELS = {"loss": "total loss", "loss_ce": "class loss", "loss_bbox": "box loss, L1", "loss_giou": "box loss, GIoU"}

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from dsct.data.transforms import evaluation_transform
 from dsct.image_io import ImageInput, load_image
-from dsct.predict import _evaluating, _Prepared, _resolve_model, _sides
+from dsct.model_input import ModelInput, evaluating, resize_sides
+from dsct.shipped_weights import resolve_model
 
 if TYPE_CHECKING:
     from dsct import DSCT
@@ -32,7 +33,7 @@ class ModelView:
 
     model: DSCT
     picture: Image.Image
-    prepared: _Prepared
+    prepared: ModelInput
     note: str | None
 
     @property
@@ -43,7 +44,7 @@ class ModelView:
     def run(self, call: Callable[[DSCT, Tensor], Any]) -> Any:
         """What ``call(model, pixels)`` returns, in evaluation mode and without gradients; `pixels` (1, 3, H, W)."""
         parameter = next(self.model.parameters())
-        with _evaluating(self.model), torch.no_grad():
+        with evaluating(self.model), torch.no_grad():
             return call(self.model, self.prepared.pixels[None].to(parameter.device, parameter.dtype))
 
 
@@ -63,7 +64,9 @@ def view(
         >>> seen.size, tuple(seen.prepared.pixels.shape)
         ((128, 96), (3, 48, 64))
     """
-    module, note = _resolve_model(model, device)
+    module, note = resolve_model(model, device)
     picture = load_image(image)
-    pixels, _ = evaluation_transform(*_sides(module, short_side, long_side))(picture, {"boxes": torch.zeros(0, 4)})
-    return ModelView(module, picture, _Prepared(image, picture.size, pixels), note)
+    pixels, _ = evaluation_transform(*resize_sides(module, short_side, long_side))(
+        picture, {"boxes": torch.zeros(0, 4)}
+    )
+    return ModelView(module, picture, ModelInput(image, picture.size, pixels), note)

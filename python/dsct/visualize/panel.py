@@ -13,9 +13,10 @@ from matplotlib.transforms import Bbox
 from PIL import Image
 
 from dsct.people import People, Person
+from dsct.person_colors import WRONG_COLOR, ink, person_color
 from dsct.visualize.image_axes import draw_box, draw_tag, person_line_style, show_image
-from dsct.visualize.person_cards import WRONG, WRONG_COLOR, Card, Comparison, person_color, shorten
-from dsct.visualize.picture import FONT, GAP, LINE, add_axes, ink
+from dsct.visualize.person_cards import WRONG, Card, Comparison, shorten
+from dsct.visualize.picture import FONT, GAP, LINE, add_axes
 
 CARD_WIDTH = 2.9
 MAX_IMAGE_HEIGHT = 6.0

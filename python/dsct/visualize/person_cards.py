@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 from torchvision.ops import box_iou
 
 from dsct.people import People, Person
+from dsct.person_colors import WRONG_COLOR, person_color
 
-# Okabe and Ito's colours, without black and without vermillion, which is too near to the red of a wrong label.
-PERSON_COLORS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#CC79A7")
-WRONG_COLOR = "#C00000"
 RIGHT, WRONG = "\N{CHECK MARK}", "\N{BALLOT X}"  # red alone is not readable for everyone
 
 _TRUTH_WIDTH = 36  # characters
@@ -70,11 +68,6 @@ class Card:
     number: str
     color: str
     lines: list[Line]
-
-
-def person_color(index: int) -> str:
-    """The colour of person `index`, from 0; colours come round again after six."""
-    return PERSON_COLORS[index % len(PERSON_COLORS)]
 
 
 def compare(people: People, target: Truth | None) -> Comparison | None:

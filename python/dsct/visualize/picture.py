@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import io
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from dsct.predict import SHIPPED_NOTE
+from dsct.shipped_weights import SHIPPED_NOTE
 
 # Inches at 100 dots per inch: a figure is as wide as a notebook cell.
 DPI = 100
@@ -40,12 +38,6 @@ def add_axes(figure: Figure, left: float, top: float, width: float, height: floa
     axes = figure.add_axes((left / total_width, bottom / total_height, width / total_width, height / total_height))
     axes.set_axis_off()
     return axes
-
-
-def ink(background: str) -> str:
-    """Black or white, whichever reads better on `background` (Rec. 709 luma)."""
-    luma = float(np.dot(to_rgb(background), (0.2126, 0.7152, 0.0722)))
-    return "black" if luma > 0.4 else "white"
 
 
 def with_note(caption: str, model: object) -> str:

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from dsct.image_io import ImageInput, load_image
+from dsct.person_colors import person_color
 from dsct.visualize.image_axes import draw_numbered_boxes, say_nobody, show_image
 from dsct.visualize.markers import draw_reference_point, draw_weighted_points, point_in_legend, star_in_legend
 from dsct.visualize.panel_grid import panel_grid
-from dsct.visualize.person_cards import person_color
 from dsct.visualize.picture import FONT, with_note
 from dsct.visualize.subject_trace import LookedAt, SubjectTrace, choose_people, heaviest, trace_subjects
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -13,18 +13,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dsct.image_io import ImageInput, load_image
-from dsct.predict import _resolve_model
+from dsct.person_colors import ink, person_color
+from dsct.shipped_weights import resolve_model
 from dsct.visualize.image_axes import draw_box, person_line_style, show_image
 from dsct.visualize.markers import draw_weighted_points, point_in_legend
 from dsct.visualize.panel_grid import panel_grid
-from dsct.visualize.person_cards import person_color
-from dsct.visualize.picture import FONT, ink, with_note
+from dsct.visualize.picture import FONT, with_note
 from dsct.visualize.subject_trace import Floats, heaviest, trace_subjects
 
 if TYPE_CHECKING:
     from dsct import DSCT
 
-    AnyModel = DSCT | str | os.PathLike[str] | None
+    AnyModel: TypeAlias = DSCT | str | os.PathLike[str] | None
 
 FADE = 0.45
 _MOST_POINTS = 100  # per person
@@ -93,7 +93,7 @@ def draw_subject_positions(
 
 def _resolved(key: object, model: AnyModel) -> tuple[DSCT, str]:
     """The model itself and the title of its panel."""
-    module, _ = _resolve_model(model, None)
+    module, _ = resolve_model(model, None)
     number = module.config.num_subject_queries
     if isinstance(key, int) and key != number:
         raise ValueError(f"draw_subject_positions: models[{key}] must have {key} subject queries, got {number}")

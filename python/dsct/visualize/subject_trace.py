@@ -15,8 +15,8 @@ from torch import Tensor
 
 from dsct.image_io import ImageInput
 from dsct.people import Person
-from dsct.post_process import PostProcess
-from dsct.predict import _least_score, _to_people
+from dsct.post_process import PostProcess, least_score
+from dsct.predict import to_people
 from dsct.visualize.model_view import view
 
 if TYPE_CHECKING:
@@ -151,11 +151,11 @@ def trace_subjects(
     output, trace = seen.run(lambda model, pixels: model(pixels, return_trace=True))
     if threshold is None:
         threshold = getattr(seen.model, "thresholds", None)
-    least = _least_score(config) if score_threshold is None else score_threshold
+    least = least_score(config) if score_threshold is None else score_threshold
     size = torch.tensor([seen.size[::-1]], device=output["pred_boxes"].device)
     (every,) = PostProcess(config, threshold)(output, size)
     (kept,) = PostProcess(config, threshold, nms_iou, least)(output, size)
-    people = _to_people(seen.prepared, kept, config, seen.note)
+    people = to_people(seen.prepared, kept, config, seen.note)
     return [
         SubjectTrace(
             query, person, tuple(_looked_at(layer, query, config.num_context_queries, seen.size) for layer in trace)

@@ -1,0 +1,20 @@
+"""The colours of people in figures, annotated pictures and the page, told apart by the colour-blind too."""
+
+from __future__ import annotations
+
+from PIL import ImageColor
+
+# Okabe and Ito's colours, without black and without vermillion, which is too near to the red of a wrong label.
+PERSON_COLORS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#CC79A7")
+WRONG_COLOR = "#C00000"
+
+
+def person_color(index: int) -> str:
+    """The colour of person `index`, from 0; colours come round again after six."""
+    return PERSON_COLORS[index % len(PERSON_COLORS)]
+
+
+def ink(background: str) -> str:
+    """Black or white, whichever reads better on `background` (Rec. 709 luma)."""
+    red, green, blue = ImageColor.getrgb(background)[:3]
+    return "black" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.4 * 255 else "white"
