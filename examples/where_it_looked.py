@@ -1,6 +1,6 @@
 """Draws where the weights that come with dsct looked for each person of a drawn scene.
 
-    python examples/where_it_looked.py docs/where_it_looked.png
+It makes a picture of the README: ``python examples/where_it_looked.py docs/where_it_looked.png``.
 """
 
 from __future__ import annotations

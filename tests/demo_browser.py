@@ -23,6 +23,7 @@ import uvicorn
 from PIL import Image
 
 import dsct
+from dsct.cli.demo import SHIPPED_NAME
 from dsct.demo import create_app
 from dsct.demo.launch import listen
 from dsct.demo.scenes import NUMBER_OF_SCENES
@@ -61,7 +62,7 @@ def open_browser() -> Iterator[Browser]:
 @contextmanager
 def running_demo() -> Iterator[str]:
     """Serves the page with the weights that come with dsct, and gives its address."""
-    app = create_app(dsct.load_model(SHIPPED_WEIGHTS), name="the small weights that come with dsct", note=SHIPPED_NOTE)
+    app = create_app(dsct.load_model(SHIPPED_WEIGHTS), name=SHIPPED_NAME, note=SHIPPED_NOTE)
     with listen(0) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -123,7 +124,7 @@ def take_picture(path: Path) -> None:
         pick(page)
         page.locator(".box").nth(1).hover()
         shot = Image.open(io.BytesIO(page.screenshot(full_page=True)))
-    shot.convert("RGB").save(path, optimize=True)
+    shot.convert("RGB").quantize(256, kmeans=1).save(path, optimize=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from PIL import Image
 
 import dsct
 from demo_browser import SCENE, active, marks, pick
+from dsct.cli.demo import SHIPPED_NAME
 from dsct.demo.scenes import NUMBER_OF_SCENES, scene_png
 from dsct.shipped_weights import SHIPPED_NOTE
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 def test_the_page_says_what_it_is_and_warns_of_the_weights(page: Page) -> None:
     assert page.title() == "dsct demo"
     assert page.locator("#note").inner_text() == SHIPPED_NOTE
+    assert page.locator("#model").inner_text() == f"Model: {SHIPPED_NAME}"
     assert page.locator("#limits").inner_text() == "up to 20 MB and 50 megapixels"
     assert not page.locator("#result").is_visible()
     assert not page.locator("#error").is_visible()
@@ -147,12 +149,24 @@ def test_layers_and_marks_can_be_chosen(page: Page) -> None:
         assert marks(page, kind) > 0
         page.locator(f"input[name={kind}]").uncheck()
         assert marks(page, kind) == 0
-    page.get_by_role("checkbox", name="what that context sampled (strongest points)").check()
+    page.get_by_role("checkbox", name="sampling points of that context (the strongest)").check()
     assert marks(page, "beyond") == 200
     pick(page, 1)
     page.locator(".box").nth(0).hover()
     assert (marks(page, "beyond"), marks(page, "sampling")) == (200, 0), "a choice holds for the next picture"
     assert page.get_by_role("radio", name="1", exact=True).is_checked()
+
+
+def test_the_marks_are_explained(page: Page) -> None:
+    pick(page)
+    explanation = page.locator(".meaning p").last
+    assert not explanation.is_visible()
+    page.get_by_text("What do these marks mean?").click()
+    assert explanation.is_visible()
+    explained = page.locator(".meaning b").all_inner_texts()
+    labels = " ".join(page.locator("#marks label").all_inner_texts())
+    assert len(explained) == 5
+    assert all(word.rstrip("s") in labels for word in explained)
 
 
 def test_marks_keep_their_size_on_every_screen(page: Page) -> None:

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demo_browser import active, marks, pick, upload
+from demo_browser import SCENE, active, marks, pick, upload
 from demo_client import encoded
 from dsct.demo.scenes import NUMBER_OF_SCENES, scene_png
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 
 def answer_of(people: list[dict[str, Any]]) -> dict[str, Any]:
@@ -78,6 +78,52 @@ def test_on_a_phone_the_picture_stays_in_sight_of_the_cards(page: Page) -> None:
     assert marks(page, "sampling") == 64
 
 
+def test_on_a_phone_emotions_come_before_what_can_be_switched(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    pick(page)
+    tops = [page.locator(part).first.evaluate("one => one.getBoundingClientRect().top") for part in (
+        "#picture", "#caption", ".card", "#controls"
+    )]  # fmt: skip
+    assert tops == sorted(tops)
+    assert tops[2] < 844, "the first card can be seen at once"
+
+
+def test_a_refusal_is_in_sight_on_the_smallest_phone(page: Page) -> None:
+    page.set_viewport_size({"width": 320, "height": 480})
+    upload(page, "notes.txt", b"hello")
+    page.get_by_role("alert").wait_for()
+    box = page.get_by_role("alert").bounding_box()
+    assert box is not None
+    assert 0 <= box["y"] <= box["y"] + box["height"] <= 481
+
+
+def test_without_a_pointer_the_hint_says_what_to_tap(browser: Browser, demo_address: str, page: Page) -> None:
+    pick(page)
+    page.mouse.move(2, 2)
+    assert page.locator("#caption").inner_text().startswith("Point at a person")
+    phone = browser.new_context(has_touch=True, is_mobile=True, viewport={"width": 390, "height": 844})
+    touched = phone.new_page()
+    touched.goto(demo_address)
+    touched.locator("#scenes button").nth(SCENE).tap()
+    touched.locator("#status", has_text="found").wait_for()
+    assert touched.locator("#caption").inner_text().startswith("Tap a person")
+    touched.locator(".box").nth(1).tap()
+    assert (active(touched, ".card"), marks(touched, "sampling")) == ([1], 64)
+    touched.locator("#picture").tap(position={"x": 3, "y": 3})
+    assert (active(touched, ".card"), marks(touched, "sampling")) == ([], 0)
+    phone.close()
+
+
+@pytest.mark.parametrize("width", [1000, 1280])
+def test_all_scenes_are_in_sight_on_a_desk(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    last = page.locator("#scenes button").last.bounding_box()
+    assert last is not None
+    assert last["x"] + last["width"] <= width
+    assert last["width"] > 60
+    assert page.locator("#scenes").evaluate("scenes => scenes.scrollWidth <= scenes.clientWidth")
+
+
 def test_picking_scene_after_scene_does_not_move_them(page: Page) -> None:
     for scene in range(NUMBER_OF_SCENES):
         pick(page, scene)
@@ -121,7 +167,7 @@ def test_text_can_be_read_in_light_and_dark(page: Page, scheme: str) -> None:
 
 def test_everything_that_can_be_used_has_a_name(page: Page) -> None:
     pick(page)
-    controls = page.locator("button:visible, input, summary:visible").count()
+    controls = page.locator("button:visible, input").count()
     named = re.findall(r"- '?(?:button|radio|checkbox)\b( \".+\")?", page.locator("body").aria_snapshot())
     assert len(named) == controls > 15
     assert all(named)

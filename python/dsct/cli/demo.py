@@ -12,6 +12,8 @@ from dsct.cli.device import DeviceOption, choose_device
 from dsct.cli.errors import told_in_one_sentence
 from dsct.shipped_weights import SHIPPED_NOTE, SHIPPED_WEIGHTS
 
+SHIPPED_NAME = "the small weights that come with dsct (dsct demo --weights FILE takes yours)"
+
 
 @told_in_one_sentence
 def demo(
@@ -29,9 +31,7 @@ def demo(
         raise ImportError(f'dsct demo needs {error.name}: pip install "dsct[demo]"') from error
     chosen = choose_device(device)
     if weights is None:
-        app = create_app(
-            dsct.load_model(SHIPPED_WEIGHTS, chosen), name="the small weights that come with dsct", note=SHIPPED_NOTE
-        )
+        app = create_app(dsct.load_model(SHIPPED_WEIGHTS, chosen), name=SHIPPED_NAME, note=SHIPPED_NOTE)
     else:
         app = create_app(dsct.load_model(weights, chosen), name=weights.name)
     serve(app, port, open_browser=browser, announce=lambda address: typer.echo(f"{address} (Ctrl-C ends it)"))

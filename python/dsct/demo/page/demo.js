@@ -60,6 +60,7 @@ async function look(name, read, button = null) {
 function fail(sentence) {
   error.textContent = sentence;
   error.hidden = false;
+  error.scrollIntoView({ block: "nearest" }); // on a small phone it is below the scenes
 }
 
 const count = (number) => (number === 1 ? "1 person found" : `${number || "nobody"} ${number ? "people " : ""}found`);

@@ -5,11 +5,11 @@ import { element, shape } from "./elements.js";
 /** What can be shown: its name, how it is explained, and its shape around (0, 0) at a size in pixels of the screen. */
 export const MARKS = {
   sampling: {
-    label: "sampling points (stronger: more weight)",
+    label: "sampling points: where it read the picture (stronger: more weight)",
     draw: () => shape("circle", { class: "fill", r: 3.5 }),
   },
   reference: {
-    label: "reference point",
+    label: "reference point: where it began",
     draw: () => shape("path", { class: "outline", d: "M-8 0H8M0-8V8" }),
   },
   spatial: {
@@ -25,7 +25,7 @@ export const MARKS = {
     draw: (size) => shape("path", { class: "outline", d: `M0 ${-size}L${size} 0L0 ${size}L${-size} 0Z` }),
   },
   beyond: {
-    label: "what that context sampled (strongest points)",
+    label: "sampling points of that context (the strongest)",
     draw: () => shape("path", { class: "fill", d: "M0 -4L4 3L-4 3Z" }),
   },
 };

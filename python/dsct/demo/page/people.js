@@ -5,7 +5,9 @@ import { SHOWN_AT_FIRST, describe, drawLookedAt, kindsIn, legend } from "./looke
 
 const BORDERS = ["solid", "dashed", "dotted"]; // keep a second and a third round of colours apart
 const EMOTIONS_AT_FIRST = 7;
-const HINT = "Point at a person to see where the model looked. A click keeps it, Escape lets go.";
+const HINT = matchMedia("(hover: none)").matches
+  ? "Tap a person to see where the model looked. A tap beside them lets go."
+  : "Point at a person to see where the model looked. A click keeps it, Escape lets go.";
 
 const byId = (id) => document.getElementById(id);
 const [picture, image, svg, boxes] = ["picture", "image", "looked-at", "boxes"].map(byId);
@@ -143,8 +145,7 @@ function refresh() {
   const all = people[active].layers;
   const layer = all[Math.max(0, all.length - 1 - layerFromEnd)];
   drawLookedAt(svg, layer, shown, colorOf(active));
-  const score = people[active].score.toFixed(3);
-  caption.textContent = `Person ${active + 1} (score ${score}): ${describe(layer, size.width, size.height)}`;
+  caption.textContent = `Person ${active + 1}: ${describe(layer, size.width, size.height)}`;
 }
 
 function letGo() {
