@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image, ImageChops, ImageStat
 
 import dsct
 
@@ -128,6 +129,16 @@ def test_figures_are_those_that_the_script_draws(tmp_path: Path) -> None:
     subprocess.run([sys.executable, str(script)], check=True)
     drawn = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.glob("*.svg")}
     assert drawn == {path.name: path.read_text(encoding="utf-8") for path in (DOCS / "figures").glob("*.svg")}
+
+
+def test_the_picture_of_where_the_model_looked_is_the_one_that_the_example_draws(tmp_path: Path) -> None:
+    drawn = tmp_path / "drawn.png"
+    subprocess.run([sys.executable, str(ROOT / "examples/where_it_looked.py"), str(drawn)], check=True)
+    pictures = [Image.open(path).convert("RGB") for path in (drawn, DOCS / "where_it_looked.png")]
+    assert pictures[0].size == pictures[1].size
+    assert drawn.stat().st_size < 150_000
+    # Another matplotlib may draw letters a little differently.
+    assert ImageStat.Stat(ImageChops.difference(*pictures)).mean == pytest.approx([0, 0, 0], abs=3)
 
 
 def test_notebook_pages_fetch_no_script() -> None:

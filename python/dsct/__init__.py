@@ -1,4 +1,4 @@
-"""DSCT: every person in a photo and what each of them feels, in one pass.
+"""DSCT: every person in a photo and the emotions each of them shows, in one pass.
 
 The mathematics (model, deformable attention, matching, loss) is native code over libtorch; parameters, training and
 data are ordinary PyTorch. ``dsct.info()`` says what runs where.

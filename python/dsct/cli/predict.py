@@ -41,7 +41,7 @@ def predict(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, and only errors on stderr.")] = False,
     device: DeviceOption = "auto",
 ) -> None:
-    """Find the people in pictures and videos and say what each of them feels.
+    """Find the people in pictures and videos and the emotions they show.
 
     JSON is an array of one object per picture or frame, JSON lines are these objects: image, width, height, note and
     people (box, score, labels, probabilities); for a frame image is the video, and there is its time in seconds. CSV

@@ -49,7 +49,7 @@ class Transformer(nn.Module):
 
 
 class DSCT(nn.Module):
-    """Decoupled Subject-Context Transformer: finds every person in an image and says what each of them feels.
+    """Decoupled Subject-Context Transformer: finds every person in an image and the emotions each shows.
 
     Building a model downloads nothing. State-dict names are those of the released code.
 
