@@ -4,6 +4,8 @@ The mathematics (model, deformable attention, matching, loss) is native code ove
 data are ordinary PyTorch. ``dsct.info()`` says what runs where.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from dsct._import_guard import check_interpreter, check_torch_version
 
 check_interpreter()
@@ -21,6 +23,9 @@ from dsct.post_process import PostProcess
 from dsct.predict import predict, predict_stream
 from dsct.warmup import warmup
 from dsct import interop, video
+
+if TYPE_CHECKING:
+    from dsct import export as export, visualize as visualize
 
 __all__ = [
     "DSCT",
@@ -46,3 +51,12 @@ __all__ = [
     "video",
     "warmup",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Figures import matplotlib, exporters a compiler: only where somebody wants them.
+    if name in ("export", "visualize"):
+        from importlib import import_module
+
+        return import_module(f"dsct.{name}")
+    raise AttributeError(f"module 'dsct' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The command line: ``dsct train | eval | predict | convert | info | data | demo``."""
+"""The command line: ``dsct train | eval | predict | convert | export | info | data | demo``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dsct.cli.convert import convert
 from dsct.cli.data import app as data_app
 from dsct.cli.demo import demo
 from dsct.cli.evaluate import evaluate
+from dsct.cli.export import export
 from dsct.cli.info import info
 from dsct.cli.overfit import overfit
 from dsct.cli.predict import predict
@@ -26,6 +27,7 @@ app.command("eval")(evaluate)
 app.command("predict")(predict)
 app.command("demo")(demo)
 app.command("convert")(convert)
+app.command("export")(export)
 app.command("info")(info)
 app.add_typer(data_app, name="data")
 

@@ -1,0 +1,44 @@
+"""``dsct export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import dsct
+from dsct.cli.errors import told_in_one_sentence
+
+
+@told_in_one_sentence
+def export(
+    weights: Annotated[Path, typer.Argument(help="A weights file of dsct.")],
+    destination: Annotated[Path, typer.Argument(help="The file to write: .onnx, or .pt2 for torch.export.load.")],
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="A .pt2 compiled for this kind of machine by AOTInductor.")
+    ] = False,
+    mask: Annotated[bool, typer.Option(help="Take a padding mask beside the images.")] = True,
+    standard_operators: Annotated[
+        bool, typer.Option("--standard-operators", help="A .pt2 that needs no dsct where it runs, but is slower.")
+    ] = False,
+) -> None:
+    """Write a model as a file that runs without dsct's Python code; ONNX always has standard operators.
+
+    It takes images (and a mask) of any batch and size, normalised as in training, and gives pred_logits and pred_boxes.
+    """
+    if destination.suffix not in (".onnx", ".pt2"):
+        raise ValueError(f"the destination must end in .onnx or .pt2, got {destination}")
+    if compiled and destination.suffix == ".onnx":
+        raise ValueError("--compile writes a .pt2 file, not .onnx")
+    from dsct.export import save_exported_program, to_aot_inductor, to_onnx
+
+    model = dsct.load_model(weights)
+    with Console(stderr=True).status("this takes a few minutes"):
+        if destination.suffix == ".onnx":
+            to_onnx(model, destination, mask=mask)
+        else:
+            write = to_aot_inductor if compiled else save_exported_program
+            write(model, destination, mask=mask, standard_operators=standard_operators)
+    typer.echo(f"wrote {destination} ({destination.stat().st_size / 1e6:.1f} MB)")

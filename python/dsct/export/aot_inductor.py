@@ -1,0 +1,51 @@
+"""The model compiled ahead by Inductor, for processes that cannot wait for a compiler."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from dsct.checkpoint.files import replaced_when_complete
+from dsct.export.exported_program import metadata, require_model, to_exported_program
+
+if TYPE_CHECKING:
+    from dsct import DSCT
+
+
+def to_aot_inductor(
+    model: DSCT, path: str | os.PathLike[str], *, mask: bool = True, standard_operators: bool = False
+) -> None:
+    """Compiles the model for the kind of device that it is on; takes minutes and a C++ compiler.
+
+    ``torch._inductor.aoti_load_package(path)`` gives a function of images and mask; ``get_metadata()`` of what it loads
+    tells the class names. A package runs on machines like the one that compiled it, under the same torch.
+
+    Args:
+        model: as in :func:`dsct.export.to_exported_program`.
+        path: the file, ending in ``.pt2``; missing folders are made.
+        mask: whether the function takes a padding mask.
+        standard_operators: compile deformable attention from ``grid_sample``, for programs in C++ that link torch only.
+            Without it the package calls ``torch.ops.dsct``: faster, and Python must ``import dsct`` first.
+
+    Raises:
+        TypeError: `model` is no :class:`dsct.DSCT`.
+        ValueError: `path` does not end in ``.pt2``.
+        OSError: the file cannot be written.
+    """
+    require_model(model, "to_aot_inductor")
+    if not os.fspath(path).endswith(".pt2"):
+        raise ValueError(f"to_aot_inductor: path must end in .pt2, got {path}")
+    from torch._inductor import aoti_compile_and_package  # imports a compiler
+
+    program = to_exported_program(model, mask=mask, standard_operators=standard_operators)
+    with replaced_when_complete(path) as partial:
+        written = partial.with_name(f"{partial.name}.pt2")  # Inductor insists on the ending
+        try:
+            aoti_compile_and_package(
+                program,
+                package_path=str(written),
+                inductor_configs={"aot_inductor.metadata": metadata(model)},
+            )
+            os.replace(written, partial)
+        finally:
+            written.unlink(missing_ok=True)

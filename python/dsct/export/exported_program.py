@@ -1,0 +1,133 @@
+"""The model as a graph of operators (``torch.export``), of any batch and image size."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from dsct.checkpoint.files import replaced_when_complete
+from dsct.checkpoint.native import metadata_of
+from dsct.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from dsct.export.standard_operators import standard_operators as table_of_standard_operators
+from dsct.model_input import evaluating
+
+if TYPE_CHECKING:
+    from dsct import DSCT
+
+INPUT_NAMES = ("images", "mask")
+OUTPUT_NAMES = ("pred_logits", "pred_boxes")
+_LARGEST = 2**16  # images of a batch, and pixels of a side
+
+
+def to_exported_program(model: DSCT, *, mask: bool = True, standard_operators: bool = False) -> ExportedProgram:
+    """Records the model in evaluation mode.
+
+    Args:
+        model: on any device, in any floating-point dtype; it is not changed.
+        mask: whether the program takes a padding mask beside the images, as batches of unlike images need.
+        standard_operators: write deformable attention in ``grid_sample``, so that the program needs torch only. Without
+            it the program calls ``torch.ops.dsct``, which is faster and there after ``import dsct``.
+
+    Returns:
+        A program from images (B, 3, H, W) and, with `mask`, a mask (B, H, W) bool, True = padding, to logits (B, N, C)
+        and boxes (B, N, 4). B is free; H and W are free from one pixel more than the stride of the coarsest level (65
+        with four levels) to 65,536.
+
+    Raises:
+        TypeError: `model` is no :class:`dsct.DSCT`.
+
+    Example:
+        >>> import torch, dsct
+        >>> program = to_exported_program(dsct.DSCT(dsct.DSCTConfig.tiny()))
+        >>> logits, boxes = program.module()(torch.rand(1, 3, 96, 128), torch.zeros(1, 96, 128, dtype=torch.bool))
+        >>> logits.shape, boxes.shape
+        (torch.Size([1, 8, 7]), torch.Size([1, 8, 4]))
+    """
+    require_model(model, "to_exported_program")
+    parameter = next(model.parameters())
+    stride = _coarsest_stride(model)
+    # No side of any level may be 1: the recorder would take it for a constant.
+    size = (2, 3 * stride, 4 * stride)
+    images = torch.zeros(size[0], 3, *size[1:], dtype=parameter.dtype, device=parameter.device)
+    batch, height, width = (
+        Dim(name, min=least, max=_LARGEST)
+        for name, least in (("batch", 1), ("height", stride + 1), ("width", stride + 1))
+    )
+    arguments: tuple[Tensor, ...] = (images,)
+    sizes: tuple[dict[int, Dim], ...] = ({0: batch, 2: height, 3: width},)
+    if mask:
+        arguments += (torch.zeros(size, dtype=torch.bool, device=parameter.device),)
+        sizes += ({0: batch, 1: height, 2: width},)
+    with evaluating(model), torch.no_grad(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning)  # of torch, about torch
+        program = torch.export.export(_LastLayer(model), arguments, dynamic_shapes=sizes)
+        return program.run_decompositions(table_of_standard_operators()) if standard_operators else program
+
+
+def save_exported_program(
+    model: DSCT, path: str | os.PathLike[str], *, mask: bool = True, standard_operators: bool = False
+) -> None:
+    """Writes the model for ``torch.export.load``, whose ``extra_files`` reads the metadata.
+
+    Args:
+        model: as in :func:`to_exported_program`.
+        path: the file, ending in ``.pt2``; missing folders are made.
+        mask: as in :func:`to_exported_program`.
+        standard_operators: as in :func:`to_exported_program`.
+
+    Raises:
+        TypeError: `model` is no :class:`dsct.DSCT`.
+        OSError: the file cannot be written.
+
+    Example:
+        >>> import dsct, pathlib, tempfile, torch
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "model.pt2"
+        >>> save_exported_program(dsct.DSCT(dsct.DSCTConfig.tiny()), file, mask=False)
+        >>> names = {"dsct_class_names": ""}
+        >>> program = torch.export.load(file, extra_files=names)
+        >>> names["dsct_class_names"][:8]
+        '["Anger"'
+    """
+    program = to_exported_program(model, mask=mask, standard_operators=standard_operators)
+    with replaced_when_complete(path) as partial, partial.open("wb") as file:
+        torch.export.save(program, file, extra_files=metadata(model))
+
+
+def metadata(model: DSCT) -> dict[str, str]:
+    """What a program without dsct must know, as JSON: that of the weights file, class names and normalisation."""
+    return {
+        **metadata_of(model),
+        "dsct_class_names": json.dumps(model.config.names),
+        "dsct_normalization": json.dumps({"mean": IMAGENET_MEAN, "std": IMAGENET_STD}),
+    }
+
+
+def require_model(model: object, function: str) -> None:
+    """Raises a TypeError for anything but a :class:`dsct.DSCT`."""
+    import dsct
+
+    if not isinstance(model, dsct.DSCT):
+        raise TypeError(f"{function}: model must be a dsct.DSCT, got {type(model).__name__}")
+
+
+class _LastLayer(nn.Module):
+    """Only tensors come out of a program, by their place."""
+
+    def __init__(self, model: DSCT) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        output = self.model(images, mask)
+        return output["pred_logits"], output["pred_boxes"]
+
+
+def _coarsest_stride(model: DSCT) -> int:
+    """Pixels per cell of the last level: the backbone ends at 32, and each further level halves the map."""
+    return int(2 ** (2 + max(model.config.num_feature_levels, 3)))

@@ -1,0 +1,106 @@
+"""The model for ONNX Runtime and others that read ONNX."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from dsct.checkpoint.files import replaced_when_complete
+from dsct.export.exported_program import (
+    INPUT_NAMES,
+    OUTPUT_NAMES,
+    metadata,
+    require_model,
+    to_exported_program,
+)
+
+if TYPE_CHECKING:
+    from dsct import DSCT
+
+
+def to_onnx(model: DSCT, path: str | os.PathLike[str], *, mask: bool = True, opset: int = 20) -> None:
+    """Writes the model in standard ONNX operators; needs ``pip install dsct[onnx]``.
+
+    Inputs are ``images`` (batch, 3, height, width) float32 and, with `mask`, ``mask`` (batch, height, width) bool,
+    True = padding; outputs ``pred_logits`` (batch, N, C) and ``pred_boxes`` (batch, N, 4), cxcywh in [0, 1]. Batch,
+    height and width are free. The metadata hold, as JSON, the keys of a weights file, ``dsct_class_names`` and
+    ``dsct_normalization``.
+
+    Args:
+        model: in float32; it is not changed.
+        path: the file, ending in ``.onnx``; missing folders are made.
+        mask: whether the file takes a padding mask, as batches of unlike images need.
+        opset: version of ONNX's operators.
+
+    Raises:
+        TypeError: `model` is no :class:`dsct.DSCT`, or its parameters are not float32.
+        ValueError: `opset` is below 20, which lacks operators.
+        ImportError: a package of ``dsct[onnx]`` is missing.
+        OSError: the file cannot be written.
+
+    Example:
+        >>> import dsct, numpy as np, onnxruntime, pathlib, tempfile
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "model.onnx"
+        >>> to_onnx(dsct.DSCT(dsct.DSCTConfig.tiny(enc_layers=1, dec_layers=1)), file, mask=False)
+        >>> session = onnxruntime.InferenceSession(file)
+        >>> logits, boxes = session.run(None, {"images": np.zeros((1, 3, 96, 128), dtype=np.float32)})
+        >>> boxes.shape
+        (1, 8, 4)
+    """
+    require_model(model, "to_onnx")
+    if (dtype := next(model.parameters()).dtype) != torch.float32:
+        raise TypeError(f"to_onnx: model must be in float32, got {dtype}")
+    if opset < 20:
+        raise ValueError(f"to_onnx: opset must be at least 20, got {opset}")
+    _require_packages()
+    program = to_exported_program(model, mask=mask, standard_operators=True)
+    names = INPUT_NAMES if mask else INPUT_NAMES[:1]
+    with torch.no_grad(), _quiet():
+        converted: Any = torch.onnx.export(
+            program, (), dynamo=True, opset_version=opset, input_names=names, output_names=OUTPUT_NAMES, verbose=False
+        )
+    _name_axes(converted.model.graph)
+    converted.model.metadata_props.update(metadata(model))
+    with replaced_when_complete(path) as partial:
+        converted.save(str(partial), external_data=False)
+
+
+def _require_packages() -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ImportError(f"to_onnx needs the packages of `pip install dsct[onnx]`: {error}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leaves out what torch and onnxscript say about themselves, such as constants that were not folded."""
+    logger = logging.getLogger("onnxscript")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _name_axes(graph: Any) -> None:
+    """Calls the free axes batch, height and width, not s31, s14 and s54, wherever sizes are derived from them."""
+    batch, _, height, width = (str(size) for size in graph.inputs[0].shape)
+    names = {batch: "batch", height: "height", width: "width"}
+    pattern = re.compile(r"\b(" + "|".join(map(re.escape, names)) + r")\b")
+    values = [*graph.inputs, *(value for node in graph for value in node.outputs)]
+    for value in values:
+        for axis, size in enumerate(value.shape or ()):
+            if not isinstance(size, int) and size.value is not None:
+                value.shape[axis] = pattern.sub(lambda match: names[match[0]], size.value)
