@@ -10,7 +10,12 @@ WRONG_COLOR = "#C00000"
 
 
 def person_color(index: int) -> str:
-    """The colour of person `index`, from 0; colours come round again after six."""
+    """The colour of person `index`, from 0; colours come round again after six.
+
+    Example:
+        >>> person_color(0) == person_color(6) != person_color(1)
+        True
+    """
     return PERSON_COLORS[index % len(PERSON_COLORS)]
 
 

@@ -28,6 +28,13 @@ def serve(
 
     Raises:
         OSError: the port is taken, or this user may not have it.
+
+    Example:
+        >>> import dsct
+        >>> from dsct.demo import create_app
+        >>> app = create_app(dsct.DSCT(dsct.DSCTConfig.tiny()))
+        >>> serve(app, port=8000)  # doctest: +SKIP
+        http://127.0.0.1:8000
     """
     with listen(port) as listener:
         address = f"http://{HOST}:{listener.getsockname()[1]}"

@@ -29,6 +29,15 @@ def contact_sheet(
 
     Raises:
         ValueError: there are no items, `columns` or `max_labels` is below 1, or the page would be too tall for a PNG.
+
+    Example:
+        >>> import dsct, numpy as np, pathlib, tempfile
+        >>> blank = np.zeros((96, 128, 3), dtype=np.uint8)
+        >>> people = dsct.predict(blank, dsct.DSCT(dsct.DSCTConfig.tiny()), short_side=96)
+        >>> page = pathlib.Path(tempfile.mkdtemp()) / "page.png"
+        >>> contact_sheet([(blank, people, None)] * 4, page, columns=2)
+        >>> page.exists()
+        True
     """
     if columns < 1:
         raise ValueError(f"contact_sheet: columns must be at least 1, got {columns}")

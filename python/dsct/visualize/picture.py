@@ -19,7 +19,16 @@ FONT = 9.0  # points
 
 
 class Picture(Figure):
-    """A matplotlib figure that notebooks show even when pyplot was never imported."""
+    """A matplotlib figure that notebooks show even when pyplot was never imported.
+
+    Args:
+        width: inches, at 100 dots per inch.
+        height: likewise.
+
+    Example:
+        >>> Picture(2.0, 1.0).get_size_inches().tolist()
+        [2.0, 1.0]
+    """
 
     def __init__(self, width: float, height: float) -> None:
         super().__init__(figsize=(width, height), dpi=DPI, facecolor="white")

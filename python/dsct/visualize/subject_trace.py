@@ -44,6 +44,15 @@ class LookedAt:
         context_sampling_points: (K·M·L·P, 2) float32, where the context queries sample the image.
         context_sampling_weights: (K·M·L·P,) float32, weight of the context query times attention weight; they have the
             sum of `context_weights`.
+
+    Example:
+        >>> import dsct
+        >>> (subject, *_) = trace_subjects(
+        ...     np.zeros((96, 128, 3), np.uint8), dsct.DSCT(dsct.DSCTConfig.tiny()), score_threshold=0.0, short_side=96
+        ... )
+        >>> last = subject.layers[-1]
+        >>> last.reference_point.shape, round(float(last.sampling_weights.sum()), 4)
+        ((2,), 1.0)
     """
 
     reference_point: Floats
@@ -85,6 +94,14 @@ class SubjectTrace:
         query: number of the subject query, from 0, that found the person.
         person: box, score and emotions, as `dsct.predict` reports them.
         layers: where each decoder layer looked, first layer first.
+
+    Example:
+        >>> import dsct
+        >>> (subject, *_) = trace_subjects(
+        ...     np.zeros((96, 128, 3), np.uint8), dsct.DSCT(dsct.DSCTConfig.tiny()), score_threshold=0.0, short_side=96
+        ... )
+        >>> sorted(subject.to_dict()), len(subject.layers)
+        (['layers', 'person', 'query'], 2)
     """
 
     query: int
