@@ -53,8 +53,9 @@ sanitize: export CXXFLAGS := -fsanitize=address
 sanitize: export ASAN_OPTIONS := detect_leaks=0
 sanitize: export PROPTEST_CASES ?= 20000
 sanitize: SANITIZED = cargo test --release --quiet --target-dir target/sanitize --target $$(rustc -vV | sed -n 's/^host: //p')
-sanitize: setup ## The Rust tests under AddressSanitizer, with and without vector instructions.
+sanitize: setup ## The Rust tests under AddressSanitizer, for every instruction set.
 	$(SANITIZED) --lib --tests
+	DSCT_CPU=avx2 $(SANITIZED) --test random_kernel_calls
 	DSCT_CPU=baseline $(SANITIZED) --test random_kernel_calls
 
 $(VENV)/.docs: $(VENV)/.installed
