@@ -31,6 +31,14 @@ def to_aot_inductor(
         TypeError: `model` is no :class:`dsct.DSCT`.
         ValueError: `path` does not end in ``.pt2``.
         OSError: the file cannot be written.
+
+    Example:
+        >>> import dsct, pathlib, tempfile, torch
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "model.pt2"
+        >>> to_aot_inductor(dsct.DSCT(dsct.DSCTConfig.tiny()), file, mask=False)  # doctest: +SKIP
+        >>> compiled = torch._inductor.aoti_load_package(str(file))  # doctest: +SKIP
+        >>> compiled(torch.rand(1, 3, 96, 128))[0].shape  # doctest: +SKIP
+        torch.Size([1, 8, 7])
     """
     require_model(model, "to_aot_inductor")
     if not os.fspath(path).endswith(".pt2"):

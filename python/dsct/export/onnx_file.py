@@ -48,10 +48,11 @@ def to_onnx(model: DSCT, path: str | os.PathLike[str], *, mask: bool = True, ops
     Example:
         >>> import dsct, numpy as np, onnxruntime, pathlib, tempfile
         >>> file = pathlib.Path(tempfile.mkdtemp()) / "model.onnx"
-        >>> to_onnx(dsct.DSCT(dsct.DSCTConfig.tiny(enc_layers=1, dec_layers=1)), file, mask=False)
-        >>> session = onnxruntime.InferenceSession(file)
-        >>> logits, boxes = session.run(None, {"images": np.zeros((1, 3, 96, 128), dtype=np.float32)})
-        >>> boxes.shape
+        >>> to_onnx(dsct.DSCT(dsct.DSCTConfig.tiny()), file, mask=False)  # doctest: +SKIP
+        >>> session = onnxruntime.InferenceSession(file)  # doctest: +SKIP
+        >>> images = np.zeros((1, 3, 96, 128), dtype=np.float32)
+        >>> logits, boxes = session.run(None, {"images": images})  # doctest: +SKIP
+        >>> boxes.shape  # doctest: +SKIP
         (1, 8, 4)
     """
     require_model(model, "to_onnx")

@@ -18,7 +18,17 @@ Table = dict[torch._ops.OperatorBase, Callable[..., Any]]
 
 
 def standard_operators() -> Table:
-    """A table for ``run_decompositions``: deformable attention in ``grid_sample``, a stable sort in ``topk``."""
+    """A table for ``run_decompositions``: deformable attention in ``grid_sample``, a stable sort in ``topk``.
+
+    For programs that call ``torch.ops.dsct`` without being a whole model.
+
+    Example:
+        >>> import torch, dsct
+        >>> given = torch.rand(1, 24, 2, 8), [4, 6], torch.rand(1, 3, 2, 1, 4, 2), torch.rand(1, 3, 2, 1, 4)
+        >>> operator = torch.ops.dsct.ms_deform_attn.default
+        >>> torch.allclose(standard_operators()[operator](*given), operator(*given), atol=1e-6)
+        True
+    """
     return {
         torch.ops.dsct.ms_deform_attn.default: ms_deform_attn,
         torch.ops.dsct.ms_deform_attn_fused.default: ms_deform_attn_fused,
