@@ -144,7 +144,7 @@ def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:
     [
         ({"pred_logits": torch.zeros(3, 6, 7)}, SIZES, r"pred_logits must be \(B, N, 26\), got \(3, 6, 7\)"),
         ({"pred_boxes": torch.zeros(3, 5, 4)}, SIZES, r"pred_boxes must be \(3, 6, 4\), got \(3, 5, 4\)"),
-        ({}, SIZES - 10_000, "target_sizes must be pixels, none of them negative"),
+        ({}, SIZES - 10_000, "target_sizes must be finite pixels, none of them negative"),
         ({}, SIZES[:2], r"target_sizes must be \(3, 2\), height and width per image, got \(2, 2\)"),
         ({"pred_boxes": torch.full((3, 6, 4), float("nan"))}, SIZES, "pred_boxes must be finite, .* in image 0"),
         ({"pred_logits": torch.full((3, 6, 26), float("inf"))}, SIZES, "pred_logits must be finite, .* in image 0"),

@@ -53,6 +53,19 @@ def test_one_graph_equals_the_native_model(overrides: dict[str, Any]) -> None:
     assert_same(*found, tolerance=1e-9)
 
 
+@pytest.mark.slow
+def test_compiled_code_equals_the_native_model() -> None:
+    """As above, through Inductor: C++ of the forward and of the backward pass."""
+    model, (images, mask) = model_of(dec_layers=1), picture()
+    found = []
+    for call in (torch.compile(model, fullgraph=True), model):
+        model.zero_grad()
+        output = call(images, mask)
+        backward(output)
+        found.append((output, gradients(model)))
+    assert_same(*found, tolerance=1e-9)
+
+
 def test_sizes_may_change_and_a_mask_be_missing() -> None:
     model = model_of().eval()
     traced = torch.compile(model, backend="eager", fullgraph=True, dynamic=True)
