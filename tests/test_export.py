@@ -51,6 +51,20 @@ def test_a_program_of_any_size_equals_the_model(with_mask: bool) -> None:
     assert recorded.count("dsct.ms_deform_attn_fused.default") == 1 + 2  # encoder and decoder layers
 
 
+@pytest.mark.parametrize(
+    ("overrides", "size"),
+    [
+        ({"num_feature_levels": 5}, (1, 150, 131)),
+        ({"num_feature_levels": 2}, (1, 40, 33)),
+        ({"num_context_queries": 0}, (1, 80, 90)),
+        ({"reweighting": "attentive", "fusion_layers": (1,)}, (3, 80, 90)),
+    ],
+)
+def test_other_models_too(overrides: dict[str, Any], size: tuple[int, int, int]) -> None:
+    model, inputs = model_of(**overrides), picture(*size, dtype=torch.float32)
+    assert_same(to_exported_program(model).module()(*inputs), of_last_layer(model, *inputs), 1e-4)
+
+
 def test_a_model_in_training_stays_so_and_is_exported_in_evaluation() -> None:
     model = model_of(dropout=0.5).train()
     program, inputs = to_exported_program(model, mask=False), picture(dtype=torch.float32, height=96)[:1]
