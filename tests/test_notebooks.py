@@ -17,7 +17,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from dsct.shipped_weights import SHIPPED_NOTE
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
-NAMES = ("01_quickstart", "03_deformable_attention", "04_drop_in_decoder")
+NAMES = ("01_quickstart", "02_train_your_own", "03_deformable_attention", "04_drop_in_decoder")
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
