@@ -17,7 +17,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 from dsct.shipped_weights import SHIPPED_NOTE
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
-NAMES = ("01_quickstart", "02_train_your_own", "03_deformable_attention", "04_drop_in_decoder")
+NAMES = ("01_quickstart", "02_train_your_own", "03_deformable_attention", "04_drop_in_decoder",
+         "05_what_context_adds")  # fmt: skip
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
