@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import re
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from dsct.shipped_weights import SHIPPED_NOTE
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NAMES = ("01_quickstart", "02_train_your_own", "03_deformable_attention", "04_drop_in_decoder",
-         "05_what_context_adds")  # fmt: skip
+         "05_what_context_adds", "06_ablation_grid")  # fmt: skip
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -92,3 +93,11 @@ def test_every_code_cell_is_announced(name: str) -> None:
     assert kinds[0] == "markdown"
     unannounced = [cells[i].id for i in range(1, len(cells)) if kinds[i - 1 : i + 1] == ["code", "code"]]
     assert unannounced == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_in_the_text_exist(name: str) -> None:
+    text = "\n".join(cell.source for cell in read(name).cells if cell.cell_type == "markdown")
+    for dotted in re.findall(r"\b(dsct(?:\.\w+)+)", text):
+        assert pkgutil.resolve_name(dotted) is not None
+    assert {*re.findall(r"`(\d\d_\w+)`", text)} <= {*NAMES}
