@@ -12,7 +12,7 @@ unexport PYTHONPATH
 PINS := $(shell sed -nE 's/^ *"(torch(vision)?==[0-9.]+)",/\1/p' pyproject.toml)
 NATIVE := Cargo.toml Cargo.lock build.rs $(shell find src cuda -type f)
 
-.PHONY: help setup demo test test-rust test-python sanitize bench bench-cuda wheel lint format docs clean
+.PHONY: help setup demo test test-rust test-python sanitize bench bench-cuda wheel lint format docs notebooks clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,13 @@ docs: $(VENV)/.docs ## The documentation, Python and Rust, in site/; a warning i
 	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --quiet
 	cp -r target/doc site/rust
+
+$(VENV)/.notebooks: $(VENV)/.installed
+	maturin develop --release --extras notebooks --quiet
+	touch $@
+
+notebooks: $(VENV)/.notebooks ## Open the notebooks in JupyterLab.
+	jupyter lab notebooks
 
 bench: $(VENV)/.bench ## All benchmarks on this CPU, up to an hour: results and README in tests/bench.
 	python -m tests.bench
