@@ -54,6 +54,7 @@ def test_one_graph_equals_the_native_model(overrides: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(torch.__version__ < "2.12", reason="Inductor of torch 2.11 takes float64 attention for float32")
 def test_compiled_code_equals_the_native_model() -> None:
     """As above, through Inductor: C++ of the forward and of the backward pass."""
     model, (images, mask) = model_of(dec_layers=1), picture()

@@ -6,7 +6,12 @@ import os
 from typing import TYPE_CHECKING
 
 from dsct.checkpoint.files import replaced_when_complete
-from dsct.export.exported_program import metadata, require_model, to_exported_program
+from dsct.export.exported_program import (
+    deprecations_of_torch_ignored,
+    metadata,
+    require_model,
+    to_exported_program,
+)
 
 if TYPE_CHECKING:
     from dsct import DSCT
@@ -49,11 +54,12 @@ def to_aot_inductor(
     with replaced_when_complete(path) as partial:
         written = partial.with_name(f"{partial.name}.pt2")  # Inductor insists on the ending
         try:
-            aoti_compile_and_package(
-                program,
-                package_path=str(written),
-                inductor_configs={"aot_inductor.metadata": metadata(model)},
-            )
+            with deprecations_of_torch_ignored():
+                aoti_compile_and_package(
+                    program,
+                    package_path=str(written),
+                    inductor_configs={"aot_inductor.metadata": metadata(model)},
+                )
             os.replace(written, partial)
         finally:
             written.unlink(missing_ok=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -64,8 +66,7 @@ def to_exported_program(model: DSCT, *, mask: bool = True, standard_operators: b
     if mask:
         arguments += (torch.zeros(size, dtype=torch.bool, device=parameter.device),)
         sizes += ({0: batch, 1: height, 2: width},)
-    with evaluating(model), torch.no_grad(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=FutureWarning)  # of torch, about torch
+    with evaluating(model), torch.no_grad(), deprecations_of_torch_ignored():
         program = torch.export.export(_LastLayer(model), arguments, dynamic_shapes=sizes)
         return program.run_decompositions(table_of_standard_operators()) if standard_operators else program
 
@@ -97,6 +98,15 @@ def save_exported_program(
     program = to_exported_program(model, mask=mask, standard_operators=standard_operators)
     with replaced_when_complete(path) as partial, partial.open("wb") as file:
         torch.export.save(program, file, extra_files=metadata(model))
+
+
+@contextmanager
+def deprecations_of_torch_ignored() -> Iterator[None]:
+    """Its exporters call what torch itself has deprecated."""
+    with warnings.catch_warnings():
+        for category in (FutureWarning, DeprecationWarning):
+            warnings.filterwarnings("ignore", category=category, module=r"torch\.|copyreg")
+        yield
 
 
 def metadata(model: DSCT) -> dict[str, str]:
