@@ -187,6 +187,10 @@ def test_the_command_writes_a_program(tmp_path: Path) -> None:
     [
         (["model.pt"], "the destination must end in .onnx or .pt2, got model.pt"),
         (["model.onnx", "--compile"], "--compile writes a .pt2 file, not .onnx"),
+        (
+            ["model.pt2", "--compile", "--standard-operators"],
+            "--compile excludes --standard-operators: a compiled file calls dsct's operators",
+        ),
     ],
 )
 def test_the_command_refuses_other_files(arguments: list[str], message: str) -> None:

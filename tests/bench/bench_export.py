@@ -6,6 +6,7 @@ Needs ``pip install dsct[onnx] onnxruntime`` and a C++ compiler; exporting and c
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -63,13 +64,10 @@ def exported(standard: bool) -> Callable[[dsct.DSCT, Path, Inputs], Forward]:
     return load
 
 
-def ahead(standard: bool) -> Callable[[dsct.DSCT, Path, Inputs], Forward]:
-    def load(model: dsct.DSCT, folder: Path, given: Inputs) -> Forward:
-        to_aot_inductor(model, folder / "model.pt2", standard_operators=standard)
-        run = torch._inductor.aoti_load_package(str(folder / "model.pt2"))
-        return lambda: run(*given)
-
-    return load
+def ahead(model: dsct.DSCT, folder: Path, given: Inputs) -> Forward:
+    to_aot_inductor(model, folder / "model.pt2")
+    run = torch._inductor.aoti_load_package(str(folder / "model.pt2"))
+    return lambda: run(*given)
 
 
 def onnx(model: dsct.DSCT, folder: Path, given: Inputs) -> Forward:
@@ -85,9 +83,8 @@ FORMS: dict[str, Callable[[dsct.DSCT, Path, Inputs], Forward]] = {
     "torch.compile (Inductor)": compiled,
     "torch.export": exported(standard=False),
     "torch.export, standard operators": exported(standard=True),
-    "AOTInductor": ahead(standard=False),
-    "AOTInductor, standard operators": ahead(standard=True),
     "ONNX Runtime": onnx,
+    "AOTInductor": ahead,
 }
 
 
@@ -112,6 +109,7 @@ def measure(options: Options) -> list[Table]:
             size = sum(os.path.getsize(entry) for entry in Path(folder).iterdir())
             require(name, first, reference, (1e-4, 1e-4))
             comparison = paired(form, native, options.budget)
+        print(f"{name}: ready after {ready:.0f} s", file=sys.stderr, flush=True)
         table.compare([name, number(size / 1e6) if size else "none", number(ready)], comparison)
     return [table]
 

@@ -32,13 +32,16 @@ def export(
         raise ValueError(f"the destination must end in .onnx or .pt2, got {destination}")
     if compiled and destination.suffix == ".onnx":
         raise ValueError("--compile writes a .pt2 file, not .onnx")
+    if compiled and standard_operators:
+        raise ValueError("--compile excludes --standard-operators: a compiled file calls dsct's operators")
     from dsct.export import save_exported_program, to_aot_inductor, to_onnx
 
     model = dsct.load_model(weights)
     with Console(stderr=True).status("this takes a few minutes"):
         if destination.suffix == ".onnx":
             to_onnx(model, destination, mask=mask)
+        elif compiled:
+            to_aot_inductor(model, destination, mask=mask)
         else:
-            write = to_aot_inductor if compiled else save_exported_program
-            write(model, destination, mask=mask, standard_operators=standard_operators)
+            save_exported_program(model, destination, mask=mask, standard_operators=standard_operators)
     typer.echo(f"wrote {destination} ({destination.stat().st_size / 1e6:.1f} MB)")

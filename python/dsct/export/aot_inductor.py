@@ -17,20 +17,17 @@ if TYPE_CHECKING:
     from dsct import DSCT
 
 
-def to_aot_inductor(
-    model: DSCT, path: str | os.PathLike[str], *, mask: bool = True, standard_operators: bool = False
-) -> None:
+def to_aot_inductor(model: DSCT, path: str | os.PathLike[str], *, mask: bool = True) -> None:
     """Compiles the model for the kind of device that it is on; takes minutes and a C++ compiler.
 
     ``torch._inductor.aoti_load_package(path)`` gives a function of images and mask; ``get_metadata()`` of what it loads
-    tells the class names. A package runs on machines like the one that compiled it, under the same torch.
+    tells the class names. A package calls ``torch.ops.dsct``, so it runs in Python after ``import dsct``, on machines
+    like the one that compiled it and under the same torch.
 
     Args:
         model: as in :func:`dsct.export.to_exported_program`.
         path: the file, ending in ``.pt2``; missing folders are made.
         mask: whether the function takes a padding mask.
-        standard_operators: compile deformable attention from ``grid_sample``, for programs in C++ that link torch only.
-            Without it the package calls ``torch.ops.dsct``: faster, and Python must ``import dsct`` first.
 
     Raises:
         TypeError: `model` is no :class:`dsct.DSCT`.
@@ -50,7 +47,7 @@ def to_aot_inductor(
         raise ValueError(f"to_aot_inductor: path must end in .pt2, got {path}")
     from torch._inductor import aoti_compile_and_package  # imports a compiler
 
-    program = to_exported_program(model, mask=mask, standard_operators=standard_operators)
+    program = to_exported_program(model, mask=mask)
     with replaced_when_complete(path) as partial:
         written = partial.with_name(f"{partial.name}.pt2")  # Inductor insists on the ending
         try:
