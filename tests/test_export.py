@@ -110,9 +110,9 @@ def test_onnx_runtime_equals_the_model(variant: str, tmp_path: Path) -> None:
     shapes = {value.name: value.shape for value in session.get_outputs()}
     assert shapes == {"pred_logits": ["batch", 3, classes], "pred_boxes": ["batch", 3, 4]}
     assert {node.domain for node in onnx.load(file).graph.node} == {""}
-    stored = session.get_modelmeta().custom_metadata_map
-    assert json.loads(stored["dsct_class_names"]) == list(model.config.names)
-    assert json.loads(stored["dsct_preprocess"]) == model.preprocess
+    stored = {key: json.loads(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}
+    assert stored["dsct_class_names"] == list(model.config.names)
+    assert stored["dsct_preprocess"] == model.preprocess
 
 
 @pytest.mark.slow

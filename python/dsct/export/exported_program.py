@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from dsct.checkpoint.files import replaced_when_complete
+from dsct.checkpoint.files import DIGEST_KEY, replaced_when_complete
 from dsct.checkpoint.native import metadata_of
 from dsct.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from dsct.export.standard_operators import standard_operators as table_of_standard_operators
@@ -110,9 +110,9 @@ def deprecations_of_torch_ignored() -> Iterator[None]:
 
 
 def metadata(model: DSCT) -> dict[str, str]:
-    """What a program without dsct must know, as JSON: that of the weights file, class names and normalisation."""
+    """What a program without dsct must know, all as JSON: that of the weights file, class names and normalisation."""
     return {
-        **metadata_of(model),
+        **{key: text for key, text in metadata_of(model).items() if key != DIGEST_KEY},
         "dsct_class_names": json.dumps(model.config.names),
         "dsct_normalization": json.dumps({"mean": IMAGENET_MEAN, "std": IMAGENET_STD}),
     }
