@@ -397,7 +397,7 @@ proptest! {
         threads in select(vec![-1, 1, 3]),
     ) {
         const ROOM: usize = 9000;
-        let possible = count >= 0 && count < i64::MAX / 8 && (0.0..1.0).contains(&p) && dtype < 4;
+        let possible = (0..i64::MAX / 8).contains(&count) && (0.0..1.0).contains(&p) && dtype < 4;
         if possible && count > ROOM as i64 {
             return Ok(());
         }

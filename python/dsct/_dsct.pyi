@@ -8,6 +8,35 @@ _Targets = list[tuple[Tensor, Tensor]]
 
 __version__: str
 
+__all__ = [
+    "Config",
+    "DsctError",
+    "__version__",
+    "average_precision",
+    "backbone",
+    "box_corners",
+    "box_losses",
+    "cpu_instruction_set",
+    "cuda_reports",
+    "cuda_status",
+    "cuda_warmup",
+    "decoder_layer",
+    "encoder_layer",
+    "encoder_reference_points",
+    "flatten_levels",
+    "generalized_iou",
+    "heads",
+    "hungarian_matcher",
+    "input_projection",
+    "linear_assignment",
+    "ms_deform_attn_module",
+    "post_process",
+    "reference_points",
+    "set_criterion",
+    "sigmoid_focal_loss",
+    "spatial_relation",
+]
+
 class DsctError(RuntimeError): ...
 
 @final
@@ -16,7 +45,7 @@ class Config:
     @staticmethod
     def preset(name: str) -> str: ...
     def to_json(self) -> str: ...
-    def __eq__(self, other: object) -> bool: ...
+    def __eq__(self, value: object, /) -> bool: ...
 
 def backbone(name: str, params: _Tensors, images: Tensor) -> list[Tensor]: ...
 def input_projection(levels: int, params: _Tensors, features: list[Tensor]) -> list[Tensor]: ...
