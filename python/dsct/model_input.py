@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 
 class ModelInput(NamedTuple):
+    """One picture: as it was given, and as the model gets it."""
+
     source: ImageInput
     size: tuple[int, int]  # width and height of the original
     pixels: torch.Tensor  # (3, H, W), resized and normalised

@@ -210,6 +210,7 @@ def _run(model: DSCT, batch: list[ModelInput], post_process: PostProcess) -> lis
 
 
 def to_people(item: ModelInput, result: dict[str, torch.Tensor], config: DSCTConfig, note: str | None) -> People:
+    """One picture's row of what :class:`dsct.PostProcess` returns, with names for numbers."""
     labels = result["labels"].cpu()
     indices = (
         [row.nonzero().flatten().tolist() for row in labels] if config.multi_label else labels.unsqueeze(1).tolist()

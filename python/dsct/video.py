@@ -283,15 +283,15 @@ def _frames(path: Path, every: int, start: float, stop: float | None) -> Iterato
         stream.thread_type = "AUTO"
         tick = stream.time_base or Fraction(1)
         origin = stream.start_time or 0
-        decoded, kept, end, damage = 0, 0, origin, None
+        decoded, kept, end = 0, 0, origin
         for packet in container.demux(stream):
             end = max(end, (packet.pts or 0) + (packet.duration or 0))
             try:
                 pictures = packet.decode()
-            except InvalidDataError as error:
-                if packet.size:
+            except InvalidDataError:
+                # The last packet, of size 0, asks for what is left: PyAV 17 tells there that the file is cut off.
+                if packet.size or not _ends_early(stream, end):
                     raise
-                damage = error  # the last packet asks for what is left: PyAV 17 tells here that the file is cut off
                 break
             for frame in pictures:
                 # Streams without a container around them have no times.
@@ -304,12 +304,15 @@ def _frames(path: Path, every: int, start: float, stop: float | None) -> Iterato
                 if kept % every == 0:
                     yield time, _upright(frame)
                 kept += 1
-        if stream.duration and (origin + stream.duration - end) * tick > 1:
-            raise OSError(
-                f"{path} ends after {float((end - origin) * tick):.1f} of {float(stream.duration * tick):.1f} s"
-            )
-        if damage is not None:
-            raise damage
+        if _ends_early(stream, end):
+            whole = float((stream.duration or 0) * tick)
+            raise OSError(f"{path} ends after {float((end - origin) * tick):.1f} of {whole:.1f} s")
+
+
+def _ends_early(stream: VideoStream, end: int) -> bool:
+    """Whether more than a second is missing behind `end`, in the stream's own unit of time."""
+    missing = (stream.start_time or 0) + (stream.duration or 0) - end
+    return missing * (stream.time_base or Fraction(1)) > 1
 
 
 def _upright(frame: VideoFrame) -> Image.Image:
