@@ -24,9 +24,11 @@ from dsct.export.exported_program import (
 if TYPE_CHECKING:
     from dsct import DSCT
 
+OPSET = 20  # torch writes another one than it was asked for, without an error, where it does not know the one asked for
 
-def to_onnx(model: DSCT, path: str | os.PathLike[str], *, mask: bool = True, opset: int = 20) -> None:
-    """Writes the model in standard ONNX operators; needs ``pip install dsct[onnx]``.
+
+def to_onnx(model: DSCT, path: str | os.PathLike[str], *, mask: bool = True) -> None:
+    """Writes the model in ONNX's standard operators of version 20; needs ``pip install dsct[onnx]``.
 
     Inputs are ``images`` (batch, 3, height, width) float32 and, with `mask`, ``mask`` (batch, height, width) bool,
     True = padding; outputs ``pred_logits`` (batch, N, C) and ``pred_boxes`` (batch, N, 4), cxcywh in [0, 1]. Batch,
@@ -37,11 +39,9 @@ def to_onnx(model: DSCT, path: str | os.PathLike[str], *, mask: bool = True, ops
         model: in float32; it is not changed.
         path: the file, ending in ``.onnx``; missing folders are made.
         mask: whether the file takes a padding mask, as batches of unlike images need.
-        opset: version of ONNX's operators.
 
     Raises:
         TypeError: `model` is no :class:`dsct.DSCT`, or its parameters are not float32.
-        ValueError: `opset` is below 20, which lacks operators.
         ImportError: a package of ``dsct[onnx]`` is missing.
         OSError: the file cannot be written.
 
@@ -58,14 +58,12 @@ def to_onnx(model: DSCT, path: str | os.PathLike[str], *, mask: bool = True, ops
     require_model(model, "to_onnx")
     if (dtype := next(model.parameters()).dtype) != torch.float32:
         raise TypeError(f"to_onnx: model must be in float32, got {dtype}")
-    if opset < 20:
-        raise ValueError(f"to_onnx: opset must be at least 20, got {opset}")
     _require_packages()
     program = to_exported_program(model, mask=mask, standard_operators=True)
     names = INPUT_NAMES if mask else INPUT_NAMES[:1]
     with torch.no_grad(), _quiet():
         converted: Any = torch.onnx.export(
-            program, (), dynamo=True, opset_version=opset, input_names=names, output_names=OUTPUT_NAMES, verbose=False
+            program, (), dynamo=True, opset_version=OPSET, input_names=names, output_names=OUTPUT_NAMES, verbose=False
         )
     _name_axes(converted.model.graph)
     converted.model.metadata_props.update(metadata(model))
