@@ -27,7 +27,7 @@ from dsct.cli.demo import SHIPPED_NAME
 from dsct.demo import create_app
 from dsct.demo.launch import listen
 from dsct.demo.scenes import NUMBER_OF_SCENES
-from dsct.shipped_weights import SHIPPED_NOTE, SHIPPED_WEIGHTS
+from dsct.prediction.shipped_weights import SHIPPED_NOTE, SHIPPED_WEIGHTS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page

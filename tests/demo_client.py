@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 import dsct
 from dsct.demo import create_app
-from dsct.shipped_weights import SHIPPED_NOTE, SHIPPED_WEIGHTS
+from dsct.prediction.shipped_weights import SHIPPED_NOTE, SHIPPED_WEIGHTS
 
 HERE = "http://127.0.0.1"
 

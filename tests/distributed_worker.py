@@ -14,9 +14,9 @@ from torch.optim.swa_utils import AveragedModel
 
 import dsct
 from comparison import picture, randomise, small
-from dsct.train.distributed import Processes, ShardedBatches, shard_indices
+from dsct.train.distributed import Processes
 from dsct.train.parallel_model import gathered, gradient_sync, unwrap, whole, wrap
-from dsct.train.sampling import EpochBatches
+from dsct.train.sampling import EpochBatches, ShardedBatches, shard_indices
 from dsct.train.sharded_state import load_model_state, load_optimizer_state, model_state, optimizer_state
 from dsct.train.step import average_of
 

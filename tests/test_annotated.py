@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from dataset_files import record, save_images, write_coco_json
 from dsct.data import AnnotatedDataset, Annotations, CocoDataset, collate, evaluation_transform, training_transform
-from dsct.data.drafts import upright_size
+from dsct.data.annotation_files.drafts import upright_size
 from dsct.image_io import load_image
 
 CLASSES = ("calm", "happy")

@@ -15,9 +15,9 @@ from PIL import Image
 
 from annotated_stand_in import Records, drawn_on_disk, record
 from dsct.config import EMOTIC_CLASSES
-from dsct.data.check import check
-from dsct.data.contact_sheet import choose_images, contact_sheet
-from dsct.visualize.panel import Panel
+from dsct.data.checks.check import check
+from dsct.visualize.annotated_sheet import choose_images, contact_sheet
+from dsct.visualize.drawing.panel import Panel
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_boxes_follow_a_photograph_that_is_made_smaller(tmp_path: Path, monkeypa
     path = tmp_path / "large.png"
     Image.new("RGB", (3200, 1600)).save(path)
     panels: list[Panel] = []
-    monkeypatch.setattr("dsct.data.contact_sheet.write_page", lambda made, *arguments: panels.extend(made))
+    monkeypatch.setattr("dsct.visualize.annotated_sheet.write_page", lambda made, *arguments: panels.extend(made))
     contact_sheet([Records([record(path, [400, 800, 1200, 1600], size=(3200, 1600))])], (), tmp_path / "page.png")
     assert panels[0].image.size == (800, 400)
     assert panels[0].people.boxes.tolist() == [[100, 200, 300, 400]]

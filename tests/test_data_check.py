@@ -18,10 +18,10 @@ from annotated_stand_in import Records, drawn_on_disk, record
 from dsct.cli import app
 from dsct.config import CAER_S_CLASSES, EMOTIC_CLASSES
 from dsct.data import Annotations
-from dsct.data.check import CheckResult, check
-from dsct.data.findings import MOST_PLACES, Finding
-from dsct.data.image_files import read_image_file, read_image_files
-from dsct.data.summary import class_membership
+from dsct.data.checks.check import CheckResult, check
+from dsct.data.checks.findings import MOST_PLACES, Finding
+from dsct.data.checks.image_files import read_image_file, read_image_files
+from dsct.data.checks.summary import class_membership
 
 EVERY_CLASS = [[i % 2, i, 20 + i, 40 + i] for i in range(len(CAER_S_CLASSES))]
 
@@ -370,5 +370,5 @@ def test_command_line_ends_with_130_on_interrupt(
     def interrupted(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dsct.data.check.read_image_files", interrupted)
+    monkeypatch.setattr("dsct.data.checks.check.read_image_files", interrupted)
     assert "interrupted" in run(tmp_path, "--name", "emotic", code=130)

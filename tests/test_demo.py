@@ -18,7 +18,7 @@ from demo_client import HERE, encoded, noise, refusal
 from dsct.demo import create_app, predictions, server, uploads
 from dsct.demo.scenes import NUMBER_OF_SCENES, scene_png, scene_titles
 from dsct.person_colors import PERSON_COLORS
-from dsct.shipped_weights import SHIPPED_NOTE, SHIPPED_WEIGHTS
+from dsct.prediction.shipped_weights import SHIPPED_NOTE, SHIPPED_WEIGHTS
 
 
 @pytest.fixture(scope="module")

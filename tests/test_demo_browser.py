@@ -12,7 +12,7 @@ import dsct
 from demo_browser import SCENE, active, marks, pick
 from dsct.cli.demo import SHIPPED_NAME
 from dsct.demo.scenes import NUMBER_OF_SCENES, scene_png
-from dsct.shipped_weights import SHIPPED_NOTE
+from dsct.prediction.shipped_weights import SHIPPED_NOTE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -15,7 +15,7 @@ import dsct
 from demo_browser import SCENE, pick, upload
 from demo_client import encoded
 from dsct.demo.scenes import scene_png
-from dsct.shipped_weights import SHIPPED_NOTE
+from dsct.prediction.shipped_weights import SHIPPED_NOTE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page, Route

@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from dsct.cli import app as cli
 from dsct.demo.launch import listen
 from dsct.demo.scenes import scene_png
-from dsct.shipped_weights import SHIPPED_NOTE
+from dsct.prediction.shipped_weights import SHIPPED_NOTE
 
 
 def test_a_taken_port_is_told_in_one_sentence() -> None:

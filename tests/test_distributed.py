@@ -10,9 +10,9 @@ import torch
 import distributed_worker as worker
 import dsct
 from comparison import picture, randomise, small
-from dsct.train.distributed import Processes, ShardedBatches, shard_indices
+from dsct.train.distributed import Processes
 from dsct.train.parallel_model import wrap
-from dsct.train.sampling import EpochBatches
+from dsct.train.sampling import EpochBatches, ShardedBatches, shard_indices
 from dsct.train.sharded_state import load_model_state, load_optimizer_state, model_state, optimizer_state
 from two_processes import launch
 

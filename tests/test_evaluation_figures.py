@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dsct.evaluation_figures import class_figure, confusion_figure, subjects_figure
 from dsct.metrics import Bootstrap, Evaluation, Evaluator
+from dsct.visualize.evaluation import class_figure, confusion_figure, subjects_figure
 
 
 def evaluation(multi_label: bool, bootstrap: bool = True) -> Evaluation:

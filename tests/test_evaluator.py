@@ -12,7 +12,7 @@ import torch
 from sklearn.metrics import average_precision_score, confusion_matrix
 from torchvision.ops import box_iou, nms
 
-from dsct.cli.evaluation_report import as_json, as_markdown
+from dsct.cli.evaluation.report import as_json, as_markdown
 from dsct.metrics import PROTOCOLS, Bootstrap, Evaluation, Evaluator
 
 NAMES = ("a", "b", "c")

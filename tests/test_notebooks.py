@@ -15,7 +15,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_notebook
 
-from dsct.shipped_weights import SHIPPED_NOTE
+from dsct.prediction.shipped_weights import SHIPPED_NOTE
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NAMES = ("01_quickstart", "02_train_your_own", "03_deformable_attention", "04_drop_in_decoder",

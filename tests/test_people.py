@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dsct.people import People, Person
+from dsct.prediction.people import People, Person
 
 NAMES = ("Calm", "Angry <b>", "Sad")
 PROBABILITIES = np.array([[0.9, 0.1, 0.7], [0.25, 0.5, 0.125]], dtype=np.float32)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dsct.people import People
 from dsct.person_colors import PERSON_COLORS, WRONG_COLOR, person_color
-from dsct.visualize.person_cards import RIGHT, WRONG, Card, compare, person_cards
+from dsct.prediction.people import People
+from dsct.visualize.drawing.person_cards import RIGHT, WRONG, Card, compare, person_cards
 
 NAMES = ("Anger", "Happiness", "Peace", "Sadness", "Trust")
 

@@ -16,8 +16,8 @@ import dsct
 from dsct import shipped_weights
 from dsct.checkpoint import save_model
 from dsct.data.transforms import evaluation_transform
-from dsct.people import People
-from dsct.shipped_weights import SHIPPED_NOTE
+from dsct.prediction.people import People
+from dsct.prediction.shipped_weights import SHIPPED_NOTE
 
 Answer = tuple[list[float], list[float]]  # box as cxcywh in [0, 1], class probabilities
 

@@ -20,11 +20,11 @@ from typer.testing import CliRunner
 import dsct
 from drawn_video import drawn, encode, encode_sound
 from dsct.cli import app
-from dsct.cli.prediction_inputs import collect
-from dsct.people import People
-from dsct.video import VideoWriter, frames, predict_frames
+from dsct.cli.prediction.inputs import collect
+from dsct.prediction.people import People
+from dsct.prediction.video import VideoWriter, frames, predict_frames
 
-command = sys.modules["dsct.cli.predict"]  # `dsct.cli.predict` itself is the function
+command = sys.modules["dsct.cli.prediction.predict"]  # `dsct.cli.prediction.predict` itself is the function
 
 
 def run(*arguments: Any, code: int = 0, env: dict[str, str] | None = None) -> Result:

@@ -15,7 +15,7 @@ import dsct
 from dsct.data.synthetic import SyntheticDataset
 from dsct.data.transforms import evaluation_transform
 from dsct.image_io import load_image
-from dsct.shipped_weights import SHIPPED_WEIGHTS
+from dsct.prediction.shipped_weights import SHIPPED_WEIGHTS
 from dsct.visualize import trace_subjects
 from dsct.visualize.subject_trace import LookedAt, heaviest
 

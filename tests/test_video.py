@@ -16,10 +16,10 @@ from PIL import Image
 
 import dsct
 from drawn_video import drawn, encode, encode_sound
-from dsct.people import People
-from dsct.video import VideoWriter, count_frames, frames, predict_frames
+from dsct.prediction.people import People
+from dsct.prediction.video import VideoWriter, count_frames, frames, predict_frames
 
-video_module = sys.modules["dsct.video"]
+video_module = sys.modules["dsct.prediction.video"]
 
 
 def difference(one: Image.Image, other: Image.Image) -> float:

@@ -18,10 +18,10 @@ from matplotlib.transforms import BboxBase
 from PIL import Image
 
 from dsct.config import CAER_S_CLASSES, EMOTIC_CLASSES
-from dsct.people import People
 from dsct.person_colors import WRONG_COLOR, person_color
+from dsct.prediction.people import People
 from dsct.visualize import contact_sheet, draw_people
-from dsct.visualize.person_cards import WRONG
+from dsct.visualize.drawing.person_cards import WRONG
 
 
 def scene(width: int, height: int, boxes: Any, multi_label: bool = False, note: str | None = None) -> People:

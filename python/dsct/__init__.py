@@ -4,6 +4,7 @@ The mathematics (model, deformable attention, matching, loss) is native code ove
 data are ordinary PyTorch. ``dsct.info()`` says what runs where.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from dsct._import_guard import check_interpreter, check_torch_version
@@ -11,21 +12,29 @@ from dsct._import_guard import check_interpreter, check_torch_version
 check_interpreter()
 check_torch_version()
 
-from dsct import data, ops
 from dsct._dsct import DsctError, __version__
 from dsct.checkpoint import load_model, load_pretrained, save_model
 from dsct.config import DSCTConfig
 from dsct.criterion import HungarianMatcher, SetCriterion
-from dsct.info import info
 from dsct.modules import DSCT, DeformableEncoder, DSCTDecoder, MSDeformAttn
-from dsct.people import People
 from dsct.post_process import PostProcess
-from dsct.predict import predict, predict_stream
-from dsct.warmup import warmup
-from dsct import interop, video
+from dsct.prediction.people import People
+from dsct.prediction.predictor import predict, predict_stream
+from dsct.runtime import info, warmup
+from dsct import data, interop, ops, video
 
 if TYPE_CHECKING:
-    from dsct import export as export, visualize as visualize
+    from dsct import (
+        annotate as annotate,
+        cli as cli,
+        demo as demo,
+        export as export,
+        metrics as metrics,
+        people as people,
+        shipped_weights as shipped_weights,
+        train as train,
+        visualize as visualize,
+    )
 
 __all__ = [
     "DSCT",
@@ -52,11 +61,15 @@ __all__ = [
     "warmup",
 ]
 
+# Loaded when first used: figures import matplotlib, metrics scikit-learn, exporters a compiler, the page a server.
+_LOADED_ON_DEMAND = ("annotate", "cli", "demo", "export", "metrics", "people", "shipped_weights", "train", "visualize")
+
 
 def __getattr__(name: str) -> Any:
-    # Figures import matplotlib, exporters a compiler: only where somebody wants them.
-    if name in ("export", "visualize"):
-        from importlib import import_module
-
+    if name in _LOADED_ON_DEMAND:
         return import_module(f"dsct.{name}")
     raise AttributeError(f"module 'dsct' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LOADED_ON_DEMAND})

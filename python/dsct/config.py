@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from dsct import _dsct
+import dsct._dsct as _dsct
 
 EMOTIC_CLASSES: tuple[str, ...] = tuple(json.loads(_dsct.Config.preset("paper_emotic"))["class_names"])
 """The 26 classes of EMOTIC, in the order of its annotations."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dsct import _dsct  # noqa: F401  (registers torch.ops.dsct)
+import dsct._dsct as _dsct  # noqa: F401  (registers torch.ops.dsct)
 
 __all__ = ["ms_deform_attn", "ms_deform_attn_fused"]
 

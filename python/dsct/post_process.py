@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dsct import _dsct
+import dsct._dsct as _dsct
 from dsct.config import DSCTConfig, require_config
 
 

@@ -1,47 +1,5 @@
-"""The small weights that come with the package, and which model a call means."""
+"""The weights that come with the package, under their public name: see :mod:`dsct.prediction.shipped_weights`."""
 
-from __future__ import annotations
+from dsct.prediction.shipped_weights import SHIPPED_NOTE, SHIPPED_WEIGHTS
 
-import logging
-import os
-from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-import torch
-
-from dsct.checkpoint import load_model
-
-if TYPE_CHECKING:
-    from dsct import DSCT
-
-SHIPPED_WEIGHTS = Path(__file__).with_name("weights") / "tiny_synthetic.safetensors"
-SHIPPED_NOTE = (
-    "The weights that come with dsct were trained on drawn scenes. They show how dsct works; "
-    "on photographs their results mean nothing. Pass your own model for that."
-)
-
-logger = logging.getLogger("dsct")
-
-
-def resolve_model(
-    model: DSCT | str | os.PathLike[str] | None, device: str | torch.device | None
-) -> tuple[DSCT, str | None]:
-    """The model to run and the note its results carry."""
-    import dsct
-
-    if model is None:
-        return _shipped_model().to(device or "cpu"), SHIPPED_NOTE
-    if isinstance(model, (str, os.PathLike)):
-        return load_model(model, device or "cpu"), None
-    if not isinstance(model, dsct.DSCT):
-        raise TypeError(f"predict: model must be a dsct.DSCT, a path or None, got {type(model).__name__}")
-    return (model if device is None else model.to(device)), None
-
-
-@lru_cache(maxsize=1)
-def _shipped_model() -> DSCT:
-    """Loaded, and talked about, once per process."""
-    model = load_model(SHIPPED_WEIGHTS)
-    logger.warning(SHIPPED_NOTE)
-    return model
+__all__ = ["SHIPPED_NOTE", "SHIPPED_WEIGHTS"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -27,9 +27,7 @@ from dsct.checkpoint.files import (
 from dsct.checkpoint.report import summary
 from dsct.checkpoint.sizes import sizes_of
 from dsct.checkpoint.tensor_files import StateDict
-
-if TYPE_CHECKING:
-    from dsct import DSCT
+from dsct.modules import DSCT
 
 
 def save_model(model: DSCT, path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor] | None = None) -> None:
@@ -85,8 +83,6 @@ def load_model(path: str | os.PathLike[str], device: torch.device | str = "cpu")
         >>> dsct.load_model(file).config == dsct.DSCTConfig.tiny()
         True
     """
-    import dsct
-
     checkpoint = read_checkpoint(path)
     if checkpoint.config is None:
         raise ValueError(
@@ -100,7 +96,7 @@ def load_model(path: str | os.PathLike[str], device: torch.device | str = "cpu")
             raise ValueError(
                 f"{path} does not fit its own configuration: {field} is {claimed}, its tensors have {size}"
             )
-    model = dsct.DSCT(checkpoint.config)
+    model = DSCT(checkpoint.config)
     expected, given = set(distinct_tensors(model)), set(checkpoint.tensors) - set(shared_names(model))
     if expected != given:
         raise ValueError(

@@ -25,7 +25,7 @@ from dsct.checkpoint.tensor_files import require_plain, without_wrappers
 from dsct.config import DSCTConfig
 
 if TYPE_CHECKING:
-    from dsct import DSCT
+    from dsct.modules import DSCT
 
 Source = str | os.PathLike[str] | Mapping[str, torch.Tensor]
 

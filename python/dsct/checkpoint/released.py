@@ -11,7 +11,7 @@ from dsct.checkpoint.native import distinct_tensors, metadata_of, shared_names
 from dsct.config import DSCTConfig
 
 if TYPE_CHECKING:
-    from dsct import DSCT
+    from dsct.modules import DSCT
 
 
 def save_released(model: DSCT, path: str | os.PathLike[str], *, epoch: int = 0) -> None:

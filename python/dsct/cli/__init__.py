@@ -7,11 +7,11 @@ import typer
 from dsct.cli.convert import convert
 from dsct.cli.data import app as data_app
 from dsct.cli.demo import demo
-from dsct.cli.evaluate import evaluate
+from dsct.cli.evaluation.evaluate import evaluate
 from dsct.cli.export import export
 from dsct.cli.info import info
 from dsct.cli.overfit import overfit
-from dsct.cli.predict import predict
+from dsct.cli.prediction.predict import predict
 from dsct.cli.train import train
 
 app = typer.Typer(

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from dsct import _dsct
-from dsct.warmup import DTYPES
+import dsct._dsct as _dsct
+from dsct.runtime import DTYPES
 
 SIZES = (8, 32, 4, 4)  # M, D, L, P of DSCT and of Deformable DETR
 

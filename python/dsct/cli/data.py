@@ -15,12 +15,12 @@ from rich.text import Text
 
 from dsct.cli.datasets import LabelsOption, MultiLabelOption, Split
 from dsct.cli.errors import told_in_one_sentence
-from dsct.data.check import AnnotatedSplit, CheckResult, check
-from dsct.data.contact_sheet import contact_sheet
-from dsct.data.findings import Finding, Place
+from dsct.data.annotation_files.splits import split_from_name
+from dsct.data.checks.check import AnnotatedSplit, CheckResult, check
+from dsct.data.checks.findings import Finding, Place
+from dsct.data.checks.summary import Summary
 from dsct.data.folders import open_split, recognise
-from dsct.data.splits import split_from_name
-from dsct.data.summary import Summary
+from dsct.visualize.annotated_sheet import contact_sheet
 
 app = typer.Typer(help="Data sets on your disk.", no_args_is_help=True)
 

@@ -10,7 +10,7 @@ import typer
 import dsct
 from dsct.cli.device import DeviceOption, choose_device
 from dsct.cli.errors import told_in_one_sentence
-from dsct.shipped_weights import SHIPPED_NOTE, SHIPPED_WEIGHTS
+from dsct.prediction.shipped_weights import SHIPPED_NOTE, SHIPPED_WEIGHTS
 
 SHIPPED_NAME = "the small weights that come with dsct (dsct demo --weights FILE takes yours)"
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from dsct.config import CAER_S_CLASSES
 from dsct.data.annotated import AnnotatedDataset
-from dsct.data.coco_json import Entry, category_id, drafts_from_coco, load_coco_json
-from dsct.data.drafts import Draft, DraftFile, ImageRoot, build, extent
-from dsct.data.splits import VAL_FRACTION, cut_in_words, cut_validation, split_from_name
+from dsct.data.annotation_files.coco_json import Entry, category_id, drafts_from_coco, load_coco_json
+from dsct.data.annotation_files.drafts import Draft, DraftFile, ImageRoot, build, extent
+from dsct.data.annotation_files.splits import VAL_FRACTION, cut_in_words, cut_validation, split_from_name
 from dsct.data.transforms import Transform
 
 FRAME_SIZE = (712, 400)
@@ -29,7 +29,7 @@ class CaerSDataset(AnnotatedDataset):
     """The people of CAER-S; labels are (n,), numbers into ``dsct.config.CAER_S_CLASSES``.
 
     Made by :meth:`from_text` or :meth:`from_coco_json`. ``ds.skipped`` counts what was left out: see
-    :func:`dsct.data.drafts.build`.
+    :func:`dsct.data.annotation_files.drafts.build`.
 
     A file that holds the training data gives its training part (``split="train"``, the default) or its validation part
     (``"val"``); both forms of annotations are cut alike. ``val_fraction=0`` gives all of it for training.

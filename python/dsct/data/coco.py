@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from dsct.data.annotated import AnnotatedDataset
-from dsct.data.coco_json import Entry, drafts_from_coco, load_coco_json
-from dsct.data.csv_table import read_table
-from dsct.data.drafts import Draft, DraftFile, ImageRoot, build
-from dsct.data.splits import cut_in_words, cut_validation, split_from_name
+from dsct.data.annotation_files.coco_json import Entry, drafts_from_coco, load_coco_json
+from dsct.data.annotation_files.csv_table import read_table
+from dsct.data.annotation_files.drafts import Draft, DraftFile, ImageRoot, build
+from dsct.data.annotation_files.splits import cut_in_words, cut_validation, split_from_name
 from dsct.data.transforms import Transform
 
 _COLUMNS = ("path", "x1", "y1", "x2", "y2", "label")
@@ -21,7 +21,7 @@ class CocoDataset(AnnotatedDataset):
     """People with one's own classes, each of one class or, with ``multi_label``, of several.
 
     Made by :meth:`from_json` or :meth:`from_csv`. ``ds.skipped`` counts what was left out: see
-    :func:`dsct.data.drafts.build`. Images without people are kept.
+    :func:`dsct.data.annotation_files.drafts.build`. Images without people are kept.
     """
 
     @classmethod

@@ -22,11 +22,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from dsct.config import EMOTIC_CLASSES
 from dsct.data.annotated import AnnotatedDataset
-from dsct.data.coco_json import Entry, category_id, drafts_from_coco, load_coco_json
-from dsct.data.drafts import ImageRoot, build
-from dsct.data.emotic_csv import read_emotic_csv
-from dsct.data.emotic_mat import read_mat
-from dsct.data.splits import split_from_name
+from dsct.data.annotation_files.coco_json import Entry, category_id, drafts_from_coco, load_coco_json
+from dsct.data.annotation_files.drafts import ImageRoot, build
+from dsct.data.annotation_files.emotic_csv import read_emotic_csv
+from dsct.data.annotation_files.emotic_mat import read_mat
+from dsct.data.annotation_files.splits import split_from_name
 from dsct.data.transforms import Transform
 
 _SHIFTS = np.arange(len(EMOTIC_CLASSES) - 1, -1, -1)
@@ -81,7 +81,7 @@ class EmoticDataset(AnnotatedDataset):
     """The people of EMOTIC; labels are (n, 26), in the order of ``dsct.config.EMOTIC_CLASSES``.
 
     Made by :meth:`from_coco_json`, :meth:`from_mat` or :meth:`from_csv`. ``ds.skipped`` counts what was left out: see
-    :func:`dsct.data.drafts.build`.
+    :func:`dsct.data.annotation_files.drafts.build`.
     """
 
     @classmethod

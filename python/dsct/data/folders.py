@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dsct.data.annotated import AnnotatedDataset
+from dsct.data.annotation_files.splits import VAL_FRACTION, split_from_name
 from dsct.data.caer_s import CaerSDataset
 from dsct.data.coco import CocoDataset, read_class_names
 from dsct.data.emotic import EmoticDataset
-from dsct.data.splits import VAL_FRACTION, split_from_name
 from dsct.data.transforms import Transform
 
 NAMES = ("emotic", "caer-s", "coco")

@@ -12,7 +12,7 @@ from PIL import Image
 from dsct.visualize.subject_trace import LookedAt, SubjectTrace, heaviest, trace_subjects
 
 if TYPE_CHECKING:
-    from dsct import DSCT
+    from dsct.modules import DSCT
 
 #: Pixels of the longer side of the picture in the page.
 SHOWN_SIDE = 1600

@@ -22,7 +22,7 @@ from dsct.demo.uploads import MAX_BYTES, MAX_PIXELS, Refused, read_picture, rece
 from dsct.person_colors import PERSON_COLORS
 
 if TYPE_CHECKING:
-    from dsct import DSCT
+    from dsct.modules import DSCT
 
 PAGE = Path(__file__).with_name("page")
 

@@ -14,7 +14,7 @@ from dsct.export.exported_program import (
 )
 
 if TYPE_CHECKING:
-    from dsct import DSCT
+    from dsct.modules import DSCT
 
 
 def to_aot_inductor(model: DSCT, path: str | os.PathLike[str], *, mask: bool = True) -> None:

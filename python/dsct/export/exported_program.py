@@ -7,7 +7,6 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +16,8 @@ from dsct.checkpoint.files import DIGEST_KEY, replaced_when_complete
 from dsct.checkpoint.native import metadata_of
 from dsct.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from dsct.export.standard_operators import standard_operators as table_of_standard_operators
-from dsct.model_input import evaluating
-
-if TYPE_CHECKING:
-    from dsct import DSCT
+from dsct.modules import DSCT
+from dsct.modules.evaluating import evaluating
 
 INPUT_NAMES = ("images", "mask")
 OUTPUT_NAMES = ("pred_logits", "pred_boxes")
@@ -120,9 +117,7 @@ def metadata(model: DSCT) -> dict[str, str]:
 
 def require_model(model: object, function: str) -> None:
     """Raises a TypeError for anything but a :class:`dsct.DSCT`."""
-    import dsct
-
-    if not isinstance(model, dsct.DSCT):
+    if not isinstance(model, DSCT):
         raise TypeError(f"{function}: model must be a dsct.DSCT, got {type(model).__name__}")
 
 

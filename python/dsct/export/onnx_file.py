@@ -22,7 +22,7 @@ from dsct.export.exported_program import (
 )
 
 if TYPE_CHECKING:
-    from dsct import DSCT
+    from dsct.modules import DSCT
 
 OPSET = 20  # torch writes another one than it was asked for, without an error, where it does not know the one asked for
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from dsct import _dsct
+import dsct._dsct as _dsct
 
 
 def average_precision(

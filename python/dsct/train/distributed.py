@@ -13,9 +13,6 @@ from typing import Any, TypeVar
 
 import torch
 from torch import distributed
-from torch.utils.data import Sampler
-
-from dsct.train.sampling import EpochBatches, SeededIndex
 
 T = TypeVar("T")
 
@@ -172,64 +169,6 @@ class Processes:
         everyone: list[Any] = [None] * self.world_size
         distributed.all_gather_object(everyone, value)
         return everyone
-
-
-class ShardedBatches(Sampler[list[SeededIndex]]):
-    """This process's part of every batch: every ``world_size``-th row from ``rank`` on.
-
-    The parts of all processes are the whole batch, each row once. Where a batch has fewer rows than there are
-    processes, one without a row gets the batch's first row as a stand-in: it must compute too, because the others
-    wait for its gradients, but its loss has weight 0. :meth:`rows` tells.
-
-    A part is padded to its own largest image, so the result depends on the number of processes as far as it depends
-    on padding.
-
-    Args:
-        batches: of the whole run; its ``epoch`` and ``start`` stay in use.
-        processes: among which to share.
-
-    Example:
-        >>> parts = ShardedBatches(EpochBatches(5, 4, seed=0), Processes(rank=1, world_size=2))
-        >>> [len(part) for part in parts], [parts.rows(batch) for batch in range(2)]
-        ([2, 1], [2, 0])
-    """
-
-    def __init__(self, batches: EpochBatches, processes: Processes) -> None:
-        self.batches = batches
-        self.processes = processes
-
-    def __len__(self) -> int:
-        """Batches in a whole epoch."""
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[list[SeededIndex]]:
-        for batch in self.batches:
-            yield [batch[row] for row in shard_indices(len(batch), self.processes)] or batch[:1]
-
-    def rows(self, batch: int) -> int:
-        """Number of rows of this process that count in a batch of the epoch; 0 means that it holds a stand-in."""
-        return len(shard_indices(self.batches.size(batch), self.processes))
-
-    def most_rows(self, batch: int) -> int:
-        """The most rows that a process has in a batch of the epoch."""
-        return -(-self.batches.size(batch) // self.processes.world_size)
-
-
-def shard_indices(length: int, processes: Processes) -> range:
-    """Which of `length` items this process takes; all processes together take each of them once.
-
-    Args:
-        length: number of items.
-        processes: among which to share.
-
-    Returns:
-        Every ``world_size``-th index from ``rank`` on; nothing is repeated to make the shares equal.
-
-    Example:
-        >>> [list(shard_indices(5, Processes(rank=rank, world_size=2))) for rank in range(2)]
-        [[0, 2, 4], [1, 3]]
-    """
-    return range(processes.rank, length, processes.world_size)
 
 
 def _numbers() -> tuple[int, int, int]:

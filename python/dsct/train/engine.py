@@ -23,18 +23,18 @@ from dsct.metrics import Evaluation, Evaluator
 from dsct.metrics.inference import PostProcess
 from dsct.train.config import TrainConfig
 from dsct.train.display import Display, peak_memory
-from dsct.train.distributed import Processes, ShardedBatches
+from dsct.train.distributed import Processes
 from dsct.train.interrupt import StopRequest
 from dsct.train.resume import Progress, load_state, save_state, seed_everything
 from dsct.train.run_log import RunLog
-from dsct.train.sampling import EpochBatches, aspect_ratios, training_loader
+from dsct.train.sampling import EpochBatches, ShardedBatches, aspect_ratios, training_loader
 from dsct.train.sharded_state import model_state
 from dsct.train.step import Criterion, OptimizerStep
 from dsct.train.validation import validate
 from dsct.visualize.loss_curves import loss_curves
 
 if TYPE_CHECKING:
-    from dsct import DSCT
+    from dsct.modules import DSCT
 
 LAST = "last.pt"
 BEST = "best.safetensors"

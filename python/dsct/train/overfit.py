@@ -10,18 +10,20 @@ import numpy as np
 import torch
 
 from dsct.config import DSCTConfig
+from dsct.criterion import SetCriterion
 from dsct.data.collate import Batch, collate
 from dsct.data.records import Target
 from dsct.data.transforms import evaluation_transform
 from dsct.metrics import Evaluation, Evaluator
 from dsct.metrics.inference import in_pixels
+from dsct.modules import DSCT
+from dsct.post_process import PostProcess
 from dsct.train.config import TrainConfig
 from dsct.train.distributed import Processes
 from dsct.train.resume import seed_everything
 from dsct.train.step import OptimizerStep
 
 if TYPE_CHECKING:
-    from dsct import DSCT
     from dsct.data.annotated import AnnotatedDataset
     from dsct.data.synthetic import SyntheticDataset
 
@@ -144,8 +146,6 @@ def _pictures_with_people(data: Any, images: int, seed: int) -> list[int]:
 
 
 def _model_for(data: Any, targets: Sequence[Target], config: DSCTConfig | None) -> DSCT:
-    import dsct
-
     if config is None:
         people = max(len(target["boxes"]) for target in targets)
         config = DSCTConfig.tiny(
@@ -154,16 +154,14 @@ def _model_for(data: Any, targets: Sequence[Target], config: DSCTConfig | None) 
             multi_label=data.multi_label,
             num_subject_queries=max(8, people + 2),
         )
-    return dsct.DSCT(config)
+    return DSCT(config)
 
 
 def _learn(
     model: DSCT, batch: Batch, steps: int, lr: float, on_step: Callable[[int, float], None] | None
 ) -> tuple[list[float], Evaluation]:
-    import dsct
-
     recipe = TrainConfig.tiny(lr=lr, warmup_steps=20, epochs=steps, batch_size=len(batch.images), lr_drop=steps)
-    step = OptimizerStep(model, dsct.SetCriterion(model.config), recipe, 1, Processes(device=batch.images.device))
+    step = OptimizerStep(model, SetCriterion(model.config), recipe, 1, Processes(device=batch.images.device))
     losses: list[float] = []
     evaluation = None
     for done in range(1, steps + 1):
@@ -181,11 +179,9 @@ def _learn(
 
 @torch.no_grad()
 def _judge(model: DSCT, batch: Batch) -> Evaluation:
-    import dsct
-
     model.eval()
     evaluator = Evaluator(model.config.names, model.config.multi_label, labels="pictures learnt by heart")
     sizes = torch.stack([target["orig_size"] for target in batch.targets])
-    found = dsct.PostProcess(model.config)(model(batch.images, batch.mask), sizes)
+    found = PostProcess(model.config)(model(batch.images, batch.mask), sizes)
     evaluator.update(found, [in_pixels(target) for target in batch.targets])
     return evaluator.compute()

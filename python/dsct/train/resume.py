@@ -19,7 +19,7 @@ from dsct.train.parallel_model import unwrap
 from dsct.train.step import OptimizerStep
 
 if TYPE_CHECKING:
-    from dsct import DSCT
+    from dsct.modules import DSCT
 
 KIND = "dsct training state 2"
 

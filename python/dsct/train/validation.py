@@ -12,8 +12,9 @@ from dsct.data.records import Dataset
 from dsct.metrics import Evaluation, Evaluator, collect
 from dsct.metrics.inference import Outputs, PostProcess
 from dsct.train.config import TrainConfig
-from dsct.train.distributed import Processes, shard_indices
+from dsct.train.distributed import Processes
 from dsct.train.parallel_model import gathered
+from dsct.train.sampling import shard_indices
 from dsct.train.step import Criterion
 
 

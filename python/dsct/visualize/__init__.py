@@ -7,10 +7,10 @@ from dsct.person_colors import PERSON_COLORS, person_color
 from dsct.visualize.activations import draw_activations
 from dsct.visualize.contact_sheet import contact_sheet
 from dsct.visualize.context import draw_context
+from dsct.visualize.drawing.picture import Picture
 from dsct.visualize.k_sweep import draw_k_sweep
 from dsct.visualize.loss_curves import loss_curves
 from dsct.visualize.people import draw_people
-from dsct.visualize.picture import Picture
 from dsct.visualize.sampling import draw_sampling
 from dsct.visualize.subject_positions import draw_subject_positions
 from dsct.visualize.subject_trace import LookedAt, SubjectTrace, trace_subjects

@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dsct.image_io import ImageInput
-from dsct.visualize.image_axes import show_image
-from dsct.visualize.model_view import ModelView, view
-from dsct.visualize.panel_grid import panel_grid
-from dsct.visualize.picture import FONT, with_note
+from dsct.prediction.model_view import ModelView, view
+from dsct.visualize.drawing.image_axes import show_image
+from dsct.visualize.drawing.panel_grid import panel_grid
+from dsct.visualize.drawing.picture import FONT, with_note
 
 if TYPE_CHECKING:
-    from dsct import DSCT
+    from dsct.modules import DSCT
 
 COLORMAP = "viridis"
 _CAPTION = (

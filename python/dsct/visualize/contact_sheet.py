@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterable, Sequence
 
 from dsct.image_io import ImageInput, load_image
-from dsct.people import People
-from dsct.visualize.panel import CARD_WIDTH, Panel
-from dsct.visualize.person_cards import Truth, compare, person_cards
-from dsct.visualize.picture import DPI, GAP, Picture
+from dsct.prediction.people import People
+from dsct.visualize.drawing.panel import CARD_WIDTH, Panel
+from dsct.visualize.drawing.person_cards import Truth, compare, person_cards
+from dsct.visualize.drawing.picture import DPI, GAP, Picture
 
 
 def contact_sheet(

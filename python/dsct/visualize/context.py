@@ -13,14 +13,14 @@ from PIL import Image
 
 from dsct.image_io import ImageInput, load_image
 from dsct.person_colors import person_color
-from dsct.visualize.image_axes import draw_numbered_boxes, say_nobody, show_image
-from dsct.visualize.markers import draw_reference_point, draw_weighted_points, point_in_legend, star_in_legend
-from dsct.visualize.panel_grid import panel_grid
-from dsct.visualize.picture import FONT, with_note
+from dsct.visualize.drawing.image_axes import draw_numbered_boxes, say_nobody, show_image
+from dsct.visualize.drawing.markers import draw_reference_point, draw_weighted_points, point_in_legend, star_in_legend
+from dsct.visualize.drawing.panel_grid import panel_grid
+from dsct.visualize.drawing.picture import FONT, with_note
 from dsct.visualize.subject_trace import SubjectTrace, choose_people, trace_subjects
 
 if TYPE_CHECKING:
-    from dsct import DSCT
+    from dsct.modules import DSCT
 
 FADE = 0.45
 # relation -> colour, marker, rim, and what the legend says. Shapes too differ: colour alone is not for everyone.

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from dsct.person_colors import PERSON_COLORS
-from dsct.visualize.picture import FONT, WIDTH, Picture
+from dsct.visualize.drawing.picture import FONT, WIDTH, Picture
 
 COLUMNS = ("k_spatial", "k_semantic", "value")
 _SPATIAL, _SEMANTIC = "spatial context, $K_{sp}$", "semantic context, $K_{sm}$"

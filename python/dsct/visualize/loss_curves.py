@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from dsct.person_colors import PERSON_COLORS
-from dsct.visualize.picture import Picture
+from dsct.visualize.drawing.picture import Picture
 
 PANELS = {"loss": "total loss", "loss_ce": "class loss", "loss_bbox": "box loss, L1", "loss_giou": "box loss, GIoU"}
 

@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dsct.image_io import ImageInput, load_image
-from dsct.people import People
-from dsct.visualize.panel import Panel, draw_people_in_axes
-from dsct.visualize.person_cards import Truth, compare, person_cards
-from dsct.visualize.picture import WIDTH, Picture
+from dsct.prediction.people import People
+from dsct.visualize.drawing.panel import Panel, draw_people_in_axes
+from dsct.visualize.drawing.person_cards import Truth, compare, person_cards
+from dsct.visualize.drawing.picture import WIDTH, Picture
 
 
 def draw_people(

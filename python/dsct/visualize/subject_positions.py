@@ -14,15 +14,15 @@ from matplotlib.lines import Line2D
 
 from dsct.image_io import ImageInput, load_image
 from dsct.person_colors import ink, person_color
-from dsct.shipped_weights import resolve_model
-from dsct.visualize.image_axes import draw_box, person_line_style, show_image
-from dsct.visualize.markers import draw_weighted_points, point_in_legend
-from dsct.visualize.panel_grid import panel_grid
-from dsct.visualize.picture import FONT, with_note
+from dsct.prediction.shipped_weights import resolve_model
+from dsct.visualize.drawing.image_axes import draw_box, person_line_style, show_image
+from dsct.visualize.drawing.markers import draw_weighted_points, point_in_legend
+from dsct.visualize.drawing.panel_grid import panel_grid
+from dsct.visualize.drawing.picture import FONT, with_note
 from dsct.visualize.subject_trace import Floats, heaviest, trace_subjects
 
 if TYPE_CHECKING:
-    from dsct import DSCT
+    from dsct.modules import DSCT
 
     AnyModel: TypeAlias = DSCT | str | os.PathLike[str] | None
 

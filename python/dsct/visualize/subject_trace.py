@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dsct.image_io import ImageInput
-from dsct.people import Person
 from dsct.post_process import PostProcess, least_score
-from dsct.predict import to_people
-from dsct.visualize.model_view import view
+from dsct.prediction.model_view import view
+from dsct.prediction.people import Person
+from dsct.prediction.predictor import to_people
 
 if TYPE_CHECKING:
-    from dsct import DSCT
+    from dsct.modules import DSCT
     from dsct.modules.decoder import Trace
 
 Floats = NDArray[np.float32]

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from dsct.data.drafts import Draft, DraftFile
-from dsct.data.emotic_csv import class_numbers, emotic_draft
+from dsct.data.annotation_files.drafts import Draft, DraftFile
+from dsct.data.annotation_files.emotic_csv import class_numbers, emotic_draft
 
 SPLITS = ("train", "val", "test")
 LABELS = ("combined", "union")

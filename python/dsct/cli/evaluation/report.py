@@ -15,8 +15,8 @@ import torch
 
 import dsct
 from dsct.checkpoint import replaced_when_complete
-from dsct.evaluation_figures import class_figure, confusion_figure, subjects_figure
 from dsct.metrics import DEFINITIONS, Evaluation, ProtocolResult
+from dsct.visualize.evaluation import class_figure, confusion_figure, subjects_figure
 
 
 def as_json(evaluation: Evaluation, about: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dsct.data.drafts import Draft, DraftFile
+from dsct.data.annotation_files.drafts import Draft, DraftFile
 
 Entry = dict[str, Any]
 

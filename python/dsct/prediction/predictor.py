@@ -12,13 +12,14 @@ import torch
 from dsct.config import DSCTConfig
 from dsct.data.transforms import Transform, evaluation_transform
 from dsct.image_io import ImageInput, load_image
-from dsct.model_input import ModelInput, evaluating, resize_sides
-from dsct.people import People
+from dsct.modules.evaluating import evaluating
 from dsct.post_process import PostProcess, least_score
-from dsct.shipped_weights import resolve_model
+from dsct.prediction.model_input import ModelInput, resize_sides
+from dsct.prediction.people import People
+from dsct.prediction.shipped_weights import resolve_model
 
 if TYPE_CHECKING:
-    from dsct import DSCT
+    from dsct.modules import DSCT
 
 
 @overload

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from dsct.data.transforms import evaluation_transform
 from dsct.image_io import ImageInput, load_image
-from dsct.model_input import ModelInput, evaluating, resize_sides
-from dsct.shipped_weights import resolve_model
+from dsct.modules.evaluating import evaluating
+from dsct.prediction.model_input import ModelInput, resize_sides
+from dsct.prediction.shipped_weights import resolve_model
 
 if TYPE_CHECKING:
-    from dsct import DSCT
+    from dsct.modules import DSCT
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from dsct.visualize.picture import FONT, GAP, LINE, WIDTH, Picture, add_axes
+from dsct.visualize.drawing.picture import FONT, GAP, LINE, WIDTH, Picture, add_axes
 
 _MAX_HEIGHT = 4.2  # inches, of a panel
 _MIN_WIDTH = 2.25  # inches, of the room of a panel, so that its title fits

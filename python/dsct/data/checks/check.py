@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torchvision.ops import box_iou
 
-from dsct.data.findings import Finding, Findings, Place
-from dsct.data.image_files import ImageFile, read_image_files
+from dsct.data.checks.findings import Finding, Findings, Place
+from dsct.data.checks.image_files import ImageFile, read_image_files
+from dsct.data.checks.summary import Summary, class_membership, summarize
 from dsct.data.records import Annotations
-from dsct.data.summary import Summary, class_membership, summarize
 
 OVERLAP = 0.7  # IoU above which two boxes of one image may well be one person
 OUTSIDE = 1.0  # pixels by which a box may leave the image: annotation tools round

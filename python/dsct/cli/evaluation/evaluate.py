@@ -28,11 +28,11 @@ from dsct.cli.datasets import (
 )
 from dsct.cli.device import DeviceOption, choose_device
 from dsct.cli.errors import told_in_one_sentence
-from dsct.cli.evaluation_report import about_evaluation, as_json, write_json, write_report
+from dsct.cli.evaluation.report import about_evaluation, as_json, write_json, write_report
 from dsct.data import evaluation_transform
 from dsct.metrics import Bootstrap, Evaluation, Evaluator, ProtocolResult
 from dsct.metrics import evaluate as run_evaluation
-from dsct.shipped_weights import SHIPPED_WEIGHTS
+from dsct.prediction.shipped_weights import SHIPPED_WEIGHTS
 from dsct.visualize import contact_sheet
 
 

@@ -7,9 +7,9 @@ from types import TracebackType
 
 from PIL import Image
 
-from dsct.annotate import annotate
-from dsct.cli.prediction_writers import Result
-from dsct.video import VideoWriter
+from dsct.cli.prediction.writers import Result
+from dsct.prediction.annotate import annotate
+from dsct.prediction.video import VideoWriter
 
 
 class AnnotatedFiles:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch import nn
 
 from dsct.data.transforms import LONG_SIDE, SHORT_SIDE
 from dsct.image_io import ImageInput
 
 if TYPE_CHECKING:
-    from dsct import DSCT
+    from dsct.modules import DSCT
 
 
 class ModelInput(NamedTuple):
@@ -35,15 +32,3 @@ def resize_sides(model: DSCT, short_side: int | None, long_side: int | None) -> 
     if short is not None and long <= short:
         raise ValueError(f"predict: long_side must be greater than short_side, got {long} and {short}")
     return short, long
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Puts `model` in evaluation mode and every part of it back into its own mode afterwards."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import dsct
-from dsct.cli.annotated_files import AnnotatedFiles
 from dsct.cli.device import DeviceOption, choose_device
 from dsct.cli.errors import told_in_one_sentence
-from dsct.cli.prediction_inputs import Input, collect
-from dsct.cli.prediction_writers import Json, Result, ResultFile, Text, format_of
-from dsct.video import count_frames, predict_frames
+from dsct.cli.prediction.annotated import AnnotatedFiles
+from dsct.cli.prediction.inputs import Input, collect
+from dsct.cli.prediction.writers import Json, Result, ResultFile, Text, format_of
+from dsct.prediction.video import count_frames, predict_frames
 
 
 @told_in_one_sentence

@@ -6,8 +6,8 @@ import ast
 from pathlib import Path
 
 from dsct.config import EMOTIC_CLASSES
-from dsct.data.csv_table import read_table
-from dsct.data.drafts import Draft, DraftFile
+from dsct.data.annotation_files.csv_table import read_table
+from dsct.data.annotation_files.drafts import Draft, DraftFile
 
 CLASS_NUMBERS = {name: number for number, name in enumerate(EMOTIC_CLASSES)}
 _COLUMNS = ("Folder", "Filename", "Image Size", "BBox", "Categorical_Labels")

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from dsct.shipped_weights import SHIPPED_NOTE
+from dsct.prediction.shipped_weights import SHIPPED_NOTE
 
 # Inches at 100 dots per inch: a figure is as wide as a notebook cell.
 DPI = 100

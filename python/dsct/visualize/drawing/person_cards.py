@@ -1,4 +1,4 @@
-"""What the card of a person says, and what of it is wrong: text only, drawn by `dsct.visualize.panel`."""
+"""What the card of a person says, and what of it is wrong: text only, drawn by `dsct.visualize.drawing.panel`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torchvision.ops import box_iou
 
-from dsct.people import People, Person
 from dsct.person_colors import WRONG_COLOR, person_color
+from dsct.prediction.people import People, Person
 
 RIGHT, WRONG = "\N{CHECK MARK}", "\N{BALLOT X}"  # red alone is not readable for everyone
 

@@ -16,17 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dsct.data.check import AnnotatedSplit
-from dsct.data.findings import Finding
+from dsct.data.checks.check import AnnotatedSplit
+from dsct.data.checks.findings import Finding
+from dsct.data.checks.summary import class_membership
 from dsct.data.records import Annotations
-from dsct.data.summary import class_membership
 from dsct.image_io import load_image
-from dsct.people import People
 from dsct.person_colors import WRONG_COLOR, person_color
+from dsct.prediction.people import People
 from dsct.visualize.contact_sheet import write_page
-from dsct.visualize.panel import CARD_WIDTH, Panel
-from dsct.visualize.person_cards import Card, Line
-from dsct.visualize.picture import GAP
+from dsct.visualize.drawing.panel import CARD_WIDTH, Panel
+from dsct.visualize.drawing.person_cards import Card, Line
+from dsct.visualize.drawing.picture import GAP
 
 _LINE_WIDTH = 33  # characters: so many wide ones still fit
 _CLASS_LINES = 3
@@ -50,7 +50,7 @@ def contact_sheet(
 
     Args:
         splits: the data sets that were checked.
-        findings: what :func:`dsct.data.check.check` found in them.
+        findings: what :func:`dsct.data.checks.check.check` found in them.
         path: the file to write.
         count: images on the page.
         seed: of the random choice.
@@ -61,7 +61,7 @@ def contact_sheet(
 
     Example:
         >>> import pathlib, tempfile
-        >>> from dsct.data.check import check
+        >>> from dsct.data.checks.check import check
         >>> one = Annotations(None, np.array([[10, 20, 50, 80]]), np.array([1]), (64, 96))
         >>> class Drawn(list):
         ...     split, class_names, multi_label, skipped, source = "val", ("Anger", "Fear"), False, {}, "drawn"

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import typer
 
-from dsct.people import People
+from dsct.prediction.people import People
 
 
 class Result(NamedTuple):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from dsct.data.drafts import DraftFile
+from dsct.data.annotation_files.drafts import DraftFile
 
 VAL_FRACTION = 1 / 7
 """One tenth of a data set of which seven tenths are for training, one for validation and two for testing."""
@@ -50,7 +50,7 @@ def cut_validation(
         ValueError: `fraction` or `split` is out of range.
 
     Example:
-        >>> from dsct.data.drafts import Draft
+        >>> from dsct.data.annotation_files.drafts import Draft
         >>> file = DraftFile(Path("train.txt"), [Draft(name) for name in "abcd"], certain_sizes=False)
         >>> val, train = (cut_validation(file, split, 0.25, seed=0).images for split in ("val", "train"))
         >>> len(val), sorted(draft.name for draft in val + train)

@@ -1,0 +1,1 @@
+"""``dsct eval``: protocols, tables, report."""

@@ -1,0 +1,1 @@
+"""``dsct predict``: inputs, outputs, annotated copies."""

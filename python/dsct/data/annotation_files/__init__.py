@@ -1,0 +1,1 @@
+"""Readers of annotation files: COCO's JSON, CSV, MATLAB."""

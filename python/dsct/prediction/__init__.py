@@ -1,0 +1,1 @@
+"""From an image, a folder or a video to people."""

@@ -1,0 +1,327 @@
+"""Video files: reading frames, finding the people in them, writing. Needs PyAV, the extra ``video``."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from dsct.prediction.people import People
+from dsct.prediction.predictor import predict_stream
+
+if TYPE_CHECKING:
+    from av.container import InputContainer, OutputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+    from dsct.modules import DSCT
+
+_TICK = Fraction(1, 60_000)  # seconds; usual frame rates are whole ticks, and MPEG-4 knows none below 1/65535
+_BT_709, _LIMITED_RANGE = 1, 1  # as numbered in H.273
+
+
+def frames(
+    path: str | os.PathLike[str], *, every: int = 1, start: float | None = None, stop: float | None = None
+) -> Iterator[tuple[float, Image.Image]]:
+    """Reads the pictures of a video one after the other, turned and mirrored as a player shows them.
+
+    Pixels are taken as square. Audio and cover pictures are left out.
+
+    Args:
+        path: the video file.
+        every: 1 yields each frame, 2 every second one, and so on, from the first.
+        start: seconds from the beginning; earlier frames are decoded, but left out.
+        stop: seconds from the beginning; this frame and later ones are left out.
+
+    Returns:
+        An iterator of (time in seconds from the beginning, RGB picture). It holds the file open until it ends.
+
+    Raises:
+        ImportError: PyAV is not installed.
+        ValueError: `every` is below 1, or `start` and `stop` are no span of time.
+        FileNotFoundError: while iterating: there is no such file.
+        OSError: while iterating: the file is no video, is damaged, or its stream ends more than a second before the
+            time its header announces. What was read before has been yielded. Matroska announces nothing.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "grey.mp4"
+        >>> with VideoWriter(file) as writer:
+        ...     for number in range(10):
+        ...         writer.write(number / 5, Image.new("RGB", (64, 48), "grey"))
+        >>> [(time, picture.size) for time, picture in frames(file, every=4)]
+        [(0.0, (64, 48)), (0.8, (64, 48)), (1.6, (64, 48))]
+    """
+    if every < 1:
+        raise ValueError(f"frames: every must be at least 1, got {every}")
+    begin = 0.0 if start is None else start
+    if not begin >= 0:
+        raise ValueError(f"frames: start must not be negative, got {start}")
+    if stop is not None and not stop > begin:
+        raise ValueError(f"frames: stop must be later than start, got {stop} and {begin}")
+    _pyav()
+    return _frames(Path(path), every, begin, stop)
+
+
+def predict_frames(
+    path: str | os.PathLike[str],
+    model: DSCT | str | os.PathLike[str] | None = None,
+    *,
+    every: int = 1,
+    start: float | None = None,
+    stop: float | None = None,
+    **options: Any,
+) -> Iterator[tuple[float, People]]:
+    """Finds the people in the frames of a video, in the memory of one batch however long it is.
+
+    Each frame is judged for itself: person 1 of one frame need not be person 1 of the next.
+
+    Args:
+        path: as in `frames`.
+        model: as in `dsct.predict`.
+        every: as in `frames`.
+        start: as in `frames`.
+        stop: as in `frames`.
+        options: of `dsct.predict_stream`, such as `batch_size`, `threshold` or `device`; there is no `on_error`.
+
+    Returns:
+        An iterator of (time in seconds, people). `People.source` is the frame.
+
+    Raises:
+        ImportError: PyAV is not installed.
+        TypeError: as in `dsct.predict_stream`, or `on_error` is given.
+        ValueError: as in `frames` and `dsct.predict_stream`.
+        OSError: as in `frames` and `dsct.predict_stream`; after the people of all frames that could be read.
+
+    Example:
+        >>> import dsct, pathlib, tempfile
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "grey.mp4"
+        >>> with VideoWriter(file) as writer:
+        ...     for number in range(6):
+        ...         writer.write(number / 10, Image.new("RGB", (128, 96), "grey"))
+        >>> model = dsct.DSCT(dsct.DSCTConfig.tiny())
+        >>> for time, people in predict_frames(file, model, every=3, short_side=96):
+        ...     print(time, people.image_size)
+        0.0 (128, 96)
+        0.3 (128, 96)
+    """
+    if "on_error" in options:
+        raise TypeError("predict_frames: on_error is no option here, a frame that was read is a picture")
+    read = frames(path, every=every, start=start, stop=stop)
+    times: deque[float] = deque()  # of the batch under way
+    ended_by: list[OSError] = []
+
+    def pictures() -> Iterator[Image.Image]:
+        try:
+            for time, picture in read:
+                times.append(time)
+                yield picture
+        except OSError as error:  # the frames before it have still to be judged
+            ended_by.append(error)
+
+    def timed() -> Iterator[tuple[float, People]]:
+        for people in found:
+            yield times.popleft(), people
+        if ended_by:
+            raise ended_by[0]
+
+    found = predict_stream(pictures(), model, **options)
+    return timed()
+
+
+def count_frames(path: str | os.PathLike[str], every: int = 1) -> int | None:
+    """About how many pictures `frames` yields, from the header of the file; None when that does not say.
+
+    Args:
+        path: as in `frames`.
+        every: as in `frames`.
+
+    Raises:
+        ImportError: PyAV is not installed.
+        OSError: the file is missing or no video.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "grey.mp4"
+        >>> with VideoWriter(file) as writer:
+        ...     for number in range(10):
+        ...         writer.write(number / 5, Image.new("RGB", (64, 48), "grey"))
+        >>> count_frames(file, every=4)
+        3
+    """
+    _pyav()
+    with _opened(Path(path)) as (container, stream):
+        count = stream.frames
+        if not count and container.duration and stream.average_rate:
+            count = round(container.duration / 1_000_000 * stream.average_rate)
+    return -(-count // every) or None
+
+
+class VideoWriter:
+    """Writes pictures as H.264 video in an MP4 file, for a ``with`` block; whatever ends it, what was written plays.
+
+    Colours are kept as 4:2:0, so a side of odd length gets one more row or column, a copy of the last. The file is
+    made with the first picture. Pictures of another size than the first are resized to it. There is no audio.
+
+    Args:
+        path: the file to write, ending in .mp4; missing folders are made.
+
+    Raises:
+        ImportError: PyAV is not installed.
+        ValueError: `path` does not end in .mp4.
+        OSError: while writing: the file cannot be written.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "red.mp4"
+        >>> with VideoWriter(file) as writer:
+        ...     writer.write(0.0, Image.new("RGB", (63, 48), "red"))
+        ...     writer.write(0.5, Image.new("RGB", (63, 48), "red"))
+        >>> [(time, picture.size) for time, picture in frames(file)]
+        [(0.0, (64, 48)), (0.5, (64, 48))]
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        if self.path.suffix.lower() != ".mp4":
+            raise ValueError(f"VideoWriter: path must end in .mp4, got {str(path)!r}")
+        self._av = _pyav()
+        self._container: OutputContainer | None = None
+        self._last = -1  # the latest picture's time, in ticks
+
+    def write(self, time: float, picture: Image.Image) -> None:
+        """Adds a picture, shown from `time`, in seconds, to the time of the next; the first is shown at once."""
+        if self._container is None:
+            self._container = self._open(time, picture)
+        if picture.size != self._size:
+            picture = picture.resize(self._size)
+        pixels = np.asarray(picture.convert("RGB"))
+        height, width = pixels.shape[:2]
+        even = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(even))
+        frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+        ticks = max(round((time - self._first) / _TICK), self._last + 1)
+        # Nobody says how long the last picture is shown: as long as the one before, alone a second.
+        duration = ticks - self._last if self._last >= 0 else round(1 / _TICK)
+        frame.pts, frame.duration, frame.time_base = ticks, duration, _TICK
+        self._last = ticks
+        self._container.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        """Finishes the file, as the end of a ``with`` block does."""
+        container, self._container = self._container, None
+        if container is not None:
+            with container:
+                container.mux(self._stream.encode(None))
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self, time: float, picture: Image.Image) -> OutputContainer:
+        from av.codec.context import Flags
+
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._size, self._first = picture.size, time
+        codec = "libx264" if "libx264" in self._av.codecs_available else "mpeg4"
+        container: OutputContainer = self._av.open(os.fspath(self.path), "w")
+        stream: VideoStream = container.add_stream(codec)  # type: ignore[assignment]
+        stream.width, stream.height = (side + side % 2 for side in picture.size)
+        stream.pix_fmt = "yuv420p"
+        # Players guess the meaning of untagged colours from the size, each in its own way.
+        stream.colorspace = stream.color_primaries = stream.color_trc = _BT_709
+        stream.color_range = _LIMITED_RANGE
+        stream.codec_context.time_base = _TICK
+        stream.codec_context.flags |= Flags.frame_duration
+        self._stream = stream
+        return container
+
+
+def _pyav() -> Any:
+    try:
+        import av
+    except ImportError as error:
+        raise ImportError("video needs PyAV: pip install 'dsct[video]'") from error
+    return av
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """The file and its first stream of moving pictures; PyAV's errors inside the block become OSErrors."""
+    import av
+    from av.stream import Disposition
+
+    if not path.exists():
+        raise FileNotFoundError(f"no video file at {path}")
+    try:
+        with av.open(os.fspath(path)) as container:
+            # Cover pictures of music are streams too, and FFmpeg draws plain text as a terminal would.
+            streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+            if not streams or container.format.name == "tty":
+                raise OSError(f"{path} holds no video")
+            yield container, streams[0]
+    except av.FFmpegError as error:
+        raise OSError(f"{path} is no video or damaged: {error.strerror}") from error
+
+
+def _frames(path: Path, every: int, start: float, stop: float | None) -> Iterator[tuple[float, Image.Image]]:
+    from av.error import InvalidDataError
+
+    with _opened(path) as (container, stream):
+        stream.thread_type = "AUTO"
+        tick = stream.time_base or Fraction(1)
+        origin = stream.start_time or 0
+        decoded, kept, end = 0, 0, origin
+        for packet in container.demux(stream):
+            end = max(end, (packet.pts or 0) + (packet.duration or 0))
+            try:
+                pictures = packet.decode()
+            except InvalidDataError:
+                # The last packet, of size 0, asks for what is left: PyAV 17 tells there that the file is cut off.
+                if packet.size or not _ends_early(stream, end):
+                    raise
+                break
+            for frame in pictures:
+                # Streams without a container around them have no times.
+                ticks = frame.pts - origin if frame.pts is not None else decoded / (stream.guessed_rate or 25) / tick
+                decoded, time = decoded + 1, float(ticks * tick)
+                if time < start:
+                    continue
+                if stop is not None and time >= stop:
+                    return
+                if kept % every == 0:
+                    yield time, _upright(frame)
+                kept += 1
+        if _ends_early(stream, end):
+            whole = float((stream.duration or 0) * tick)
+            raise OSError(f"{path} ends after {float((end - origin) * tick):.1f} of {whole:.1f} s")
+
+
+def _ends_early(stream: VideoStream, end: int) -> bool:
+    """Whether more than a second is missing behind `end`, in the stream's own unit of time."""
+    missing = (stream.start_time or 0) + (stream.duration or 0) - end
+    return missing * (stream.time_base or Fraction(1)) > 1
+
+
+def _upright(frame: VideoFrame) -> Image.Image:
+    """The picture as its display matrix wants it: x' = a x + c y, y' = b x + d y, by quarter turns and mirrors."""
+    pixels = frame.to_ndarray(format="rgb24")
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is not None:
+        a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5]
+        if abs(a) < abs(b):
+            pixels, a, d = pixels.swapaxes(0, 1), c, b
+        pixels = pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+    return Image.fromarray(np.ascontiguousarray(pixels))
