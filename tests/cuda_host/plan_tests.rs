@@ -1,5 +1,5 @@
 //! Tests of `src/ops/deform_attn_cuda/plan.rs`, and the table `plans.json` next to this file: the calls that
-//! `tests/test_deform_attn_cuda_kernels.py` runs on the CPU, with the plan of each. `DSCT_UPDATE_PLANS=1` rewrites it.
+//! `tests/ops/test_deform_attn_cuda_kernels.py` runs on the CPU, with the plan of each. `DSCT_UPDATE_PLANS=1` rewrites it.
 
 use super::super::call::supports;
 use super::super::params::DeformAttnParams;

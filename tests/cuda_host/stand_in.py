@@ -13,7 +13,7 @@ import sys
 from itertools import product
 from pathlib import Path
 
-from cuda_host.library import COMPILER, HERE, KERNEL_TEXT, ROOT, Compiler
+from tests.cuda_host.library import COMPILER, HERE, KERNEL_TEXT, ROOT, Compiler
 
 # M, D, L, P of every scenario.
 SIZES = (2, 16, 2, 2)
