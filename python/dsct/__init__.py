@@ -12,29 +12,20 @@ from dsct._import_guard import check_interpreter, check_torch_version
 check_interpreter()
 check_torch_version()
 
+from dsct import ops
 from dsct._dsct import DsctError, __version__
 from dsct.checkpoint import load_model, load_pretrained, save_model
 from dsct.config import DSCTConfig
 from dsct.criterion import HungarianMatcher, SetCriterion
 from dsct.modules import DSCT, DeformableEncoder, DSCTDecoder, MSDeformAttn
 from dsct.post_process import PostProcess
-from dsct.prediction.people import People
-from dsct.prediction.predictor import predict, predict_stream
 from dsct.runtime import info, warmup
-from dsct import data, interop, ops, video
 
 if TYPE_CHECKING:
-    from dsct import (
-        annotate as annotate,
-        cli as cli,
-        demo as demo,
-        export as export,
-        metrics as metrics,
-        people as people,
-        shipped_weights as shipped_weights,
-        train as train,
-        visualize as visualize,
-    )
+    from dsct import data, demo as demo, export as export, interop, metrics as metrics, train as train, video
+    from dsct import visualize as visualize
+    from dsct.prediction.people import People
+    from dsct.prediction.predictor import predict, predict_stream
 
 __all__ = [
     "DSCT",
@@ -61,15 +52,25 @@ __all__ = [
     "warmup",
 ]
 
-# Loaded when first used: figures import matplotlib, metrics scikit-learn, exporters a compiler, the page a server.
-_LOADED_ON_DEMAND = ("annotate", "cli", "demo", "export", "metrics", "people", "shipped_weights", "train", "visualize")
+# Loaded when first used: torchvision and matplotlib take as long to import as torch, an exporter brings a compiler.
+_MODULES = {
+    *("annotate", "cli", "data", "demo", "export", "interop", "metrics", "people", "prediction", "shipped_weights"),
+    *("train", "video", "visualize"),
+}
+_NAMES = {
+    "People": "dsct.prediction.people",
+    "predict": "dsct.prediction.predictor",
+    "predict_stream": "dsct.prediction.predictor",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LOADED_ON_DEMAND:
+    if name in _MODULES:
         return import_module(f"dsct.{name}")
+    if name in _NAMES:
+        return globals().setdefault(name, getattr(import_module(_NAMES[name]), name))
     raise AttributeError(f"module 'dsct' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LOADED_ON_DEMAND})
+    return sorted({*globals(), *_MODULES, *_NAMES})

@@ -6,7 +6,6 @@ import os
 import platform
 
 import torch
-import torchvision
 
 import dsct._dsct as _dsct
 
@@ -30,6 +29,8 @@ def info() -> dict[str, str]:
         >>> dsct.info()["ms_deform_attn on CPU"].startswith("native kernel (Rust, ")
         True
     """
+    import torchvision  # takes as long to import as torch
+
     found = {
         "dsct": _dsct.__version__,
         "torch": torch.__version__,

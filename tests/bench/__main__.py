@@ -10,7 +10,7 @@ import sys
 
 from .machine import ROOT
 
-PROGRAMS = ("ops", "criterion", "model", "training", "scaling", "loader", "export")
+PROGRAMS = ("import", "ops", "criterion", "model", "training", "scaling", "loader", "export")
 
 
 def main() -> int:

@@ -19,12 +19,11 @@ from typer.testing import CliRunner
 
 import dsct
 from dsct.cli import app
+from dsct.cli.prediction import predict as command
 from dsct.cli.prediction.inputs import collect
 from dsct.prediction.people import People
 from dsct.prediction.video import VideoWriter, frames, predict_frames
 from tests.prediction.drawn_video import drawn, encode, encode_sound
-
-command = sys.modules["dsct.cli.prediction.predict"]  # `dsct.cli.prediction.predict` itself is the function
 
 
 def run(*arguments: Any, code: int = 0, env: dict[str, str] | None = None) -> Result:

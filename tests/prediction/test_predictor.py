@@ -13,9 +13,9 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 import dsct
-from dsct import shipped_weights
 from dsct.checkpoint import save_model
 from dsct.data.transforms import evaluation_transform
+from dsct.prediction import shipped_weights
 from dsct.prediction.people import People
 from dsct.prediction.shipped_weights import SHIPPED_NOTE
 

@@ -7,9 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision import models
-from torchvision.models.resnet import BasicBlock
-from torchvision.ops import FrozenBatchNorm2d
 
 from dsct import _dsct
 from dsct.modules.block import Block, is_traced
@@ -104,7 +101,9 @@ def _body(name: str) -> nn.Sequential:
         return _tiny()
     if name not in RESNETS:
         raise ValueError(f"Backbone: name must be one of {', '.join(RESNETS)}, tiny, got {name!r}")
-    children = OrderedDict(models.get_model(name, weights=None, norm_layer=FrozenBatchNorm2d).named_children())
+    from torchvision import models, ops  # takes as long to import as torch
+
+    children = OrderedDict(models.get_model(name, weights=None, norm_layer=ops.FrozenBatchNorm2d).named_children())
     del children["avgpool"], children["fc"]
     return nn.Sequential(children)
 
@@ -129,6 +128,8 @@ def _tiny() -> nn.Sequential:
 
 
 def _stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+    from torchvision.models.resnet import BasicBlock
+
     shortcut = None
     if stride != 1 or inputs != outputs:
         shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), _group_norm(outputs))

@@ -1,0 +1,72 @@
+"""What ``import dsct`` alone brings: every name that a reader of the documentation may write after it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import FunctionType
+
+import pytest
+
+import dsct
+
+ROOT = Path(__file__).parents[2]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *(ROOT / "docs").rglob("*.md"),
+    *(ROOT / "notebooks").glob("*.ipynb"),
+]
+NAME = re.compile(r"\bdsct((?:\.[A-Za-z_]\w*)+)")
+
+
+def alone(program: str) -> str:
+    """What a program prints in a process of its own."""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def named_submodules() -> set[str]:
+    """First words after ``dsct.`` in README, documentation and tutorials that are files or folders of the package."""
+    words = {name[1:].partition(".")[0] for page in PAGES for name in NAME.findall(page.read_text(encoding="utf-8"))}
+    package = Path(dsct.__file__).parent
+    return {word for word in words if (package / word).is_dir() or (package / f"{word}.py").is_file()}
+
+
+def test_every_submodule_that_is_named_is_an_attribute() -> None:
+    names = {"train", "metrics", "export", "annotate", "visualize", "demo", "video", "interop", "data", "ops"}
+    names |= named_submodules()
+    program = f"import dsct\nfor name in {sorted(names)}:\n    print(getattr(dsct, name).__name__)"
+    assert alone(program).split() == [f"dsct.{name}" for name in sorted(names)]
+
+
+def test_they_load_on_demand_and_are_listed() -> None:
+    """Torchvision takes as long to import as torch; the others bring figures, tables, servers and compilers."""
+    heavy = {"torchvision", "matplotlib", "sklearn", "scipy", "pandas", "starlette", "onnx", "av", "typer", "rich"}
+    late = {"data", "train", "metrics", "export", "visualize", "demo"}
+    program = (
+        "import sys, dsct\n"
+        f"print(sorted({heavy} & set(sys.modules)), {late} <= set(dir(dsct)))\n"
+        f"print(sorted(name for name in {late} if f'dsct.{{name}}' in sys.modules))"
+    )
+    assert alone(program).splitlines() == ["[] True", "[]"]
+
+
+@pytest.mark.parametrize("name", ["predict", "info", "warmup"])
+def test_a_function_is_no_module(name: str) -> None:
+    with pytest.raises(ModuleNotFoundError, match=f"No module named 'dsct.{name}'"):
+        __import__(f"dsct.{name}")
+    assert isinstance(getattr(dsct, name), FunctionType)
+
+
+@pytest.mark.parametrize("name", ["video", "annotate", "people", "shipped_weights"])
+def test_public_modules_keep_their_import_paths(name: str) -> None:
+    assert alone(f"import dsct.{name} as module; print(bool(module.__all__), module.__name__)") == f"True dsct.{name}\n"
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'dsct' has no attribute 'trian'"):
+        dsct.trian  # noqa: B018
