@@ -30,6 +30,8 @@ pub struct Detections {
     pub probabilities: Tensor,
     /// (n,) int64, the most probable class, or (n, C) bool for a multi-label configuration.
     pub labels: Tensor,
+    /// (n,) int64, number of the query that found the person.
+    pub queries: Tensor,
 }
 
 /// One person, for callers without tensors.
@@ -43,6 +45,8 @@ pub struct Person {
     pub probabilities: Vec<f64>,
     /// Classes that are reported, in ascending order.
     pub labels: Vec<usize>,
+    /// Number of the query that found the person.
+    pub query: usize,
 }
 
 impl Detections {
@@ -52,6 +56,7 @@ impl Detections {
     /// Those of copying to the host.
     pub fn people(&self) -> Result<Vec<Person>> {
         let (boxes, scores, probabilities) = (rows(&self.boxes)?, rows(&self.scores)?, rows(&self.probabilities)?);
+        let queries = rows(&self.queries)?;
         let multi_label = self.labels.dim() == 2;
         let person = |(i, labels): (usize, Vec<f64>)| Person {
             bounds: [boxes[i][0], boxes[i][1], boxes[i][2], boxes[i][3]],
@@ -61,6 +66,7 @@ impl Detections {
                 true => (0..labels.len()).filter(|&class| labels[class] != 0.0).collect(),
                 false => vec![labels[0] as usize],
             },
+            query: queries[i][0] as usize,
         };
         Ok(rows(&self.labels)?.into_iter().enumerate().map(person).collect())
     }
@@ -106,7 +112,7 @@ impl PostProcess {
                 false => logits.f_argmax(-1, false)?,
             };
             let boxes = to_pixels(&boxes.f_to_kind(Kind::Float)?, target_sizes)?;
-            let batch = logits.size()[0];
+            let (batch, queries) = (logits.size()[0], logits.size()[1]);
             (0..batch)
                 .map(|image| {
                     let of = |tensor: &Tensor| tensor.f_select(0, image);
@@ -115,6 +121,7 @@ impl PostProcess {
                         scores: of(&scores)?,
                         probabilities: of(&probabilities)?,
                         labels: of(&labels)?,
+                        queries: Tensor::f_arange(queries, (Kind::Int64, logits.device()))?,
                     })
                 })
                 .collect()
@@ -143,6 +150,7 @@ impl PostProcess {
             scores: of(&found.scores)?,
             probabilities: of(&found.probabilities)?,
             labels: of(&found.labels)?,
+            queries: kept,
         })
     }
 
@@ -232,6 +240,7 @@ mod tests {
         let people = options.run(&config, &logits, &boxes, &sizes).unwrap()[0].people().unwrap();
         assert_eq!(people[0].labels, [0, 1]);
         assert_eq!(people[1].labels, [1]);
+        assert_eq!([people[0].query, people[1].query], [1, 0]);
         assert_eq!(people[1].bounds, [50.0, 25.0, 150.0, 75.0]);
         assert_eq!((people[0].bounds[0], people[0].bounds[2]), (0.0, 200.0));
     }

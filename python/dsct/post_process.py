@@ -12,6 +12,8 @@ from torch import Tensor, nn
 import dsct._dsct as _dsct
 from dsct.config import DSCTConfig, require_config
 
+KEYS = ("boxes", "scores", "probabilities", "labels", "queries")
+
 
 class PostProcess(nn.Module):
     """Turns the outputs of the last decoder layer into people.
@@ -27,7 +29,7 @@ class PostProcess(nn.Module):
         score_threshold: people scored lower are left out.
 
     Raises:
-        ValueError: an option is out of range.
+        ValueError: An option is out of range.
 
     Example:
         >>> import dsct
@@ -69,12 +71,12 @@ class PostProcess(nn.Module):
         Returns:
             Per image, on the device of the outputs: ``boxes`` (n, 4) float32 ``x1 y1 x2 y2`` in pixels, clipped to the
             image; ``scores`` (n,) float32; ``probabilities`` (n, C) float32; ``labels``, (n,) int64, or (n, C) bool for
-            a multi-label model. Without `nms_iou` and `score_threshold` n = N in the order of the queries, else those
-            kept, by falling score.
+            a multi-label model; ``queries`` (n,) int64, the number of the query that found each person. Without
+            `nms_iou` and `score_threshold` n = N in the order of the queries, else those kept, by falling score.
 
         Raises:
-            TypeError: an argument is not a tensor.
-            ValueError: a shape does not fit or a prediction is not finite.
+            TypeError: An argument is not a tensor.
+            ValueError: A shape does not fit or a prediction is not finite.
         """
         images = _dsct.post_process(
             self.cfg.native,
@@ -85,7 +87,7 @@ class PostProcess(nn.Module):
             nms_iou=self.nms_iou,
             score_threshold=self.score_threshold,
         )
-        return [dict(zip(("boxes", "scores", "probabilities", "labels"), image, strict=True)) for image in images]
+        return [dict(zip(KEYS, image, strict=True)) for image in images]
 
 
 def least_score(config: DSCTConfig) -> float:

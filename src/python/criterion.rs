@@ -7,7 +7,7 @@ use super::config::PyConfig;
 use super::gateway::run;
 use super::tensor::{unwrap, PyTensor};
 use crate::criterion::{self, Predictions, Target, Targets};
-use crate::post_process::PostProcess;
+use crate::post_process::{Detections, PostProcess};
 use crate::{boxes, DsctConfig, Result};
 
 /// Adds the functions of this file to `module`.
@@ -104,7 +104,9 @@ fn set_criterion(
     })
 }
 
-/// Per image (boxes, scores, probabilities, labels).
+/// Per image boxes, scores, probabilities, labels and queries.
+type People = (PyTensor, PyTensor, PyTensor, PyTensor, PyTensor);
+
 #[pyfunction]
 #[pyo3(signature = (config, logits, boxes, target_sizes, threshold, nms_iou, score_threshold))]
 #[allow(clippy::too_many_arguments)] // Python passes the three options by keyword.
@@ -117,14 +119,14 @@ fn post_process(
     threshold: Vec<f64>,
     nms_iou: Option<f64>,
     score_threshold: Option<f64>,
-) -> PyResult<Vec<(PyTensor, PyTensor, PyTensor, PyTensor)>> {
+) -> PyResult<Vec<People>> {
     let config = config.0.clone();
     let options = PostProcess { threshold, nms_iou, score_threshold };
     run(py, move || {
         let images = options.run(&config, &logits.0, &boxes.0, &target_sizes.0)?;
-        let wrap = |one: crate::post_process::Detections| {
-            (PyTensor(one.boxes), PyTensor(one.scores), PyTensor(one.probabilities), PyTensor(one.labels))
+        let people = |Detections { boxes, scores, probabilities, labels, queries }: Detections| {
+            (PyTensor(boxes), PyTensor(scores), PyTensor(probabilities), PyTensor(labels), PyTensor(queries))
         };
-        Ok(images.into_iter().map(wrap).collect())
+        Ok(images.into_iter().map(people).collect())
     })
 }

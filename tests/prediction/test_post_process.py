@@ -41,6 +41,7 @@ def test_all_queries_in_order_without_options(preset: str, score: str) -> None:
         torch.testing.assert_close(one["boxes"], clip_boxes_to_image(boxes, (height, width)))
         torch.testing.assert_close(one["probabilities"], logits.sigmoid())
         torch.testing.assert_close(one["scores"], (logits if score == "logit" else logits.sigmoid()).mean(dim=1))
+        assert one["queries"].equal(torch.arange(6))
         expected = logits.sigmoid() > 0.5 if cfg.multi_label else logits.argmax(dim=1)
         assert one["labels"].dtype == (torch.bool if cfg.multi_label else torch.int64)
         assert one["labels"].equal(expected)
@@ -66,6 +67,7 @@ def test_people_of_low_score_are_left_out_and_the_rest_sorted() -> None:
     ):
         scores = everyone["scores"]
         assert 0 < len(one["scores"]) < 20
+        assert one["queries"].equal(scores.argsort(descending=True)[: len(one["queries"])])
         assert one["scores"].equal(scores[scores >= 0.5].sort(descending=True).values)
 
 
@@ -75,6 +77,26 @@ def test_equal_scores_keep_the_order_of_the_queries() -> None:
     out["pred_logits"][:] = 0
     kept = PostProcess(cfg, score_threshold=0.0)(out, SIZES[:1])[0]
     assert kept["boxes"].equal(PostProcess(cfg)(out, SIZES[:1])[0]["boxes"])
+    assert kept["queries"].equal(torch.arange(6))
+
+
+@pytest.mark.parametrize("options", [{}, {"nms_iou": 0.3}, {"nms_iou": 0.7, "score_threshold": 0.5}])
+def test_people_know_the_query_that_found_them(options: dict[str, Any]) -> None:
+    cfg = DSCTConfig.paper_emotic()
+    out = outputs(cfg, queries=20)
+    out["pred_boxes"][:, 1::2] = out["pred_boxes"][:, ::2]  # equal boxes, that only the number tells apart
+    for one, everyone in zip(PostProcess(cfg, **options)(out, SIZES), PostProcess(cfg)(out, SIZES), strict=True):
+        assert one["queries"].dtype == torch.int64
+        assert len(one["queries"].unique()) == len(one["queries"])
+        for key, value in one.items():
+            assert value.equal(everyone[key][one["queries"]])
+
+
+def test_the_query_numbers_of_two_images_are_not_one_tensor() -> None:
+    cfg = DSCTConfig.paper_emotic()
+    first, second, _ = PostProcess(cfg)(outputs(cfg), SIZES)
+    first["queries"] += 1
+    assert second["queries"].equal(torch.arange(6))
 
 
 def test_thresholds_hold_for_all_classes_or_for_each() -> None:
@@ -96,7 +118,8 @@ def test_empty_batches_and_no_queries(images: int, queries: int, options: dict[s
     assert len(people) == images
     for one in people:
         shapes = {key: tuple(value.shape) for key, value in one.items()}
-        assert shapes == {"boxes": (0, 4), "scores": (0,), "probabilities": (0, 26), "labels": (0, 26)}
+        assert shapes == {"boxes": (0, 4), "scores": (0,), "probabilities": (0, 26), "labels": (0, 26),
+                          "queries": (0,)}  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
