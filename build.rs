@@ -1,7 +1,7 @@
-//! Compiles the operator registration in `cuda/` with a C++ compiler against the libtorch that torch-sys links.
-//! No CUDA toolkit, no Python headers.
+//! Compiles the registration of the operators, `cuda/registration/`, with a C++ compiler against the libtorch that
+//! torch-sys links. No CUDA toolkit, no Python headers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 fn main() {
     println!("cargo:rerun-if-changed=cuda");
@@ -9,6 +9,7 @@ fn main() {
     let lib = PathBuf::from(std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys names its libtorch folder"));
     let include = lib.parent().expect("libtorch has a root folder").join("include");
 
+    let sources = ["deform_attn_ops", "deform_attn_fused_ops", "deform_attn_cuda_ops", "dropout_ops", "rust_api"];
     let mut build = cc::Build::new();
     build
         .cpp(true)
@@ -16,11 +17,10 @@ fn main() {
         .warnings(false)
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
-        .files(["cuda/deform_attn_ops.cpp", "cuda/deform_attn_fused_ops.cpp", "cuda/deform_attn_cuda_ops.cpp"])
-        .files(["cuda/dropout_ops.cpp", "cuda/rust_api.cpp"]);
+        .files(sources.map(source));
     let python = std::env::var_os("CARGO_FEATURE_PYTHON").is_some();
     if python {
-        build.file("cuda/python_tensor.cpp");
+        build.file(source("python_tensor"));
         println!("cargo:rustc-link-lib=dylib=torch_python");
     }
     build.compile("dsct_ops");
@@ -32,4 +32,8 @@ fn main() {
         // Tests and examples start without Python, so they must find libtorch by themselves.
         println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
     }
+}
+
+fn source(name: &str) -> PathBuf {
+    Path::new("cuda/registration").join(name).with_extension("cpp")
 }

@@ -1,5 +1,5 @@
-//! Random calls of the C boundary of the CPU kernels (`cuda/deform_attn.h`): as the registration makes them, beside the
-//! obvious loops and with guard zones around every result; and as nobody should, which must be refused.
+//! Random calls of the C boundary of the CPU kernels (`cuda/registration/deform_attn.h`): as the registration makes
+//! them, beside the obvious loops and with guard zones around every result; and as nobody should: those are refused.
 //!
 //! `PROPTEST_CASES` asks for more.
 

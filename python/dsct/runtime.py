@@ -9,8 +9,8 @@ import torch
 
 import dsct._dsct as _dsct
 
-# Codes of cuda/deform_attn.h.
-DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2, torch.float64: 3}
+# Every dtype that there are kernels for, with its code.
+DTYPES: dict[torch.dtype, int] = {getattr(torch, name): code for name, code in _dsct.dtype_codes().items()}
 
 _REGISTERED = {
     "CPU": f"native kernel (Rust, {_dsct.cpu_instruction_set()})",

@@ -3,21 +3,14 @@
 //! out[b, q, m] = Σ_l Σ_p attention_weights[b, q, m, l, p] · bilinear(value_l[b, :, m], sampling_locations[b, q, m, l, p])
 //!
 //! Bilinear interpolation with zeros outside and `align_corners = False`: a location (x, y) in [0, 1] lies at cell
-//! coordinate (x·W − ½, y·H − ½). The calls go through torch's dispatcher (`cuda/deform_attn_ops.cpp` registers the
-//! operators), so autograd, autocast, tracing and every device apply to callers in Rust as to callers in Python.
+//! coordinate (x·W − ½, y·H − ½). The operators are registered in `cuda/registration/deform_attn_ops.cpp`.
 
-use std::ffi::{c_char, c_void, CStr};
+use std::ffi::c_void;
 
 use tch::Tensor;
 
-use crate::{Error, Result};
-
-/// Why a call failed (`DsctFailure`).
-#[repr(C)]
-struct Failure {
-    message: *mut c_char,
-    kind: i32,
-}
+use super::dispatcher::{call, pointer, Failure};
+use crate::Result;
 
 extern "C" {
     fn dsct_ms_deform_attn(
@@ -37,14 +30,6 @@ extern "C" {
         logits: *const c_void,
         failure: *mut Failure,
     ) -> *mut c_void;
-    fn dsct_dropout(
-        input: *const c_void,
-        p: f64,
-        seed: *const c_void,
-        relu: bool,
-        failure: *mut Failure,
-    ) -> *mut c_void;
-    fn free(pointer: *mut c_void);
 }
 
 /// Deformable attention over L levels.
@@ -95,39 +80,6 @@ pub fn ms_deform_attn_fused(
     })
 }
 
-fn pointer(tensor: &Tensor) -> *const c_void {
-    tensor.as_ptr().cast()
-}
-
 fn flatten(spatial_shapes: &[(i64, i64)]) -> Vec<i64> {
     spatial_shapes.iter().flat_map(|&(h, w)| [h, w]).collect()
-}
-
-/// `dsct::dropout` with the mask of `seed`, an int64 scalar.
-pub(super) fn call_dropout(input: &Tensor, p: f64, seed: &Tensor, relu: bool) -> Result<Tensor> {
-    let [input, seed] = [input, seed].map(pointer);
-    // SAFETY: as above.
-    call(|failure| unsafe { dsct_dropout(input, p, seed, relu, failure) })
-}
-
-fn call(operator: impl FnOnce(*mut Failure) -> *mut c_void) -> Result<Tensor> {
-    let mut failure = Failure { message: std::ptr::null_mut(), kind: 0 };
-    let result = operator(&mut failure);
-    if !result.is_null() {
-        // SAFETY: a new at::Tensor whose ownership passes to this Tensor.
-        return Ok(unsafe { Tensor::from_ptr(result.cast()) });
-    }
-    // SAFETY: on failure `message` is a C string made by strdup.
-    let text = unsafe {
-        let text = CStr::from_ptr(failure.message).to_string_lossy().into_owned();
-        free(failure.message.cast());
-        text
-    };
-    Err(match failure.kind {
-        1 => Error::Value(text),
-        2 => Error::Type(text),
-        3 => Error::NotImplemented(text),
-        4 => Error::OutOfMemory(text),
-        _ => Error::Torch(text.lines().next().unwrap_or_default().to_owned()),
-    })
 }

@@ -3,11 +3,25 @@
 //! On a CPU, number i is kept where a hash of (seed, i) says so: threads share the work, the same seed is the same mask
 //! for any number of threads, and the backward pass needs no mask in memory. On other devices torch's own dropout runs.
 
+use std::ffi::c_void;
+
 use tch::{Device, Kind, Tensor};
 
-use super::deform_attn_cpu::instruction_set::{run, InstructionSet, Task};
-use super::deform_attn_cpu::numbers::{Element, Real};
+use super::c_abi::{checked_count, dispatch, slice, status};
+use super::dispatcher::{call, pointer, Failure};
+use super::simd::instruction_set::{run, InstructionSet, Task};
+use super::simd::numbers::{Element, Real};
 use crate::{threads, Result};
+
+extern "C" {
+    fn dsct_dropout(
+        input: *const c_void,
+        p: f64,
+        seed: *const c_void,
+        relu: bool,
+        failure: *mut Failure,
+    ) -> *mut c_void;
+}
 
 /// Zeroes each number with probability `p`, and divides the others by 1 − p; before that a relu where asked for. Draws
 /// one number from torch's global generator. Same shape and dtype as `input`, always a tensor of its own.
@@ -17,7 +31,9 @@ use crate::{threads, Result};
 pub fn dropout(input: &Tensor, p: f64, relu: bool) -> Result<Tensor> {
     if input.device() == Device::Cpu {
         let seed = Tensor::f_randint(i64::MAX, [], (Kind::Int64, Device::Cpu))?;
-        return super::deform_attn::call_dropout(input, p, &seed, relu);
+        let [input, seed] = [input, &seed].map(pointer);
+        // SAFETY: the tensors outlive the call, and the callee lets no exception out.
+        return call(|failure| unsafe { dsct_dropout(input, p, seed, relu, failure) });
     }
     let input = if relu { input.f_relu()? } else { input.shallow_clone() };
     Ok(input.f_dropout(p, true)?)
@@ -27,7 +43,7 @@ pub fn dropout(input: &Tensor, p: f64, relu: bool) -> Result<Tensor> {
 const CHUNK: usize = 1 << 12;
 
 /// `from` to `to`, of the same length.
-pub(super) fn dropout_cpu<E: Element>(from: &[E], to: &mut [E], p: f64, seed: u64, relu: bool, threads: usize) {
+fn dropout_cpu<E: Element>(from: &[E], to: &mut [E], p: f64, seed: u64, relu: bool, threads: usize) {
     threads::for_each_chunk(threads, to, CHUNK, |chunk, to| {
         let from = &from[chunk * CHUNK..][..to.len()];
         run(Chunk { from, to, p, key: key(seed, chunk as u64), relu });
@@ -91,4 +107,39 @@ fn kept<T: Real>(x: T, keep: bool, least: T, scale: T) -> T {
     } else {
         T::ZERO
     }
+}
+
+unsafe fn dropout_raw<E: Element>(
+    count: i64,
+    p: f64,
+    seed: i64,
+    relu: bool,
+    pointers: (*const c_void, *mut c_void),
+    threads: i32,
+) -> std::result::Result<(), String> {
+    let count = checked_count("input", &[count])?;
+    if !(0.0..1.0).contains(&p) {
+        return Err(format!("p must be in [0, 1), got {p}"));
+    }
+    if count > 0 {
+        let to = std::slice::from_raw_parts_mut(pointers.1.cast::<E>(), count);
+        dropout_cpu(slice::<E>(pointers.0, count), to, p, seed as u64, relu, threads.max(1) as usize);
+    }
+    Ok(())
+}
+
+/// # Safety
+/// As declared in `cuda/registration/deform_attn.h`: `count` numbers at both pointers.
+#[no_mangle]
+unsafe extern "C" fn dsct_dropout_cpu(
+    dtype: i32,
+    count: i64,
+    p: f64,
+    seed: i64,
+    relu: bool,
+    from: *const c_void,
+    to: *mut c_void,
+    threads: i32,
+) -> i32 {
+    status(|| dispatch!(dtype, dropout_raw(count, p, seed, relu, (from, to), threads)))
 }

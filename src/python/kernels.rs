@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use pyo3::prelude::*;
+use pyo3::types::{IntoPyDict, PyDict};
 
 use super::gateway::run;
 use crate::ops::deform_attn_cuda::{self as kernels, Sizes, Status};
@@ -20,6 +21,12 @@ fn sizes((heads, channels, levels, points): SizeNumbers) -> Sizes {
 #[pyfunction]
 fn cpu_instruction_set() -> &'static str {
     crate::ops::cpu_instruction_set()
+}
+
+/// Code of each dtype that there are kernels for, by torch's name.
+#[pyfunction]
+fn dtype_codes(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    crate::ops::DTYPE_CODES.into_py_dict(py)
 }
 
 /// By name ("driver", "nvrtc", "cache"): whether it is there, and its version or place, or why it is not.
@@ -65,6 +72,7 @@ fn cuda_reports(
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(cpu_instruction_set, module)?)?;
+    module.add_function(wrap_pyfunction!(dtype_codes, module)?)?;
     module.add_function(wrap_pyfunction!(cuda_status, module)?)?;
     module.add_function(wrap_pyfunction!(cuda_warmup, module)?)?;
     module.add_function(wrap_pyfunction!(cuda_reports, module)?)

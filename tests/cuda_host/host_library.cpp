@@ -25,8 +25,6 @@ const char* cuda_host_error() { return last_error; }
 long cuda_host_exchanges() { return cuda_host::counts.exchanges; }
 long cuda_host_atomics() { return cuda_host::counts.atomics; }
 
-size_t cuda_host_params_bytes() { return sizeof(DeformAttnParams); }
-
 // Runs `kernel`, one of this library's, for every thread of the grid. 0, or 1 with a text in cuda_host_error().
 int cuda_host_launch(void (*kernel)(DeformAttnParams), const DeformAttnParams* params, const unsigned grid[3],
                      unsigned block, size_t shared_bytes, int seed) {

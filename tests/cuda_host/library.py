@@ -22,9 +22,8 @@ MAX_LEVELS = 8
 GUARD = 64  # elements on both sides of every tensor
 
 # All that pass.rs names, in its order.
-PARTS = dict.fromkeys(
-    re.findall(r'include_str!\("(?:\.\./)*(cuda/[^"]+)"\)', (ROOT / "src/ops/deform_attn_cuda/pass.rs").read_text())
-)
+PASSES = (ROOT / "src/ops/deform_attn_cuda/pass.rs").read_text(encoding="utf-8")
+PARTS = dict.fromkeys(re.findall(r'include_str!\("(?:\.\./)*(cuda/kernels/[^"]+)"\)', PASSES))
 KERNEL_TEXT = "".join((ROOT / part).read_text(encoding="utf-8") for part in PARTS)
 
 POINTERS = (
@@ -35,7 +34,7 @@ LEVEL_NUMBERS = ("height", "width", "start", "window_height", "window_width", "w
 
 
 class Params(ctypes.Structure):
-    """``DeformAttnParams`` of ``cuda/deform_attn_types.cuh``."""
+    """``DeformAttnParams`` of ``cuda/kernels/deform_attn_types.cuh``."""
 
     _fields_ = (
         [(name, ctypes.c_void_p) for name in POINTERS]
@@ -73,9 +72,20 @@ class Compiler:
             self.run(["-shared", include, *defines, *files])
         library = ctypes.CDLL(str(path))
         library.cuda_host_error.restype = ctypes.c_char_p
-        library.cuda_host_params_bytes.restype = ctypes.c_size_t
         library.cuda_host_exchanges.restype = library.cuda_host_atomics.restype = ctypes.c_long
         return library
+
+    def layouts(self, defines: list[str]) -> dict[str, dict[str, int]]:
+        """Offsets of fields by struct, and the dtype codes: what ``layouts.cpp`` prints."""
+        source, program = self.directory / "layouts.cu", self.directory / "layouts"
+        source.write_text(KERNEL_TEXT, encoding="utf-8")
+        include = f'-DDSCT_KERNEL_TEXT="{source}"'
+        self.run([include, *defines, str(HERE / "layouts.cpp"), str(self.runtime), "-o", str(program)])
+        lines = subprocess.run([program], capture_output=True, text=True, check=True).stdout.splitlines()
+        layouts: dict[str, dict[str, int]] = {}
+        for struct, field, number in map(str.split, lines):
+            layouts.setdefault(struct, {})[field] = int(number)
+        return layouts
 
 
 def launch(library: ctypes.CDLL, params: ctypes.Structure, plan: dict[str, Any], seed: int = -1) -> None:

@@ -1,12 +1,16 @@
 //! Tests of `src/ops/deform_attn_cuda/plan.rs`, and the table `plans.json` next to this file: the calls that
 //! `tests/ops/test_deform_attn_cuda_kernels.py` runs on the CPU, with the plan of each. `DSCT_UPDATE_PLANS=1` rewrites it.
 
+use std::mem::{offset_of, size_of};
+use std::ptr::null;
+
 use super::super::call::supports;
 use super::super::params::DeformAttnParams;
 use super::super::pass::Pass;
 use super::super::specialisation::specialisations;
 use super::super::Sizes;
 use super::*;
+use crate::ops::c_abi::{DeformAttnGradients, DeformAttnInputs, DeformAttnShape, DTYPE_CODES};
 
 const TABLE: &str = include_str!("plans.json");
 
@@ -68,7 +72,11 @@ fn call_of(case: &Case) -> Call {
     let ((dtype, points_dtype, reference_size), (b, m, d, q, p)) = (case.types, case.sizes);
     let s = case.levels.iter().map(|(h, w)| h * w).sum();
     let (l, q) = (case.levels.len() as i64, if q == 0 { s } else { q });
-    Call { dtype, points_dtype, reference_size, b, s, m, d, q, l, p, levels: case.levels.to_vec() }
+    Call {
+        shape: DeformAttnShape { b, s, m, d, q, l, p, spatial_shapes: null() },
+        inputs: DeformAttnInputs { dtype, points_dtype, reference_size, ..DeformAttnInputs::NONE },
+        levels: case.levels.to_vec(),
+    }
 }
 
 fn launch_json(launch: &Launch) -> String {
@@ -85,7 +93,8 @@ fn case_json(case: &Case) -> String {
     assert_eq!(supports(&call), Ok(()), "{}", case.name);
     let list = |launches: Vec<Launch>| launches.iter().map(launch_json).collect::<Vec<_>>().join(", ");
     let (specialisation, launch) = forward(&call, &gpu);
-    let Call { dtype, points_dtype, reference_size, b, m, d, q, p, .. } = call;
+    let DeformAttnShape { b, m, d, q, p, .. } = call.shape;
+    let DeformAttnInputs { dtype, points_dtype, reference_size, .. } = call.inputs;
     let levels: Vec<[i64; 2]> = call.levels.iter().map(|&(h, w)| [h, w]).collect();
     let fields = [
         format!(
@@ -101,12 +110,42 @@ fn case_json(case: &Case) -> String {
     format!("    \"{}\": {{\n      {}\n    }}", case.name, fields.join(",\n      "))
 }
 
+/// Where the fields of a struct lie: `"name": {"field": offset, …, "bytes": size}`.
+macro_rules! layout {
+    ($type:ident as $name:literal: $($field:ident $(as $of:ident . $part:ident)?),+) => {{
+        let fields = [$((stringify!($field), layout!(@offset $type $field $($of.$part)?))),+, ("bytes", size_of::<$type>())];
+        object($name, &fields)
+    }};
+    (@offset $type:ident $field:ident) => { offset_of!($type, $field) };
+    (@offset $type:ident $field:ident $of:ident.$part:ident) => { offset_of!($type, $of.$part) };
+}
+
+fn object(name: &str, numbers: &[(&str, impl std::fmt::Display)]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(|(name, number)| format!(r#""{name}": {number}"#)).collect();
+    format!("    \"{name}\": {{{}}}", numbers.join(", "))
+}
+
+#[rustfmt::skip]
+fn layouts() -> Vec<String> {
+    vec![
+        layout!(DeformAttnParams as "DeformAttnParams":
+            value, reference, points, weights, grad_out, out, grad_value, grad_points, grad_weights, fixed_point, bound,
+            hash, batch, cells, queries, height, width, start,
+            window_height as windows.height, window_width as windows.width, window_start as windows.start),
+        layout!(DeformAttnShape as "DsctDeformAttnShape": b, s, m, d, q, l, p, spatial_shapes),
+        layout!(DeformAttnInputs as "DsctDeformAttnInputs":
+            dtype, points_dtype, reference_size, value, reference, points, weights),
+        layout!(DeformAttnGradients as "DsctDeformAttnGradients": value, points, weights),
+        object("DsctDType", &DTYPE_CODES),
+    ]
+}
+
 fn table() -> String {
     let common: Vec<String> = common_specialisations(&H100).iter().map(|s| format!("    {:?}", s.defines())).collect();
     let cases: Vec<String> = CASES.iter().map(case_json).collect();
     format!(
-        "{{\n  \"params_bytes\": {},\n  \"cases\": {{\n{}\n  }},\n  \"common\": [\n{}\n  ]\n}}\n",
-        std::mem::size_of::<DeformAttnParams>(),
+        "{{\n  \"layouts\": {{\n{}\n  }},\n  \"cases\": {{\n{}\n  }},\n  \"common\": [\n{}\n  ]\n}}\n",
+        layouts().join(",\n"),
         cases.join(",\n"),
         common.join(",\n")
     )
@@ -141,7 +180,8 @@ fn the_table_that_the_kernel_tests_read_is_what_the_plans_are() {
 fn dsct_call(b: i64, q: Option<i64>) -> Call {
     let levels = vec![(100, 134), (50, 67), (25, 34), (13, 17)];
     let s = levels.iter().map(|(h, w)| h * w).sum();
-    Call { dtype: 0, points_dtype: 0, reference_size: 0, b, s, m: 8, d: 32, q: q.unwrap_or(s), l: 4, p: 4, levels }
+    let shape = DeformAttnShape { b, s, m: 8, d: 32, q: q.unwrap_or(s), l: 4, p: 4, spatial_shapes: null() };
+    Call { shape, inputs: DeformAttnInputs::NONE, levels }
 }
 
 #[test]
@@ -194,7 +234,8 @@ fn the_windows_fit_and_lie_one_after_the_other() {
 fn a_block_of_pairs_never_needs_more_shared_memory_than_every_gpu_has() {
     for (dtype, d, p) in [(1, 8, 32), (0, 8, 32), (3, 8, 32), (3, 128, 32), (0, 128, 1), (1, 24, 7)] {
         let points_dtype = if dtype == 3 { 3 } else { 0 };
-        let call = Call { dtype, points_dtype, d, p, ..dsct_call(64, Some(1000)) };
+        let mut call = dsct_call(64, Some(1000));
+        (call.inputs.dtype, call.inputs.points_dtype, call.shape.d, call.shape.p) = (dtype, points_dtype, d, p);
         assert_eq!(supports(&call), Ok(()));
         let (specialisation, launches) = backward(&call, &H100, ALL, false);
         assert!(launches[0].shared_bytes <= SHARED_BYTES, "{specialisation:?} {launches:?}");
@@ -210,15 +251,15 @@ fn refusals_name_the_reason() {
         change(&mut call);
         supports(&call).unwrap_err()
     };
-    assert!(refusal(&|call| call.d = 30).contains("30 channels per head"));
-    assert!(refusal(&|call| call.d = 4 * 67).contains("268 channels per head"));
-    assert!(refusal(&|call| call.p = 40).contains("160 points"));
-    assert!(refusal(&|call| call.l = 9).contains("9 levels"));
-    assert!(refusal(&|call| call.b = 70_000).contains("70000 images"));
-    assert!(refusal(&|call| call.q = 1 << 30).contains("queries"));
-    assert!(refusal(&|call| call.s = 1 << 25).contains("elements"));
-    assert!(refusal(&|call| call.points_dtype = 1).contains("points of dtype 1"));
-    assert!(refusal(&|call| call.b = 0).contains("empty"));
+    assert!(refusal(&|call| call.shape.d = 30).contains("30 channels per head"));
+    assert!(refusal(&|call| call.shape.d = 4 * 67).contains("268 channels per head"));
+    assert!(refusal(&|call| call.shape.p = 40).contains("160 points"));
+    assert!(refusal(&|call| call.shape.l = 9).contains("9 levels"));
+    assert!(refusal(&|call| call.shape.b = 70_000).contains("70000 images"));
+    assert!(refusal(&|call| call.shape.q = 1 << 30).contains("queries"));
+    assert!(refusal(&|call| call.shape.s = 1 << 25).contains("elements"));
+    assert!(refusal(&|call| call.inputs.points_dtype = 1).contains("points of dtype 1"));
+    assert!(refusal(&|call| call.shape.b = 0).contains("empty"));
 }
 
 #[test]

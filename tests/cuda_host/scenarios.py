@@ -27,7 +27,6 @@ SHAPES = [4, 5, 2, 3]
 HEADS, CHANNELS, LEVELS, POINTS = SIZES = (2, 16, 2, 2)
 CELLS = 26
 CUDA = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
-DTYPES = {"float32": 0, "float16": 1, "bfloat16": 2, "float64": 3}
 TOLERANCE = {torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 2e-2, torch.float64: 1e-14}
 
 KERNELS = ctypes.CDLL(_dsct.__file__)
@@ -229,7 +228,7 @@ def warm(*dtypes: str) -> None:
     """Prints how many modules were compiled, read from disk and loaded before, twice."""
     for _ in range(2):
         for dtype in dtypes:
-            print(*_dsct.cuda_warmup(0, DTYPES[dtype], SIZES))
+            print(*_dsct.cuda_warmup(0, _dsct.dtype_codes()[dtype], SIZES))
 
 
 def warm_in_threads() -> None:

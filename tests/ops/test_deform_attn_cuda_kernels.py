@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import dsct._dsct as _dsct
 from tests.cuda_host.library import (
     COMPILER,
     KERNEL_TEXT,
@@ -256,9 +257,12 @@ def test_a_wrong_module_is_refused(compiler: Compiler) -> None:
             run()
 
 
-def test_the_parameters_have_one_layout(compiler: Compiler) -> None:
-    size = compiler.library(CASES["few-float32"]["defines"]).cuda_host_params_bytes()
-    assert size == ctypes.sizeof(Params) == PLANS["params_bytes"]
+def test_rust_and_cpp_agree_on_layouts_and_codes(compiler: Compiler) -> None:
+    layouts = compiler.layouts(CASES["few-float32"]["defines"])
+    assert layouts == PLANS["layouts"]
+    assert layouts["DsctDType"] == _dsct.dtype_codes()
+    ours = {name: getattr(Params, name).offset for name, _ in Params._fields_}
+    assert ours | {"bytes": ctypes.sizeof(Params)} == layouts["DeformAttnParams"]
 
 
 # What the tests above must notice: (case, text, replacement).

@@ -23,7 +23,7 @@ def test_model_and_criterion_do_not_know_each_other() -> None:
 
 
 def test_no_drawers() -> None:
-    sources = [*RUST, *(ROOT / "python").rglob("*.py"), *(ROOT / "cuda").iterdir()]
+    sources = [*RUST, *(ROOT / "python").rglob("*.py"), *(ROOT / "cuda").rglob("*.*")]
     assert not [path for path in sources if path.stem in {"utils", "misc", "common", "helpers"}]
 
 

@@ -4,15 +4,15 @@
 use std::ops::Range;
 
 use super::head::{Head, Rows, Scratch};
-use super::instruction_set::{InstructionSet, Task};
-use super::numbers::{Element, Real};
 use super::samples::{Lanes, Located, Points, Samples, Sizes, LANES};
+use crate::ops::simd::instruction_set::{InstructionSet, Task};
+use crate::ops::simd::numbers::{Element, Real};
 
 /// Gradients that tasks share, null where nobody needs them; see `DsctDeformAttnGradients`.
-pub(crate) struct Gradients<E: Element> {
-    pub(crate) value: *mut E,
-    pub(crate) points: *mut E::Real,
-    pub(crate) weights: *mut E::Real,
+pub(super) struct Gradients<E: Element> {
+    pub(super) value: *mut E,
+    pub(super) points: *mut E::Real,
+    pub(super) weights: *mut E::Real,
 }
 // SAFETY: tasks write disjoint elements, see `Part`.
 unsafe impl<E: Element> Send for Gradients<E> {}

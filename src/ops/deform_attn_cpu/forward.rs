@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::head::{Head, Rows, Scratch};
-use super::instruction_set::{InstructionSet, Task};
-use super::numbers::{Element, Real};
 use super::samples::{Located, Points, Samples, Sizes, LANES};
+use crate::ops::simd::instruction_set::{InstructionSet, Task};
+use crate::ops::simd::numbers::{Element, Real};
 
 /// One head of one image for some of the queries.
 pub(super) struct Part<'a, E: Element> {

@@ -3,9 +3,9 @@
 
 use std::ops::Range;
 
-use super::instruction_set::InstructionSet;
-use super::numbers::{Element, Real};
 use super::samples::Sizes;
+use crate::ops::simd::instruction_set::InstructionSet;
+use crate::ops::simd::numbers::{Element, Real};
 
 /// Copies that a thread reuses from task to task.
 pub(super) struct Scratch<E: Element> {

@@ -1,29 +1,24 @@
-//! CPU kernels of [`super::ms_deform_attn`] and its fused form: forward and backward on contiguous slices, rayon over
-//! rows or heads. Half types are stored, float32 is computed.
+//! CPU kernels of [`super::ms_deform_attn`] and its fused form: forward and backward on contiguous slices, threads over
+//! heads, and where those are few over queries or levels. Half types are stored, float32 is computed.
 //!
-//! `samples` finds the cells, `head` lays out their rows, `forward` and `backward` read and write their rows, `numbers` is what they compute in,
-//! and `instruction_set` compiles all of it for AVX-512, AVX2 and whatever else there is.
+//! A call comes in through `entry`; `samples` finds the cells, `head` lays out their rows, `forward` and `backward`
+//! read and write them, compiled for each instruction set by `simd`.
 
 mod backward;
+mod entry;
 mod forward;
 mod head;
-pub(crate) mod instruction_set;
-pub(crate) mod numbers;
-pub(crate) mod samples;
-#[cfg(target_arch = "x86_64")]
-mod x86;
+mod samples;
 
-pub(super) use backward::Gradients;
-pub(super) use numbers::Element;
-pub(super) use samples::{Level, Points, Sizes, Stored};
-
+use super::simd::instruction_set::run;
+use super::simd::numbers::Element;
 use crate::threads;
-use backward::SoftmaxRows;
+use backward::{Gradients, SoftmaxRows};
 use head::{Head, Scratch};
-use instruction_set::run;
+use samples::{Level, Points, Sizes, Stored};
 
 /// value (B,S,M,D) and `points` -> out (B,Q,M,D), none of them empty.
-pub(super) fn forward<E: Element>(sizes: &Sizes, value: &[E], points: &Points<E>, out: &mut [E], threads: usize) {
+fn forward<E: Element>(sizes: &Sizes, value: &[E], points: &Points<E>, out: &mut [E], threads: usize) {
     // One part per head reads a head's rows once; where that is too few for the threads, heads share their queries.
     let heads = sizes.b * sizes.m;
     let chunks = (2 * threads).div_ceil(heads).min(sizes.q);
@@ -40,7 +35,7 @@ pub(super) fn forward<E: Element>(sizes: &Sizes, value: &[E], points: &Points<E>
 ///
 /// # Safety
 /// Every non-null pointer of `grads` covers the whole tensor of its name.
-pub(super) unsafe fn backward<E: Element>(
+unsafe fn backward<E: Element>(
     sizes: &Sizes,
     value: &[E],
     points: &Points<E>,

@@ -4,47 +4,47 @@
 
 use std::ops::Range;
 
-use super::instruction_set::InstructionSet;
-use super::numbers::{Element, Real};
+use crate::ops::simd::instruction_set::InstructionSet;
+use crate::ops::simd::numbers::{Element, Real};
 
-/// Sizes of one call, checked by the registration; letters as in `cuda/deform_attn.h`.
-pub(crate) struct Sizes {
-    pub(crate) b: usize,
-    pub(crate) s: usize,
-    pub(crate) m: usize,
-    pub(crate) d: usize,
-    pub(crate) q: usize,
-    pub(crate) p: usize,
-    pub(crate) levels: Vec<Level>,
+/// Sizes of one call, checked by the registration; letters as in `cuda/registration/deform_attn.h`.
+pub(super) struct Sizes {
+    pub(super) b: usize,
+    pub(super) s: usize,
+    pub(super) m: usize,
+    pub(super) d: usize,
+    pub(super) q: usize,
+    pub(super) p: usize,
+    pub(super) levels: Vec<Level>,
 }
 
 /// One feature map; `start` is its first cell among the S. Cells are counted in `i32`.
-pub(crate) struct Level {
-    pub(crate) h: i32,
-    pub(crate) w: i32,
-    pub(crate) start: i32,
+pub(super) struct Level {
+    pub(super) h: i32,
+    pub(super) w: i32,
+    pub(super) start: i32,
 }
 
 impl Sizes {
     /// L·P.
-    pub(crate) fn points(&self) -> usize {
+    pub(super) fn points(&self) -> usize {
         self.levels.len() * self.p
     }
 
     /// The cells of some consecutive levels, among the S.
-    pub(crate) fn cells(&self, levels: Range<usize>) -> Range<usize> {
+    pub(super) fn cells(&self, levels: Range<usize>) -> Range<usize> {
         let start = |level: usize| self.levels.get(level).map_or(self.s, |level| level.start as usize);
         start(levels.start)..start(levels.end)
     }
 
     /// B·Q·M, the (image, query, head) triples.
-    pub(crate) fn items(&self) -> usize {
+    pub(super) fn items(&self) -> usize {
         self.b * self.q * self.m
     }
 }
 
 /// Numbers in the arithmetic type, or in the storage type of the value.
-pub(crate) enum Stored<'a, E: Element> {
+pub(super) enum Stored<'a, E: Element> {
     Real(&'a [E::Real]),
     Element(&'a [E]),
 }
@@ -69,7 +69,7 @@ impl<E: Element> Stored<'_, E> {
 }
 
 /// The inputs that say where to sample and how much each point counts.
-pub(crate) enum Points<'a, E: Element> {
+pub(super) enum Points<'a, E: Element> {
     /// `ms_deform_attn`: locations (B,Q,M,L,P,2) in [0, 1] and attention weights (B,Q,M,L,P).
     Located { locations: &'a [E::Real], weights: &'a [E::Real] },
     /// `ms_deform_attn_fused`: references (B,Q,L,`size`) as (x, y) or (cx, cy, w, h), offsets and logits.
@@ -79,7 +79,7 @@ pub(crate) enum Points<'a, E: Element> {
 impl<E: Element> Points<'_, E> {
     /// Attention weights of one item, `count` of them: as given, or the softmax of its logits.
     #[inline(always)]
-    pub(crate) fn attention<I: InstructionSet>(&self, item: usize, count: usize, to: &mut [Lanes<E::Real>]) {
+    pub(super) fn attention<I: InstructionSet>(&self, item: usize, count: usize, to: &mut [Lanes<E::Real>]) {
         let flat = to.as_flattened_mut();
         match self {
             Self::Located { weights, .. } => flat[..count].copy_from_slice(&weights[item * count..][..count]),
@@ -123,8 +123,8 @@ fn softmax<T: Real>(x: &mut [Lanes<T>]) {
 }
 
 /// Points are handled this many at a time.
-pub(crate) const LANES: usize = 8;
-pub(crate) type Lanes<T> = [T; LANES];
+pub(super) const LANES: usize = 8;
+pub(super) type Lanes<T> = [T; LANES];
 
 /// What is the same for the points of every item.
 #[derive(Clone, Copy)]
@@ -138,22 +138,22 @@ struct Maps<T> {
 
 /// Eight points of an item.
 #[derive(Clone, Copy)]
-pub(crate) struct Located<T> {
+pub(super) struct Located<T> {
     /// Upper left, upper right, lower left, lower right cell among the S. A corner outside the map is moved to the
     /// inside corner of the same point and weighs nothing. The first is [`Self::NONE`] where no corner is inside.
-    pub(crate) cells: [Lanes<i32>; 4],
+    pub(super) cells: [Lanes<i32>; 4],
     /// Bilinear weight · attention weight of each corner.
-    pub(crate) weights: [Lanes<T>; 4],
+    pub(super) weights: [Lanes<T>; 4],
     /// Distance from the left and the upper corners, in cells.
-    pub(crate) fx: Lanes<T>,
-    pub(crate) fy: Lanes<T>,
+    pub(super) fx: Lanes<T>,
+    pub(super) fy: Lanes<T>,
     /// 1 where the corner is inside the map, else 0.
-    pub(crate) inside: [Lanes<T>; 4],
+    pub(super) inside: [Lanes<T>; 4],
 }
 
 impl<T: Real> Located<T> {
     /// No corner inside, NaN coordinates included: the point contributes nothing and has no gradient.
-    pub(crate) const NONE: i32 = -1;
+    pub(super) const NONE: i32 = -1;
 
     fn nowhere() -> Self {
         let (none, zeros) = ([Self::NONE; LANES], [T::ZERO; LANES]);
@@ -162,7 +162,7 @@ impl<T: Real> Located<T> {
 }
 
 /// The points of one (query, head), the last lanes empty; reused from one to the next.
-pub(crate) struct Samples<T> {
+pub(super) struct Samples<T> {
     count: usize,
     points_per_level: usize,
     levels: Vec<[T; 2]>,
@@ -171,12 +171,12 @@ pub(crate) struct Samples<T> {
     origin: Vec<Lanes<[T; 2]>>,
     step: Vec<Lanes<[T; 2]>>,
     /// Attention weights.
-    pub(crate) attention: Vec<Lanes<T>>,
-    pub(crate) located: Vec<Located<T>>,
+    pub(super) attention: Vec<Lanes<T>>,
+    pub(super) located: Vec<Located<T>>,
 }
 
 impl<T: Real> Samples<T> {
-    pub(crate) fn new(sizes: &Sizes) -> Self {
+    pub(super) fn new(sizes: &Sizes) -> Self {
         let count = sizes.points();
         let blocks = count.div_ceil(LANES);
         let maps = (0..blocks).map(|block| Maps::new(sizes, block)).collect();
@@ -195,14 +195,14 @@ impl<T: Real> Samples<T> {
 
     /// Width and height of the map that point `i` lies in.
     #[inline(always)]
-    pub(crate) fn map_size(&self, i: usize) -> (T, T) {
+    pub(super) fn map_size(&self, i: usize) -> (T, T) {
         let maps = &self.maps[i / LANES];
         (maps.width[i % LANES], maps.height[i % LANES])
     }
 
     /// Takes the points of `item` = (image, query, head).
     #[inline(always)]
-    pub(crate) fn take<I: InstructionSet, E: Element<Real = T>>(
+    pub(super) fn take<I: InstructionSet, E: Element<Real = T>>(
         &mut self,
         points: &Points<E>,
         item: usize,

@@ -1,4 +1,6 @@
-//! One call of the operator in plain numbers, the GPU that is to serve it, and whether the kernels can.
+//! One call of the operator, the GPU that is to serve it, and whether the kernels can.
+
+use crate::ops::c_abi::{arithmetic, DeformAttnInputs, DeformAttnShape, BFLOAT16, FLOAT16, FLOAT64};
 
 pub(super) const MAX_LEVELS: usize = 8;
 const MAX_POINTS: i64 = 128;
@@ -7,25 +9,21 @@ pub(super) const WARP: u32 = 32;
 /// Shared memory that a block may use on every GPU without asking.
 pub(super) const SHARED_BYTES: u32 = 48 << 10;
 
-const FLOAT16: i32 = 1;
-const BFLOAT16: i32 = 2;
-pub(super) const FLOAT64: i32 = 3;
-
-/// Sizes and dtypes of one call; letters and codes as in `cuda/deform_attn.h`.
+/// One call as it comes in, with its levels read.
 #[derive(Clone, Debug)]
 pub(super) struct Call {
-    pub(super) dtype: i32,
-    pub(super) points_dtype: i32,
-    pub(super) reference_size: i32,
-    pub(super) b: i64,
-    pub(super) s: i64,
-    pub(super) m: i64,
-    pub(super) d: i64,
-    pub(super) q: i64,
-    pub(super) l: i64,
-    pub(super) p: i64,
+    pub(super) shape: DeformAttnShape,
+    pub(super) inputs: DeformAttnInputs,
     /// (height, width) of each level.
     pub(super) levels: Vec<(i64, i64)>,
+}
+
+impl Call {
+    /// # Safety
+    /// `shape.spatial_shapes` holds 2·L numbers.
+    pub(super) unsafe fn new(shape: &DeformAttnShape, inputs: &DeformAttnInputs) -> Self {
+        Self { shape: *shape, inputs: *inputs, levels: shape.levels() }
+    }
 }
 
 /// What the plan depends on of a GPU.
@@ -62,15 +60,15 @@ pub(super) fn lanes(dtype: i32, d: u32) -> u32 {
 /// # Errors
 /// The reason why no kernel takes this call.
 pub(super) fn supports(call: &Call) -> Result<(), String> {
-    let arithmetic = if call.dtype == FLOAT64 { FLOAT64 } else { 0 };
-    let fused = call.reference_size != 0;
-    let reason = if !(0..=FLOAT64).contains(&call.dtype) {
+    let DeformAttnShape { b, s, m, d, q, l, p, .. } = call.shape;
+    let DeformAttnInputs { dtype, points_dtype, reference_size, .. } = call.inputs;
+    let reason = if !(0..=FLOAT64).contains(&dtype) {
         "an unknown dtype".into()
-    } else if ![0, 2, 4].contains(&call.reference_size) {
-        format!("reference points of {} numbers", call.reference_size)
-    } else if call.points_dtype != arithmetic && !(fused && call.points_dtype == call.dtype) {
-        format!("points of dtype {} with values of dtype {}", call.points_dtype, call.dtype)
-    } else if [call.b, call.s, call.m, call.d, call.q, call.l, call.p].iter().any(|&size| size < 1) {
+    } else if ![0, 2, 4].contains(&reference_size) {
+        format!("reference points of {reference_size} numbers")
+    } else if points_dtype != arithmetic(dtype) && !(reference_size != 0 && points_dtype == dtype) {
+        format!("points of dtype {points_dtype} with values of dtype {dtype}")
+    } else if [b, s, m, d, q, l, p].iter().any(|&size| size < 1) {
         "an empty tensor".into()
     } else {
         return supports_sizes(call);
@@ -79,21 +77,22 @@ pub(super) fn supports(call: &Call) -> Result<(), String> {
 }
 
 fn supports_sizes(call: &Call) -> Result<(), String> {
-    let vector = i64::from(vector(call.dtype));
-    let per_thread = || call.d / i64::from(lanes(call.dtype, call.d as u32));
+    let DeformAttnShape { b, s, m, d, q, l, p, .. } = call.shape;
+    let vector = i64::from(vector(call.inputs.dtype));
+    let per_thread = || d / i64::from(lanes(call.inputs.dtype, d as u32));
     let int32 = i64::from(i32::MAX);
-    let reason = if call.d % vector != 0 || call.d > int32 || per_thread() > MAX_CHANNELS_PER_THREAD {
-        format!("{} channels per head: wanted is a multiple of {vector} without a large odd factor", call.d)
-    } else if call.l > MAX_LEVELS as i64 || call.levels.len() as i64 != call.l {
-        format!("{} levels: at most {MAX_LEVELS}", call.l)
-    } else if call.l.saturating_mul(call.p) > MAX_POINTS {
-        format!("{} points per query and head: at most {MAX_POINTS}", call.l.saturating_mul(call.p))
-    } else if call.b > 65535 || call.m > 65535 {
-        format!("{} images and {} heads: at most 65535", call.b, call.m)
-    } else if call.q.saturating_mul(call.m) > int32 {
-        format!("{} queries of {} heads: at most {int32} together", call.q, call.m)
-    } else if call.s > int32 || (call.s * call.m).saturating_mul(call.d) >= i64::from(u32::MAX) {
-        format!("{} cells of {} channels: an image must have fewer than {} elements", call.s, call.m * call.d, u32::MAX)
+    let reason = if d % vector != 0 || d > int32 || per_thread() > MAX_CHANNELS_PER_THREAD {
+        format!("{d} channels per head: wanted is a multiple of {vector} without a large odd factor")
+    } else if l > MAX_LEVELS as i64 || call.levels.len() as i64 != l {
+        format!("{l} levels: at most {MAX_LEVELS}")
+    } else if l.saturating_mul(p) > MAX_POINTS {
+        format!("{} points per query and head: at most {MAX_POINTS}", l.saturating_mul(p))
+    } else if b > 65535 || m > 65535 {
+        format!("{b} images and {m} heads: at most 65535")
+    } else if q.saturating_mul(m) > int32 {
+        format!("{q} queries of {m} heads: at most {int32} together")
+    } else if s > int32 || (s * m).saturating_mul(d) >= i64::from(u32::MAX) {
+        format!("{s} cells of {} channels: an image must have fewer than {} elements", m * d, u32::MAX)
     } else {
         return Ok(());
     };

@@ -1,4 +1,5 @@
-//! C entry points of the CUDA kernels, as declared in `cuda/deform_attn.h`: plan, load, launch. No panic crosses.
+//! C entry points of the CUDA kernels, as declared in `cuda/registration/deform_attn.h`: plan, load, launch. No panic
+//! crosses.
 
 use std::ffi::c_void;
 use std::panic::catch_unwind;
@@ -9,23 +10,15 @@ use super::modules::{self, Unit};
 use super::params::DeformAttnParams;
 use super::pass::Pass;
 use super::plan::{self, Launch, Wants};
-use crate::ops::deform_attn_entry::{status, DeformAttnGradients, DeformAttnInputs, DeformAttnShape};
+use crate::ops::c_abi::{status, DeformAttnGradients, DeformAttnInputs, DeformAttnShape};
 
-/// # Safety
-/// `shape.spatial_shapes` holds 2·L numbers.
-unsafe fn call(shape: &DeformAttnShape, inputs: &DeformAttnInputs) -> Call {
-    let DeformAttnShape { b, s, m, d, q, l, p, .. } = *shape;
-    let DeformAttnInputs { dtype, points_dtype, reference_size, .. } = *inputs;
-    Call { dtype, points_dtype, reference_size, b, s, m, d, q, l, p, levels: shape.levels() }
-}
-
-/// Launches in order, in the context of the device. `complete` adds the results to parameters that have the inputs.
+/// Launches in order, in the context of the device. `complete` adds where the results go.
 ///
 /// # Safety
 /// All pointers are valid on the device until the kernels have run, and `stream` belongs to it.
 unsafe fn run(
     device: &Device,
-    (call, inputs): (&Call, &DeformAttnInputs),
+    call: &Call,
     (unit, launches): (Unit, &[Launch]),
     stream: *mut c_void,
     complete: impl Fn(&mut DeformAttnParams),
@@ -33,10 +26,6 @@ unsafe fn run(
     let current = device.enter()?;
     for launch in launches {
         let mut params = DeformAttnParams::new(call, &unit.0, launch);
-        params.value = inputs.value;
-        params.reference = inputs.reference;
-        params.points = inputs.points;
-        params.weights = inputs.weights;
         complete(&mut params);
         let named = |error| format!("CUDA kernel {}: {error}", launch.kernel);
         let kernel = modules::kernel(&current, unit, launch).map_err(named)?;
@@ -46,14 +35,14 @@ unsafe fn run(
 }
 
 /// # Safety
-/// As declared in `cuda/deform_attn.h`.
+/// As declared in `cuda/registration/deform_attn.h`.
 #[no_mangle]
 unsafe extern "C" fn dsct_deform_attn_cuda_supports(shape: &DeformAttnShape, inputs: &DeformAttnInputs) -> i32 {
-    i32::from(catch_unwind(|| supports(&call(shape, inputs)).is_ok()).unwrap_or(false))
+    i32::from(catch_unwind(|| supports(&Call::new(shape, inputs)).is_ok()).unwrap_or(false))
 }
 
 /// # Safety
-/// As declared in `cuda/deform_attn.h`: contiguous tensors of the sizes in `shape` on `device`.
+/// As declared in `cuda/registration/deform_attn.h`: contiguous tensors of the sizes in `shape` on `device`.
 #[no_mangle]
 unsafe extern "C" fn dsct_deform_attn_cuda_forward(
     shape: &DeformAttnShape,
@@ -63,16 +52,17 @@ unsafe extern "C" fn dsct_deform_attn_cuda_forward(
     stream: *mut c_void,
 ) -> i32 {
     status(|| {
-        let call = call(shape, inputs);
+        let call = Call::new(shape, inputs);
         supports(&call)?;
         let device = device(ordinal)?;
         let (specialisation, launch) = plan::forward(&call, &device.gpu);
-        run(device, (&call, inputs), ((specialisation, Pass::Forward), &[launch]), stream, |params| params.out = out)
+        run(device, &call, ((specialisation, Pass::Forward), &[launch]), stream, |params| params.out = out)
     })
 }
 
 /// # Safety
-/// As declared in `cuda/deform_attn.h`: contiguous tensors of the sizes in `shape` on `device`, or null gradients.
+/// As declared in `cuda/registration/deform_attn.h`: contiguous tensors of the sizes in `shape` on `device`, or null
+/// gradients.
 #[no_mangle]
 unsafe extern "C" fn dsct_deform_attn_cuda_backward(
     shape: &DeformAttnShape,
@@ -85,13 +75,13 @@ unsafe extern "C" fn dsct_deform_attn_cuda_backward(
     stream: *mut c_void,
 ) -> i32 {
     status(|| {
-        let call = call(shape, inputs);
+        let call = Call::new(shape, inputs);
         supports(&call)?;
         let device = device(ordinal)?;
         let wants =
             Wants { value: !grads.value.is_null(), points: !grads.points.is_null(), weights: !grads.weights.is_null() };
         let (specialisation, launches) = plan::backward(&call, &device.gpu, wants, !fixed_point.is_null());
-        run(device, (&call, inputs), ((specialisation, Pass::Backward), &launches), stream, |params| {
+        run(device, &call, ((specialisation, Pass::Backward), &launches), stream, |params| {
             params.grad_out = grad_out;
             params.grad_value = grads.value;
             params.grad_points = grads.points;

@@ -77,8 +77,8 @@ fn units(gpu: &call::Gpu, dtype: i32, sizes: Sizes) -> std::result::Result<Vec<m
     Ok(pass::Pass::ALL.iter().flat_map(|&pass| specialisations.iter().map(move |&one| (one, pass))).collect())
 }
 
-/// Compiles and loads what calls of these sizes and this dtype code (`cuda/deform_attn.h`) will need on a device:
-/// plain and fused, few queries and many. A CUDA graph capture afterwards meets no compilation.
+/// Compiles and loads what calls of these sizes and this dtype ([`DTYPE_CODES`](super::DTYPE_CODES)) will need on a
+/// device: plain and fused, few queries and many. A CUDA graph capture afterwards meets no compilation.
 ///
 /// # Errors
 /// No kernel for these sizes; no driver, no NVRTC, or one of them refused.

@@ -7,7 +7,7 @@ use super::call::{Call, MAX_LEVELS};
 use super::plan::{Launch, Windows};
 use super::specialisation::Specialisation;
 
-/// The kernels' one argument, by value: `DeformAttnParams` of `cuda/deform_attn_types.cuh`.
+/// The kernels' one argument, by value: `DeformAttnParams` of `cuda/kernels/deform_attn_types.cuh`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DeformAttnParams {
@@ -26,20 +26,20 @@ pub(super) struct DeformAttnParams {
     pub(super) batch: i32,
     pub(super) cells: i32,
     pub(super) queries: i32,
-    height: [i32; MAX_LEVELS],
-    width: [i32; MAX_LEVELS],
+    pub(super) height: [i32; MAX_LEVELS],
+    pub(super) width: [i32; MAX_LEVELS],
     pub(super) start: [i32; MAX_LEVELS],
-    windows: Windows,
+    pub(super) windows: Windows,
 }
 
 impl DeformAttnParams {
-    /// Parameters of one launch with every pointer null: the caller sets those that the kernel uses.
+    /// Parameters of one launch that has no results yet: the caller adds what the kernel fills, and `grad_out`.
     pub(super) fn new(call: &Call, specialisation: &Specialisation, launch: &Launch) -> Self {
         let mut params = Self {
-            value: null_mut(),
-            reference: null_mut(),
-            points: null_mut(),
-            weights: null_mut(),
+            value: call.inputs.value,
+            reference: call.inputs.reference,
+            points: call.inputs.points,
+            weights: call.inputs.weights,
             grad_out: null_mut(),
             out: null_mut(),
             grad_value: null_mut(),
@@ -48,9 +48,9 @@ impl DeformAttnParams {
             fixed_point: null_mut(),
             bound: null_mut(),
             hash: specialisation.hash(),
-            batch: call.b as i32,
-            cells: call.s as i32,
-            queries: call.q as i32,
+            batch: call.shape.b as i32,
+            cells: call.shape.s as i32,
+            queries: call.shape.q as i32,
             height: [0; MAX_LEVELS],
             width: [0; MAX_LEVELS],
             start: [0; MAX_LEVELS],

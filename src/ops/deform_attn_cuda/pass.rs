@@ -1,7 +1,7 @@
 //! The kernels' text, in the parts that are compiled together.
 
-use super::call::FLOAT64;
 use super::specialisation::Specialisation;
+use crate::ops::c_abi::FLOAT64;
 
 /// Kernels that are compiled together: inference does not wait for those of the backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,15 +32,15 @@ impl Pass {
     pub(super) fn source(self) -> &'static str {
         match self {
             Self::Forward => concat!(
-                include_str!("../../../cuda/deform_attn_types.cuh"),
-                include_str!("../../../cuda/deform_attn_stage.cuh"),
-                include_str!("../../../cuda/deform_attn_forward.cuh"),
+                include_str!("../../../cuda/kernels/deform_attn_types.cuh"),
+                include_str!("../../../cuda/kernels/deform_attn_stage.cuh"),
+                include_str!("../../../cuda/kernels/deform_attn_forward.cuh"),
             ),
             Self::Backward => concat!(
-                include_str!("../../../cuda/deform_attn_types.cuh"),
-                include_str!("../../../cuda/deform_attn_stage.cuh"),
-                include_str!("../../../cuda/deform_attn_backward.cuh"),
-                include_str!("../../../cuda/deform_attn_backward_tiled.cuh"),
+                include_str!("../../../cuda/kernels/deform_attn_types.cuh"),
+                include_str!("../../../cuda/kernels/deform_attn_stage.cuh"),
+                include_str!("../../../cuda/kernels/deform_attn_backward.cuh"),
+                include_str!("../../../cuda/kernels/deform_attn_backward_tiled.cuh"),
             ),
         }
     }

@@ -1,10 +1,11 @@
 //! Which CUDA kernels serve a call, and how they are launched: plain numbers in, plain numbers out.
 //!
-//! The kernels are `cuda/deform_attn_*.cuh`; what is said there about grids, groups of threads and shared memory is
+//! The kernels are `cuda/kernels/deform_attn_*.cuh`; what they say about grids, groups of threads and shared memory is
 //! computed here, and `tests/cuda_host/plans.json` holds examples that the Rust and the Python tests share.
 
-use super::call::{Call, Gpu, FLOAT64, MAX_LEVELS, SHARED_BYTES, WARP};
+use super::call::{Call, Gpu, MAX_LEVELS, SHARED_BYTES, WARP};
 use super::specialisation::{fills, Specialisation};
+use crate::ops::c_abi::{DeformAttnShape, FLOAT64};
 
 const TILE_SIDE: i64 = 8;
 const TILE_QUERIES: u32 = 64;
@@ -18,6 +19,7 @@ pub(super) struct Wants {
 }
 
 /// Windows of the tiled backward kernel, per level: cells of a map that one block accumulates in shared memory.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Windows {
     height: [i32; MAX_LEVELS],
@@ -42,7 +44,7 @@ fn divide_up(a: i64, b: i64) -> i64 {
 
 /// Whether neighbouring queries look at neighbouring cells, as far as sizes can tell.
 fn tiles_pay(call: &Call, gpu: &Gpu) -> bool {
-    call.q == call.s && fills(call, gpu)
+    call.shape.q == call.shape.s && fills(call, gpu)
 }
 
 /// `call` must be one that [`supports`](super::call::supports) accepts; so below.
@@ -61,7 +63,8 @@ pub(super) fn forward(call: &Call, gpu: &Gpu) -> (Specialisation, Launch) {
 pub(super) fn backward(call: &Call, gpu: &Gpu, wants: Wants, deterministic: bool) -> (Specialisation, Vec<Launch>) {
     let specialisation = Specialisation::new(call, gpu);
     let launches = if wants.value && deterministic {
-        let elements = call.b * call.s * call.m * call.d;
+        let DeformAttnShape { b, s, m, d, .. } = call.shape;
+        let elements = b * s * m * d;
         let blocks = divide_up(elements, 256).min(i64::from(gpu.multiprocessors).max(1) * 8) as u32;
         vec![
             pair_launch("deform_attn_backward_fixed_point", call, gpu, &specialisation, true),
@@ -83,20 +86,20 @@ fn launch(kernel: &'static str, grid: [u32; 3], block: u32, shared_bytes: u32) -
 
 /// Groups of threads over all (query, head) pairs of an image.
 fn pair_launch(kernel: &'static str, call: &Call, gpu: &Gpu, of: &Specialisation, backward: bool) -> Launch {
+    let DeformAttnShape { b, m, q, .. } = call.shape;
     let shared = |block: u32| block / of.group() * of.staged_bytes(backward);
-    let blocks = |block: u32| divide_up(call.q * call.m, i64::from(block / of.group()));
+    let blocks = |block: u32| divide_up(q * m, i64::from(block / of.group()));
     let mut block = 256;
     // Smaller blocks spread few pairs over more multiprocessors.
-    while block > WARP && (shared(block) > SHARED_BYTES || blocks(block) * call.b < 2 * i64::from(gpu.multiprocessors))
-    {
+    while block > WARP && (shared(block) > SHARED_BYTES || blocks(block) * b < 2 * i64::from(gpu.multiprocessors)) {
         block /= 2;
     }
-    launch(kernel, [blocks(block) as u32, call.b as u32, 1], block, shared(block))
+    launch(kernel, [blocks(block) as u32, b as u32, 1], block, shared(block))
 }
 
 fn tile_grid(call: &Call) -> [u32; 3] {
     let tiles = |&(h, w): &(i64, i64)| divide_up(h, TILE_SIDE) * divide_up(w, TILE_SIDE);
-    [call.levels.iter().map(tiles).sum::<i64>() as u32, call.m as u32, call.b as u32]
+    [call.levels.iter().map(tiles).sum::<i64>() as u32, call.shape.m as u32, call.shape.b as u32]
 }
 
 /// Threads and shared memory of the tiled forward kernel.

@@ -1,7 +1,10 @@
 //! What one compilation of the kernels is made for, and what follows from it for groups of threads and their memory.
 
-use super::call::{lanes, supports, Call, Gpu, FLOAT64, SHARED_BYTES, WARP};
+use std::ptr::null;
+
+use super::call::{lanes, supports, Call, Gpu, SHARED_BYTES, WARP};
 use super::Sizes;
+use crate::ops::c_abi::{arithmetic, DeformAttnInputs, DeformAttnShape, FLOAT64};
 
 /// Threads per multiprocessor below which a GPU is too empty to hide the latency of memory.
 const THREADS_TO_FILL: i64 = 1024;
@@ -21,8 +24,9 @@ pub(super) struct Specialisation {
 
 impl Specialisation {
     pub(super) fn new(call: &Call, gpu: &Gpu) -> Self {
-        let [d, m, l, p] = [call.d, call.m, call.l, call.p].map(|size| size as u32);
-        let Call { dtype, points_dtype, reference_size, .. } = *call;
+        let DeformAttnShape { d, m, l, p, .. } = call.shape;
+        let DeformAttnInputs { dtype, points_dtype, reference_size, .. } = call.inputs;
+        let [d, m, l, p] = [d, m, l, p].map(|size| size as u32);
         let mut specialisation = Self { dtype, points_dtype, reference_size, d, m, l, p, split: 1 };
         if !fills(call, gpu) {
             specialisation.split = (WARP / specialisation.lanes()).min((l * p).next_power_of_two());
@@ -79,7 +83,8 @@ impl Specialisation {
 
 /// Whether one group without point splitting per (query, head) gives the GPU enough to do.
 pub(super) fn fills(call: &Call, gpu: &Gpu) -> bool {
-    let threads = (call.b * call.q * call.m).saturating_mul(i64::from(lanes(call.dtype, call.d as u32)));
+    let DeformAttnShape { b, m, d, q, .. } = call.shape;
+    let threads = (b * q * m).saturating_mul(i64::from(lanes(call.inputs.dtype, d as u32)));
     threads >= i64::from(gpu.multiprocessors) * THREADS_TO_FILL
 }
 
@@ -94,9 +99,12 @@ pub(super) fn specialisations(gpu: &Gpu, dtype: i32, sizes: Sizes) -> Result<Vec
     for reference_size in [0, 2, 4] {
         // Enough images to fill any GPU, and one image with one query.
         for (b, q) in [(60_000, 1000), (1, 1)] {
-            let points_dtype = if reference_size != 0 || dtype == FLOAT64 { dtype } else { 0 };
-            let levels = vec![(1, 1); sizes.levels as usize];
-            let call = Call { dtype, points_dtype, reference_size, b, s: l, m, d, q, l, p, levels };
+            let points_dtype = if reference_size != 0 { dtype } else { arithmetic(dtype) };
+            let call = Call {
+                shape: DeformAttnShape { b, s: l, m, d, q, l, p, spatial_shapes: null() },
+                inputs: DeformAttnInputs { dtype, points_dtype, reference_size, ..DeformAttnInputs::NONE },
+                levels: vec![(1, 1); sizes.levels as usize],
+            };
             supports(&call)?;
             let one = Specialisation::new(&call, gpu);
             if !all.contains(&one) {

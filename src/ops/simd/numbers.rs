@@ -226,7 +226,7 @@ impl Element for f16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::deform_attn_cpu::instruction_set::{run, Baseline, Task};
+    use crate::ops::simd::instruction_set::{run, Baseline, Task};
 
     #[test]
     fn exp_is_within_three_units_in_the_last_place() {

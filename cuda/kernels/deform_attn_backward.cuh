@@ -11,7 +11,7 @@
 
 // Four floats in one instruction where the GPU has it (sm_90), one by one elsewhere. The order of additions is open.
 __device__ __forceinline__ void add_to_global(real_t* address, const real_t values[kVector]) {
-#if !defined(DSCT_HOST) && DSCT_DTYPE != 3 && defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+#if !defined(DSCT_HOST) && DSCT_DTYPE != DSCT_FLOAT64 && defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   DSCT_UNROLL for (int c = 0; c < kVector; c += 4)
     asm volatile("red.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(address + c), "f"(values[c]),
                  "f"(values[c + 1]), "f"(values[c + 2]), "f"(values[c + 3])

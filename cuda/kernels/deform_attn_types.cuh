@@ -6,7 +6,7 @@
 // head, Q queries, L levels, P points.
 //
 // One compilation serves one specialisation:
-//   DSCT_DTYPE         of value, out and grad_out: 0 float32, 1 float16, 2 bfloat16, 3 float64
+//   DSCT_DTYPE         of value, out and grad_out: one of the codes below
 //   DSCT_POINTS_DTYPE  of points and weights: the arithmetic type or, with a reference, DSCT_DTYPE
 //   DSCT_REFERENCE     0: points are locations, weights are given; 2 or 4: points are offsets from reference points
 //                      (x, y) or boxes (cx, cy, w, h), weights are logits
@@ -17,6 +17,12 @@
     !defined(DSCT_M) || !defined(DSCT_L) || !defined(DSCT_P) || !defined(DSCT_SPLIT) || !defined(DSCT_HASH)
 #error "a specialisation macro is missing"
 #endif
+
+// The codes of deform_attn.h.
+#define DSCT_FLOAT32 0
+#define DSCT_FLOAT16 1
+#define DSCT_BFLOAT16 2
+#define DSCT_FLOAT64 3
 
 #ifndef DSCT_HOST
 #define DSCT_SHARED_MEMORY(name) extern __shared__ __align__(16) unsigned char name[]
@@ -48,11 +54,11 @@ struct DeformAttnParams {
   int window_height[kMaxLevels], window_width[kMaxLevels], window_start[kMaxLevels];
 };
 
-#if DSCT_DTYPE == 3
+#if DSCT_DTYPE == DSCT_FLOAT64
 typedef double real_t;
 typedef double value_t;
 static const int kVector = 2;  // channels in 16 bytes
-#elif DSCT_DTYPE == 0
+#elif DSCT_DTYPE == DSCT_FLOAT32
 typedef float real_t;
 typedef float value_t;
 static const int kVector = 4;
@@ -62,7 +68,7 @@ typedef unsigned short value_t;
 static const int kVector = 8;
 #endif
 
-#if DSCT_POINTS_DTYPE == 1 || DSCT_POINTS_DTYPE == 2
+#if DSCT_POINTS_DTYPE == DSCT_FLOAT16 || DSCT_POINTS_DTYPE == DSCT_BFLOAT16
 typedef unsigned short points_t;
 struct alignas(4) PointPair { points_t x, y; };
 #else
@@ -103,7 +109,7 @@ __device__ __forceinline__ void refuse_wrong_module(const DeformAttnParams& para
 
 // ---------------------------------------------------------------- arithmetic of real_t
 
-#if DSCT_DTYPE == 3
+#if DSCT_DTYPE == DSCT_FLOAT64
 __device__ __forceinline__ real_t round_down(real_t x) { return floor(x); }
 __device__ __forceinline__ real_t exponential(real_t x) { return exp(x); }
 #else
@@ -159,9 +165,9 @@ __device__ __forceinline__ unsigned short float_to_bfloat(float x) {
 }
 
 __device__ __forceinline__ real_t point_to_real(points_t x) {
-#if DSCT_POINTS_DTYPE == 1
+#if DSCT_POINTS_DTYPE == DSCT_FLOAT16
   return half_to_float(x);
-#elif DSCT_POINTS_DTYPE == 2
+#elif DSCT_POINTS_DTYPE == DSCT_BFLOAT16
   return bfloat_to_float(x);
 #else
   return x;
@@ -184,14 +190,14 @@ __device__ __forceinline__ Word4 load_chunk(const value_t* address) {
 }
 
 __device__ __forceinline__ void unpack(const Word4& raw, real_t channels[kVector]) {
-#if DSCT_DTYPE == 0
+#if DSCT_DTYPE == DSCT_FLOAT32
   DSCT_UNROLL for (int i = 0; i < 4; i++) channels[i] = __uint_as_float(raw.at[i]);
-#elif DSCT_DTYPE == 3
+#elif DSCT_DTYPE == DSCT_FLOAT64
   DSCT_UNROLL for (int i = 0; i < 2; i++)
     channels[i] = __hiloint2double((int)raw.at[2 * i + 1], (int)raw.at[2 * i]);
 #else
   DSCT_UNROLL for (int i = 0; i < 4; i++) {
-#if DSCT_DTYPE == 1
+#if DSCT_DTYPE == DSCT_FLOAT16
     channels[2 * i] = half_to_float((unsigned short)raw.at[i]);
     channels[2 * i + 1] = half_to_float((unsigned short)(raw.at[i] >> 16));
 #else
@@ -204,16 +210,16 @@ __device__ __forceinline__ void unpack(const Word4& raw, real_t channels[kVector
 
 __device__ __forceinline__ Word4 pack(const real_t channels[kVector]) {
   Word4 raw;
-#if DSCT_DTYPE == 0
+#if DSCT_DTYPE == DSCT_FLOAT32
   DSCT_UNROLL for (int i = 0; i < 4; i++) raw.at[i] = __float_as_uint(channels[i]);
-#elif DSCT_DTYPE == 3
+#elif DSCT_DTYPE == DSCT_FLOAT64
   DSCT_UNROLL for (int i = 0; i < 2; i++) {
     raw.at[2 * i] = (unsigned)__double2loint(channels[i]);
     raw.at[2 * i + 1] = (unsigned)__double2hiint(channels[i]);
   }
 #else
   DSCT_UNROLL for (int i = 0; i < 4; i++) {
-#if DSCT_DTYPE == 1
+#if DSCT_DTYPE == DSCT_FLOAT16
     const unsigned low = float_to_half(channels[2 * i]), high = float_to_half(channels[2 * i + 1]);
 #else
     const unsigned low = float_to_bfloat(channels[2 * i]), high = float_to_bfloat(channels[2 * i + 1]);

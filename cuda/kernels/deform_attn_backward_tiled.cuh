@@ -4,7 +4,7 @@
 // one window of cells per level around the tile, and each touched cell goes to global memory once. Shared memory adds
 // integers natively but floats in a compare-and-swap loop, hence 32-bit fixed point; its scale comes from a bound on
 // what the tile's queries can add to one cell. Contributions outside the windows go to global memory directly.
-#if DSCT_DTYPE != 3
+#if DSCT_DTYPE != DSCT_FLOAT64
 
 // Every query of a tile has its group, up to 512 threads. Shared memory allows one block per multiprocessor anyway, so
 // registers are not scarce.
