@@ -40,7 +40,7 @@ def box(x: float, y: float, width: float, height: float, *lines: str, kind: str 
 
 def pipeline() -> None:
     parts = [
-        box(5, 60, 80, 60, "picture", "3 × H × W"),
+        box(5, 60, 80, 60, "image", "3 × H × W"),
         box(110, 60, 105, 60, "backbone", "4 maps, 256 ch."),
         box(240, 60, 105, 60, "encoder", "6 layers"),
         box(370, 10, 200, 160, kind="box"),
@@ -60,7 +60,7 @@ def pipeline() -> None:
         line((417, 204), (417, 173)),
         line((522, 204), (522, 173)),
     ]  # fmt: skip
-    svg("pipeline", "Picture, backbone, encoder, decoder with two kinds of queries, heads, people", 790, 250, parts)
+    svg("pipeline", "Image, backbone, encoder, decoder with two kinds of queries, heads, people", 790, 250, parts)
 
 
 def deformable_attention() -> None:
