@@ -1,10 +1,10 @@
-"""Trains a small DSCT on the embedded drawn scenes, says how good it is, and draws what it sees.
+"""Trains a small DSCT on synthetic scenes, prints how good it is, and draws what it sees.
 
     python examples/demo.py                      # what `make demo` runs: 5 to 6 minutes on 2 cores
-    python examples/demo.py --weights FILE       # also keeps the weights; this made those inside the package
+    python examples/demo.py --weights FILE       # also keeps the weights: this made the shipped ones
 
 Two models are trained side by side, in the same way, from random weights: one with the paper's fusion of context into
-subjects, one without. Both are compared on scenes that neither has seen. Nothing is downloaded.
+subjects, one without. Both are evaluated on scenes that neither has seen. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from dsct.train import TrainConfig, Trainer, seed_everything
 from dsct.visualize import contact_sheet
 
 IMAGE_SIZE = (128, 96)
-PICTURE_SIZE = (320, 240)
+FIGURE_SIZE = (320, 240)
 
 
 def scenes(split: str, size: int, transforms: object, multi_label: bool = False) -> Dataset:
-    """Scenes of one split, in the size that the small model is trained on."""
+    """Scenes of one split, at the size that the small model is trained on."""
     return SyntheticDataset(split, size, multi_label=multi_label, image_size=IMAGE_SIZE, transforms=transforms)
 
 
 def train(
     config: dsct.DSCTConfig, recipe: TrainConfig, sizes: tuple[int, int], run_dir: Path, visible: bool = True
 ) -> dsct.DSCT:
-    """Trains from random weights and returns the epoch that was best on validation scenes."""
+    """Trains from random weights and returns the model of the epoch that was best on validation scenes."""
     torch.set_num_threads(1)  # the model is too small to share a step among threads
-    shutil.rmtree(run_dir, ignore_errors=True)  # of an earlier demonstration
+    shutil.rmtree(run_dir, ignore_errors=True)  # of an earlier run
     seed_everything(recipe.seed)
     model = dsct.DSCT(config)
     model.preprocess = {"short_side": IMAGE_SIZE[1], "long_side": LONG_SIDE}
@@ -63,19 +63,19 @@ def train(
 
 
 def test(model: dsct.DSCT, size: int) -> Evaluation:
-    """Numbers on scenes of the test split."""
+    """Evaluates on scenes of the test split."""
     evaluator = Evaluator(model.config.names, model.config.multi_label, labels="synthetic test")
     return evaluate(model, scenes("test", size, evaluation_transform(None)), dsct.PostProcess(model.config), evaluator)
 
 
 def report(results: dict[str, Evaluation], console: Console) -> None:
-    """One column per model, beside what guessing reaches."""
+    """One column per model, next to what guessing reaches."""
     first = next(iter(results.values()))["official"]
     shares = first.support / first.support.sum()
     table = Table("unseen scenes, official protocol", "chance", *results, title="what the small model learned")
     on = {"all classes": first.class_names, "near context decides": NEAR_ONLY_CLASSES, "far decides": FAR_ONLY_CLASSES}
     for name, classes in on.items():
-        # A guesser that always names the most frequent of these classes.
+        # Guessing: always the most frequent of these classes.
         chosen = np.array([label in classes for label in first.class_names])
         chance = shares[chosen].max() / shares[chosen].sum()
         values = (f"{result['official'].on(classes):.1%}" for result in results.values())
@@ -87,16 +87,16 @@ def report(results: dict[str, Evaluation], console: Console) -> None:
     rule = {name: float(best_guess(known)) for name, known in
             {"face": ("face",), "face + near": ("face", "near"), "face + far": ("face", "far")}.items()}  # fmt: skip
     known = ", ".join(f"{name} {value:.1%}" for name, value in rule.items())
-    console.print(f"Best possible accuracy from the label rule when only a part is seen: {known}.")
+    console.print(f"Best possible accuracy under the label rule if only a part is seen: {known}.")
 
 
 def draw(model: dsct.DSCT, page: Path, count: int) -> None:
-    """A page of unseen scenes and one photograph, with boxes and emotions; wrong ones are marked."""
-    pictures = SyntheticDataset("test", count, image_size=PICTURE_SIZE)
+    """A page of unseen scenes and one photograph, with boxes and emotions; errors are marked."""
+    unseen = SyntheticDataset("test", count, image_size=FIGURE_SIZE)
     items = []
     for index in range(count):
-        image = pictures[index][0].as_subclass(torch.Tensor)
-        items.append((image, dsct.predict(image, model), pictures.annotations(index)))
+        image = unseen[index][0].as_subclass(torch.Tensor)
+        items.append((image, dsct.predict(image, model), unseen.annotations(index)))
     try:
         from skimage.data import astronaut
     except ImportError:
@@ -128,7 +128,7 @@ def main() -> None:
     report({name: test(trained, options.test_size) for name, trained in models.items()}, console)
     page = options.out / "page.png"
     draw(model, page, count=11)
-    console.print(f"annotated pictures: {page.resolve()}")
+    console.print(f"annotated images: {page.resolve()}")
     if options.weights is not None:
         dsct.save_model(model, options.weights)
         console.print(f"weights: {options.weights}")

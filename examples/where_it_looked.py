@@ -1,6 +1,6 @@
-"""Draws where the weights that come with dsct looked for each person of a drawn scene.
+"""Draws where the shipped weights looked for each person in a synthetic scene.
 
-It makes a picture of the README: ``python examples/where_it_looked.py docs/where_it_looked.png``.
+It makes a figure of the README: ``python examples/where_it_looked.py docs/where_it_looked.png``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SCENE = 3  # two people in a park; none of these scenes was seen in training
 
 
 def main(path: Path) -> None:
-    """Writes the PNG, with a palette, which a drawing hardly needs more than."""
+    """Writes the PNG with a palette: a figure of so few colours needs no more."""
     pixels, _ = SyntheticDataset("test", size=SCENE + 1, image_size=(480, 360), seed=0)[SCENE]
     drawn = io.BytesIO()
     draw_sampling(None, to_pil_image(pixels)).savefig(drawn, dpi=100)

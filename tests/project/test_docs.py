@@ -79,6 +79,24 @@ def test_python_in_pages_compiles_and_names_exist(page: Path) -> None:
                 assert eval(dotted, {"dsct": dsct}) is not None
 
 
+def test_the_readme_is_one_page() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 160
+    assert [line for line in lines if len(line) > 120] == []
+
+
+def test_one_page_says_what_has_not_run() -> None:
+    said = re.compile(r"\bnever (been )?run\b|\bnot (been )?(run|reproduced|measured)\b|\buntested\b")
+    pages = {name_of(page) for page in (*WRITTEN, ROOT / "CHANGELOG.md") if said.search(" ".join(prose(page).split()))}
+    # That of the benchmarks is made of results: it says which of them there are.
+    assert pages - {"tests/bench/README.md"} == {"docs/explanation/status.md"}
+
+
+def test_the_training_step_runs() -> None:
+    (block,) = code(DOCS / "how-to/pytorch.md", "python")
+    exec(block, {})
+
+
 def test_the_operator_alone_runs() -> None:
     blocks = [block for block in code(DOCS / "how-to/drop_in.md", "python") if "assert" in block]
     assert len(blocks) == 1
@@ -131,14 +149,14 @@ def test_figures_are_those_that_the_script_draws(tmp_path: Path) -> None:
     assert drawn == {path.name: path.read_text(encoding="utf-8") for path in (DOCS / "figures").glob("*.svg")}
 
 
-def test_the_picture_of_where_the_model_looked_is_the_one_that_the_example_draws(tmp_path: Path) -> None:
+def test_the_figure_of_where_the_model_looked_is_the_one_that_the_example_draws(tmp_path: Path) -> None:
     drawn = tmp_path / "drawn.png"
     subprocess.run([sys.executable, str(ROOT / "examples/where_it_looked.py"), str(drawn)], check=True)
-    pictures = [Image.open(path).convert("RGB") for path in (drawn, DOCS / "where_it_looked.png")]
-    assert pictures[0].size == pictures[1].size
+    images = [Image.open(path).convert("RGB") for path in (drawn, DOCS / "where_it_looked.png")]
+    assert images[0].size == images[1].size
     assert drawn.stat().st_size < 150_000
-    # Another matplotlib draws letters, and with them the lay-out, a little differently: 3.10 differs by 6.6 from 3.11.
-    assert ImageStat.Stat(ImageChops.difference(*pictures)).mean == pytest.approx([0, 0, 0], abs=10)
+    # Another version of matplotlib draws letters, and so the layout, a little differently: 3.10 and 3.11 differ by 6.6.
+    assert ImageStat.Stat(ImageChops.difference(*images)).mean == pytest.approx([0, 0, 0], abs=10)
 
 
 def test_notebook_pages_fetch_no_script() -> None:
