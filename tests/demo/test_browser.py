@@ -25,7 +25,7 @@ def test_the_page_says_what_it_is_and_warns_of_the_weights(page: Page) -> None:
     assert page.locator("#limits").inner_text() == "up to 20 MB and 50 megapixels"
     assert not page.locator("#result").is_visible()
     assert not page.locator("#error").is_visible()
-    assert page.get_by_role("button", name="Drawn scene: beach, 3 people").count() == 1
+    assert page.get_by_role("button", name="Synthetic scene: beach, 3 people").count() == 1
 
 
 def test_a_scene_shows_people_with_bars(page: Page) -> None:
@@ -149,7 +149,7 @@ def test_layers_and_marks_can_be_chosen(page: Page) -> None:
         assert marks(page, kind) > 0
         page.locator(f"input[name={kind}]").uncheck()
         assert marks(page, kind) == 0
-    page.get_by_role("checkbox", name="sampling points of that context (the strongest)").check()
+    page.get_by_role("checkbox", name="sampling points of that context (those with the most weight)").check()
     assert marks(page, "beyond") == 200
     pick(page, 1)
     page.locator(".box").nth(0).hover()

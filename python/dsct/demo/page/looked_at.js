@@ -5,7 +5,7 @@ import { element, shape } from "./elements.js";
 /** The marks: name, explanation, and shape around (0, 0) at a size in pixels of the screen. */
 export const MARKS = {
   sampling: {
-    label: "sampling points: where it read the image (more opaque: more weight)",
+    label: "sampling points: where it read the image (opaque: more weight)",
     draw: () => shape("circle", { class: "fill", r: 3.5 }),
   },
   reference: {
