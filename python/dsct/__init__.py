@@ -1,6 +1,6 @@
-"""DSCT: every person in a photo and the emotions each of them shows, in one pass.
+"""DSCT: every person in an image and the emotions each of them shows, in one pass.
 
-The mathematics (model, deformable attention, matching, loss) is native code over libtorch; parameters, training and
+The computation (model, deformable attention, matching, loss) is native code over libtorch; parameters, training and
 data are ordinary PyTorch. ``dsct.info()`` says what runs where.
 """
 

@@ -1,4 +1,4 @@
-"""One sentence instead of an undefined symbol or a crash, where the extension cannot be loaded."""
+"""A one-line error instead of an undefined symbol or a crash where the extension cannot be loaded."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import sysconfig
 
 
 def check_interpreter() -> None:
-    """Refuses the interpreters that the extension does not support. Comes before torch, which may not survive them.
+    """Refuses the interpreters that the extension does not support. Comes before torch, which may crash there.
 
     Raises:
-        ImportError: A free-threaded Python, or a subinterpreter.
+        ImportError: this is a free-threaded Python, or a subinterpreter.
     """
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         raise ImportError("dsct does not support free-threaded Python: use a Python that was built with the GIL.")
@@ -21,8 +21,8 @@ def check_interpreter() -> None:
 
 
 def in_subinterpreter() -> bool:
-    """Whether this code runs in another interpreter than the first of the process."""
-    for name in ("_interpreters", "_xxsubinterpreters"):  # Python 3.13 or newer, and before
+    """Whether this code runs in an interpreter other than the first of the process."""
+    for name in ("_interpreters", "_xxsubinterpreters"):  # Python 3.13 and newer, and older
         try:
             interpreters = importlib.import_module(name)
         except ImportError:
@@ -45,7 +45,7 @@ def check_torch_version() -> None:
     """Compares the running torch with the one that the extension was built for.
 
     Raises:
-        ImportError: They differ.
+        ImportError: they differ.
     """
     import torch
 

@@ -46,8 +46,8 @@ class DSCTConfig:
         num_classes: C, without the extra logit of ``person_class``.
         multi_label: whether a person has several emotions (EMOTIC) or exactly one (CAER-S).
         person_class: one more logit, as the released code has it.
-        class_names: C names; None takes EMOTIC's or CAER-S's where they fit, else numbers.
-        num_subject_queries: N, how many people at most are found (Table 5).
+        class_names: C names; None uses those of EMOTIC or CAER-S if their number fits, else numbers.
+        num_subject_queries: N, the largest number of people that can be found (Table 5).
         num_context_queries: M_c; 0 is a plain Deformable DETR (Table 6).
         hidden_dim: E, divisible by 32 and by ``nheads``.
         nheads: M.
@@ -62,7 +62,7 @@ class DSCTConfig:
             ``()`` is one set of all context.
         k_spatial: K_sp, size of the spatial set (Fig. 11).
         k_semantic: K_sm, size of the semantic set.
-        semantic_order: ``lowest`` relevance (the paper's words) or ``highest`` (the released code).
+        semantic_order: ``lowest`` relevance (the paper's text) or ``highest`` (the released code).
         spatial_frame: ``valid`` measures distances in the image (Eq. 6), ``padded`` in the padded batch.
         aggregation: ``union``, one softmax (Eq. 8), or ``split``, the released code's three.
         reweighting: ``semantic``, ``equal``, ``spatial`` or ``attentive`` weights (Table 7).
@@ -78,7 +78,7 @@ class DSCTConfig:
         score: a query's score is the mean ``probability`` or the mean ``logit`` of its classes.
 
     Raises:
-        ValueError: A field is out of range; the message names it.
+        ValueError: a field is out of range; the message names it.
 
     Example:
         >>> import dsct
@@ -132,7 +132,7 @@ class DSCTConfig:
             number = self.num_classes if isinstance(self.num_classes, int) else 0  # refused below
             object.__setattr__(self, "class_names", _default_class_names(number, self.multi_label))
         for name, value in self.to_dict().items():
-            if isinstance(value, float) and not math.isfinite(value):  # JSON has no word for it
+            if isinstance(value, float) and not math.isfinite(value):  # JSON cannot express it
                 raise ValueError(f"DSCTConfig: {name} must be finite, got {value}")
         _ = self.native  # validates
 
@@ -176,7 +176,7 @@ class DSCTConfig:
 
     @classmethod
     def official_caer_s(cls, **overrides: Any) -> DSCTConfig:
-        """The authors' released code for CAER-S, which leaves fusion off; ``fusion_layers=None`` turns it on."""
+        """The authors' released code for CAER-S, which turns fusion off; ``fusion_layers=None`` turns it on."""
         return cls._preset("official_caer_s", overrides)
 
     @classmethod
@@ -189,7 +189,7 @@ class DSCTConfig:
         return dataclasses.asdict(self)
 
     def to_json(self) -> str:
-        """The JSON form that checkpoints hold; :meth:`from_json` is its inverse."""
+        """The JSON form in checkpoints; :meth:`from_json` is its inverse."""
         return json.dumps(self.to_dict(), indent=2)
 
     @classmethod
@@ -197,7 +197,7 @@ class DSCTConfig:
         """Reads :meth:`to_json`.
 
         Raises:
-            ValueError: Not JSON, an unknown field, or a field out of range.
+            ValueError: the text is not JSON, or a field is unknown or out of range.
         """
         try:
             fields = json.loads(text)
@@ -222,7 +222,7 @@ def require_config(config: object, op: str) -> DSCTConfig:
     """The configuration itself.
 
     Raises:
-        TypeError: It is something else; the message begins with `op`.
+        TypeError: it is something else; the message begins with `op`.
     """
     if not isinstance(config, DSCTConfig):
         raise TypeError(f"{op}: config must be a dsct.DSCTConfig, got {type(config).__name__}")

@@ -1,4 +1,4 @@
-"""Reading images: whatever the user holds becomes one RGB picture, as a person would see it."""
+"""Reading images: whatever the user has becomes an RGB image, as a person would see it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from PIL import ExifTags, Image, ImageOps
 
 ImageInput: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | torch.Tensor"
 
-_TURNED_BY_A_QUARTER = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
+_TURNED_BY_A_QUARTER = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 _ACCEPTED = "a path, a PIL image, an RGB array (H, W, 3) or (H, W), or a tensor (3, H, W)"
 
 
 def load_image(image: ImageInput) -> Image.Image:
-    """Returns `image` as an 8-bit RGB picture, upright and opaque.
+    """Returns `image` as an 8-bit RGB image, upright and opaque.
 
-    Files and PIL images are turned upright by their EXIF orientation. Transparent pixels are laid over white, the
-    page most viewers show. 16-bit grey is scaled to 8 bit (65535 is white), not clipped. Palette, grey, CMYK and
+    Files and PIL images are turned upright by their EXIF orientation. Transparent pixels are drawn over white, as most
+    viewers do. 16-bit grey is scaled to 8 bit (65535 is white), not clipped. Palette, grey, CMYK and
     bilevel images are converted; of an animation the first frame is read. Embedded colour profiles are not applied.
 
-    Arrays and tensors are taken to be RGB. OpenCV holds BGR: pass `image[..., ::-1]`.
+    Arrays and tensors are assumed to be RGB. OpenCV uses BGR: pass `image[..., ::-1]`.
 
     Args:
         image: a path; a PIL image; a uint8 array (H, W, 3) or (H, W); or a tensor (3, H, W), uint8 or floating
@@ -35,11 +35,11 @@ def load_image(image: ImageInput) -> Image.Image:
         A PIL image of mode "RGB". Its `size` is (width, height).
 
     Raises:
-        TypeError: `image` is of another kind, or an array or tensor of another dtype.
+        TypeError: `image` is something else, or an array or tensor of another dtype.
         ValueError: the shape is wrong, a side is zero, or floats lie outside [0, 1].
         FileNotFoundError: there is no such file.
         OSError: the file is not an image that Pillow can read, is damaged or truncated, or claims more pixels than
-            Pillow takes for honest.
+            Pillow accepts.
 
     Example:
         >>> import numpy as np
@@ -61,13 +61,13 @@ def load_image(image: ImageInput) -> Image.Image:
 
 
 def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """(width, height) in pixels of the picture that :func:`load_image` returns, from the header of the file alone.
+    """(width, height) in pixels of the image that :func:`load_image` returns, from the header of the file alone.
 
     Args:
         path: the image file.
 
     Raises:
-        OSError: it is missing or no image.
+        OSError: it is missing or not an image.
 
     Example:
         >>> import pathlib, tempfile
@@ -78,14 +78,14 @@ def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """
     with _reading(path), Image.open(path) as image:
         width, height = image.size
-        # PNG's own method would decode the whole picture to look for EXIF data behind it.
+        # PNG's own method would decode the whole image to look for EXIF data behind it.
         orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation)
     return (height, width) if orientation in _TURNED_BY_A_QUARTER else (width, height)
 
 
 @contextmanager
 def _reading(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Damage makes Pillow's decoders raise nearly anything, and a size that is too large an error of its own."""
+    """Pillow raises nearly anything for damaged files, and an error of its own for sizes that are too large."""
     try:
         yield
     except (OSError, ValueError, MemoryError):
@@ -97,7 +97,7 @@ def _reading(path: str | os.PathLike[str]) -> Iterator[None]:
 def _from_pil(image: Image.Image) -> Image.Image:
     if 0 in image.size:
         raise ValueError(f"load_image: image must have at least one pixel, got size {image.size}")
-    # Copies of what is fine already would take as long as decoding.
+    # Copying what is already fine would take as long as decoding.
     upright = image if image.getexif().get(ExifTags.Base.Orientation, 1) == 1 else ImageOps.exif_transpose(image)
     if upright.mode.startswith("I"):
         return _from_16_bit(upright)
@@ -110,11 +110,11 @@ def _from_pil(image: Image.Image) -> Image.Image:
 
 
 def _from_16_bit(image: Image.Image) -> Image.Image:
-    """Scales 16-bit grey to 8 bit. Pillow's own conversion clips, so that most of a 16-bit photo turns white."""
+    """Scales 16-bit grey to 8 bit. Pillow's own conversion clips, which turns most of a 16-bit photo white."""
     pixels = np.asarray(image).astype(np.int64)
     if pixels.min() < 0 or pixels.max() > 65535:
         raise ValueError(
-            f"load_image: image of mode {image.mode!r} must hold 16-bit grey in [0, 65535], "
+            f"load_image: image of mode {image.mode!r} must contain 16-bit grey in [0, 65535], "
             f"got [{pixels.min()}, {pixels.max()}]"
         )
     return Image.fromarray((pixels // 257).astype(np.uint8)).convert("RGB")

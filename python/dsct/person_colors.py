@@ -1,16 +1,16 @@
-"""The colours of people in figures, annotated pictures and the page, told apart by the colour-blind too."""
+"""The colours of people in figures, annotated images and the page; they can be told apart with colour blindness."""
 
 from __future__ import annotations
 
 from PIL import ImageColor
 
-# Okabe and Ito's colours, without black and without vermillion, which is too near to the red of a wrong label.
+# Okabe and Ito's colours, without black and vermillion, which is too close to the red of a wrong label.
 PERSON_COLORS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#CC79A7")
 WRONG_COLOR = "#C00000"
 
 
 def person_color(index: int) -> str:
-    """The colour of person `index`, from 0; colours come round again after six.
+    """The colour of person `index`, from 0; colours repeat after six.
 
     Example:
         >>> person_color(0) == person_color(6) != person_color(1)

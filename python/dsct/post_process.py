@@ -25,11 +25,11 @@ class PostProcess(nn.Module):
         cfg: the model's configuration.
         threshold: a multi-label model reports the classes whose probability exceeds this: one number, or one per class
             (a sequence or tensor of C). None means 0.5. A multi-class model reports the most probable class.
-        nms_iou: of two people of one image that overlap by more than this IoU, the lower score is left out.
-        score_threshold: people scored lower are left out.
+        nms_iou: of two people in an image that overlap by more than this IoU, the one with the lower score is left out.
+        score_threshold: people with a lower score are left out.
 
     Raises:
-        ValueError: An option is out of range.
+        ValueError: an option is out of range.
 
     Example:
         >>> import dsct
@@ -62,7 +62,7 @@ class PostProcess(nn.Module):
 
     @torch.no_grad()
     def forward(self, outputs: Mapping[str, Any], target_sizes: Tensor) -> list[dict[str, Tensor]]:
-        """Reads the people of every image.
+        """Finds the people of every image in the outputs.
 
         Args:
             outputs: ``pred_logits`` (B, N, C') and ``pred_boxes`` (B, N, 4) cxcywh in [0, 1].
@@ -75,8 +75,8 @@ class PostProcess(nn.Module):
             `nms_iou` and `score_threshold` n = N in the order of the queries, else those kept, by falling score.
 
         Raises:
-            TypeError: An argument is not a tensor.
-            ValueError: A shape does not fit or a prediction is not finite.
+            TypeError: an argument is not a tensor.
+            ValueError: a shape does not fit or a prediction is not finite.
         """
         images = _dsct.post_process(
             self.cfg.native,
@@ -91,5 +91,5 @@ class PostProcess(nn.Module):
 
 
 def least_score(config: DSCTConfig) -> float:
-    """Probabilities that add up to ½ have a mean of ½/C. A mean of logits has no such natural limit."""
+    """Probabilities that sum to ½ have a mean of ½/C. A mean of logits has no such natural limit."""
     return 0.5 / config.num_classes if config.score == "probability" else -math.inf

@@ -12,14 +12,14 @@ PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
 def autocast(device: torch.device | str, precision: str) -> contextlib.AbstractContextManager[Any]:
-    """The context in which a model runs in a precision; for float32 one that does nothing.
+    """The context in which a model runs in a precision; for float32 it does nothing.
 
     Args:
         device: where the model is.
         precision: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
 
     Raises:
-        ValueError: another precision.
+        ValueError: the precision is unknown.
 
     Example:
         >>> with autocast("cpu", "bfloat16"):

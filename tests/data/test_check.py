@@ -211,7 +211,7 @@ def test_leakage_by_path_and_by_content(tmp_path: Path) -> None:
     shutil.copy(source, copy)
     val = with_record(val, 2, image_path=train.records[1].image_path)
     result = check([train, val])
-    assert kinds(result) == {"image in more than one split": 1, "same picture in more than one split": 1}
+    assert kinds(result) == {"image in more than one split": 1, "same content in more than one split": 1}
     (path,), (content,) = (finding.places for finding in result.findings[:2])
     assert (path.split, path.index, path.detail) == ("val", 2, "also train 1, train_0001.jpg")
     assert (content.split, content.index, content.detail) == ("val", 5, "also train 3, train_0003.jpg")
@@ -226,7 +226,7 @@ def test_repetitions_within_a_split(tmp_path: Path) -> None:
     assert third is not None
     shutil.copy(first, third)
     data = with_record(data, 1, image_path=first)
-    assert kinds(check([data])) == {"image listed more than once": 1, "same picture more than once": 1}
+    assert kinds(check([data])) == {"image listed more than once": 1, "same content more than once": 1}
 
 
 def test_skipped_is_told_with_its_count() -> None:

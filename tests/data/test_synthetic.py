@@ -80,7 +80,7 @@ class TestRule:
     def test_unknown_cue(self):
         with pytest.raises(ValueError, match="near must be one of gift, teddy, rubbish, spider, got 'cat'"):
             rule.emotion("frown", "cat", "night")
-        with pytest.raises(ValueError, match=r"known must hold .* got \['size'\]"):
+        with pytest.raises(ValueError, match=r"known must contain .* got \['size'\]"):
             rule.best_guess(["face", "size"])
 
 

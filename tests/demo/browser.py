@@ -1,6 +1,6 @@
 """A Chromium without a window that opens the demonstration page, and what a person does there.
 
-    python -m tests.demo.browser docs/demo.png    # takes the picture of the README
+    python -m tests.demo.browser docs/demo.png    # takes the screenshot of the documentation
 
 Tests with it are skipped where there is no Chromium or playwright; ``DSCT_REQUIRE_BROWSER=1`` makes that a failure.
 ``DSCT_CHROMIUM`` names a Chromium that is not on the path. Nothing is downloaded.
@@ -116,7 +116,7 @@ def active(page: Page, kind: str) -> list[int]:
     return [number for number, lit in enumerate(classes) if lit]
 
 
-def take_picture(path: Path) -> None:
+def take_screenshot(path: Path) -> None:
     """A scene with one of its people pointed at, as a PNG."""
     with running_demo() as address, open_browser() as browser:
         page = browser.new_page(viewport={"width": 1000, "height": 900}, color_scheme="light")
@@ -130,4 +130,4 @@ def take_picture(path: Path) -> None:
 if __name__ == "__main__":
     if reason := missing():
         sys.exit(reason)
-    take_picture(Path(sys.argv[1]))
+    take_screenshot(Path(sys.argv[1]))

@@ -1,4 +1,4 @@
-"""A program that uses the demonstration without a browser, and pictures for it to send."""
+"""A program that uses the demonstration without a browser, and images for it to send."""
 
 from __future__ import annotations
 

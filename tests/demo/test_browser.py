@@ -25,22 +25,22 @@ def test_the_page_says_what_it_is_and_warns_of_the_weights(page: Page) -> None:
     assert page.locator("#limits").inner_text() == "up to 20 MB and 50 megapixels"
     assert not page.locator("#result").is_visible()
     assert not page.locator("#error").is_visible()
-    assert page.get_by_role("button", name="Drawn scene: beach, 3 people").count() == 1
+    assert page.get_by_role("button", name="Synthetic scene: beach, 3 people").count() == 1
 
 
 def test_a_scene_shows_people_with_bars(page: Page) -> None:
     pick(page)
     people = dsct.predict(Image.open(io.BytesIO(scene_png(SCENE))))
-    assert page.locator("#status").inner_text() == "drawn scene 5 (480 x 360): 3 people found"
+    assert page.locator("#status").inner_text() == "synthetic scene 5 (480 x 360): 3 people found"
     assert page.locator(".box").count() == page.locator(".card").count() == len(people) == 3
-    picture = page.locator("#image").bounding_box()
-    assert picture is not None
+    image = page.locator("#image").bounding_box()
+    assert image is not None
     assert page.locator("#image").evaluate("image => image.naturalWidth") == 480
     for number, person in enumerate(people):
         box = page.locator(".box").nth(number).bounding_box()
         assert box is not None
-        scale = picture["width"] / 480
-        edges = [box["x"] - picture["x"], box["y"] - picture["y"], box["width"], box["height"]]
+        scale = image["width"] / 480
+        edges = [box["x"] - image["x"], box["y"] - image["y"], box["width"], box["height"]]
         x1, y1, x2, y2 = person.box
         assert edges == pytest.approx([scale * value for value in (x1, y1, x2 - x1, y2 - y1)], abs=1)
         card = page.locator(".card").nth(number)
@@ -82,11 +82,11 @@ def test_the_reference_point_is_drawn_where_it_is(page: Page, demo_address: str)
     answer = page.request.post(f"{demo_address}/api/people", data=scene_png(SCENE)).json()
     x, y = answer["people"][1]["layers"][-1]["reference_point"]
     page.locator(".box").nth(1).hover()
-    picture, mark = page.locator("#image").bounding_box(), page.locator(".mark.reference").bounding_box()
-    assert picture is not None
+    image, mark = page.locator("#image").bounding_box(), page.locator(".mark.reference").bounding_box()
+    assert image is not None
     assert mark is not None
-    scale = picture["width"] / 480
-    centre = (mark["x"] + mark["width"] / 2 - picture["x"], mark["y"] + mark["height"] / 2 - picture["y"])
+    scale = image["width"] / 480
+    centre = (mark["x"] + mark["width"] / 2 - image["x"], mark["y"] + mark["height"] / 2 - image["y"])
     assert centre == pytest.approx((scale * x, scale * y), abs=1)
 
 
@@ -102,7 +102,7 @@ def test_a_click_keeps_a_person_until_escape(page: Page) -> None:
     page.keyboard.press("Escape")
     assert active(page, ".card") == []
     page.locator(".box").nth(2).click()
-    page.locator("#picture").click(position={"x": 3, "y": 3})
+    page.locator("#view").click(position={"x": 3, "y": 3})
     page.mouse.move(2, 2)
     assert active(page, ".card") == []
 
@@ -149,11 +149,11 @@ def test_layers_and_marks_can_be_chosen(page: Page) -> None:
         assert marks(page, kind) > 0
         page.locator(f"input[name={kind}]").uncheck()
         assert marks(page, kind) == 0
-    page.get_by_role("checkbox", name="sampling points of that context (the strongest)").check()
+    page.get_by_role("checkbox", name="sampling points of that context (those with the most weight)").check()
     assert marks(page, "beyond") == 200
     pick(page, 1)
     page.locator(".box").nth(0).hover()
-    assert (marks(page, "beyond"), marks(page, "sampling")) == (200, 0), "a choice holds for the next picture"
+    assert (marks(page, "beyond"), marks(page, "sampling")) == (200, 0), "a choice holds for the next image"
     assert page.get_by_role("radio", name="1", exact=True).is_checked()
 
 

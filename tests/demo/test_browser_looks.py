@@ -59,22 +59,22 @@ def test_many_classes_many_people_and_models_without_selection(page: Page) -> No
     assert "no context in this layer" in page.locator("#caption").inner_text()
     page.locator(".card").nth(0).hover()
     assert (marks(page, "all"), marks(page, "spatial")) == (3, 0)
-    assert "2 sampling points (1 outside the picture), 3 context queries" in page.locator("#caption").inner_text()
+    assert "2 sampling points (1 outside the image), 3 context queries" in page.locator("#caption").inner_text()
     assert page.locator("#marks input").count() == 4
     style = "box => getComputedStyle(box).borderTopStyle"
     assert page.locator(".box").nth(0).evaluate(style) == "solid"
     assert page.locator(".box").nth(6).evaluate(style) == "dashed", "the seventh person has the colour of the first"
 
 
-def test_on_a_phone_the_picture_stays_in_sight_of_the_cards(page: Page) -> None:
+def test_on_a_phone_the_image_stays_in_sight_of_the_cards(page: Page) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     pick(page, 1)
     page.locator(".card").nth(3).click()
-    box, picture = page.locator(".card").nth(3).bounding_box(), page.locator("#image").bounding_box()
+    box, image = page.locator(".card").nth(3).bounding_box(), page.locator("#image").bounding_box()
     assert box is not None
-    assert picture is not None
-    assert picture["y"] >= 0
-    assert picture["y"] + picture["height"] <= box["y"] + box["height"] <= 844
+    assert image is not None
+    assert image["y"] >= 0
+    assert image["y"] + image["height"] <= box["y"] + box["height"] <= 844
     assert marks(page, "sampling") == 64
 
 
@@ -82,7 +82,7 @@ def test_on_a_phone_emotions_come_before_what_can_be_switched(page: Page) -> Non
     page.set_viewport_size({"width": 390, "height": 844})
     pick(page)
     tops = [page.locator(part).first.evaluate("one => one.getBoundingClientRect().top") for part in (
-        "#picture", "#caption", ".card", "#controls"
+        "#view", "#caption", ".card", "#controls"
     )]  # fmt: skip
     assert tops == sorted(tops)
     assert tops[2] < 844, "the first card can be seen at once"
@@ -109,7 +109,7 @@ def test_without_a_pointer_the_hint_says_what_to_tap(browser: Browser, demo_addr
     assert touched.locator("#caption").inner_text().startswith("Tap a person")
     touched.locator(".box").nth(1).tap()
     assert (active(touched, ".card"), marks(touched, "sampling")) == ([1], 64)
-    touched.locator("#picture").tap(position={"x": 3, "y": 3})
+    touched.locator("#view").tap(position={"x": 3, "y": 3})
     assert (active(touched, ".card"), marks(touched, "sampling")) == ([], 0)
     phone.close()
 

@@ -1,4 +1,4 @@
-"""The demonstration page in a Chromium without a window: how pictures come in and results go out."""
+"""The demonstration page in a Chromium without a window: how images come in and results go out."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_file_that_is_no_image_is_refused_in_the_page(page: Page) -> None:
     assert alert.inner_text() == (
         f"{name}: This file is not an image that dsct reads: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF."
     )
-    assert not page.locator("#result").is_visible(), "people of the picture before would seem to be of this one"
+    assert not page.locator("#result").is_visible(), "people of the previous image would seem to be of this one"
     assert page.locator("img[src=x]").count() == 0
     pick(page)
     assert not alert.is_visible()
@@ -79,19 +79,19 @@ def test_a_file_that_is_too_large_is_not_even_sent(page: Page) -> None:
     hand_over(page, "drop", ["huge.png"], 20_500_000)
     alert = page.get_by_role("alert")
     alert.wait_for()
-    assert alert.inner_text() == ("huge.png: This file is too large: at most 20 MB are taken; this one has 20.5 MB.")
+    assert alert.inner_text() == ("huge.png: This file is too large: the limit is 20 MB, this one has 20.5 MB.")
     assert sent == []
 
 
 def test_nobody_found_is_said(page: Page) -> None:
     upload(page, "white.png", encoded(Image.new("RGB", (64, 48), "white")))
     page.locator("#status", has_text="white.png (64 x 48): nobody found").wait_for()
-    assert page.locator("#caption").inner_text() == "Nobody was found in this picture."
+    assert page.locator("#caption").inner_text() == "Nobody was found in this image."
     assert page.locator(".box, .card").count() == 0
     assert not page.locator("#controls").is_visible()
 
 
-def test_looking_is_visible_and_the_latest_picture_wins(page: Page) -> None:
+def test_looking_is_visible_and_the_latest_image_wins(page: Page) -> None:
     held: list[Route] = []
     page.route("**/api/people", lambda route: held.append(route))
     upload(page, "first.png", scene_png(0))
@@ -112,7 +112,7 @@ def test_a_server_that_is_gone_is_said(page: Page) -> None:
     upload(page, "a.png", scene_png(0))
     alert = page.get_by_role("alert")
     alert.wait_for()
-    assert alert.inner_text() == "dsct demo does not answer; does it still run in its terminal?"
+    assert alert.inner_text() == "dsct demo does not answer; is it still running in its terminal?"
 
 
 def test_the_numbers_can_be_downloaded(page: Page, tmp_path: Path) -> None:

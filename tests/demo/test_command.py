@@ -120,7 +120,7 @@ app()
 
 
 @pytest.mark.slow
-def test_ctrl_c_lets_the_picture_being_looked_at_be_answered() -> None:
+def test_ctrl_c_lets_the_current_image_be_answered() -> None:
     with started("-c", SLOW) as (process, address), ThreadPoolExecutor(1) as threads:
         answer = threads.submit(urllib.request.urlopen, f"{address}/api/people", scene_png(0), 60)
         assert process.stdout is not None

@@ -57,12 +57,12 @@ def test_other_names_of_this_computer_are_not_answered(demo_client: TestClient, 
         {"Sec-Fetch-Site": "same-site"},
     ],
 )
-def test_other_pages_cannot_send_pictures(demo_client: TestClient, headers: dict[str, str]) -> None:
+def test_other_pages_cannot_send_images(demo_client: TestClient, headers: dict[str, str]) -> None:
     response = demo_client.post("/api/people", content=scene_png(0), headers=headers)
     assert (response.status_code, response.json()) == (403, {"error": "Another web page may not use this one."})
 
 
-def test_the_page_itself_and_programs_can_send_pictures(demo_client: TestClient) -> None:
+def test_the_page_itself_and_programs_can_send_images(demo_client: TestClient) -> None:
     for headers in ({}, {"Origin": HERE}, {"Origin": HERE, "Sec-Fetch-Site": "same-origin"}):
         assert demo_client.post("/api/people", content=scene_png(0), headers=headers).status_code == 200
 

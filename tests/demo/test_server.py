@@ -1,4 +1,4 @@
-"""The demonstration as a program sees it: what it answers to a picture."""
+"""The demonstration as a program sees it: what it answers to an image."""
 
 from __future__ import annotations
 
@@ -61,37 +61,37 @@ def test_no_person_is_an_answer_too(demo_client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("form", uploads.FORMATS)
-def test_every_form_of_picture_is_taken(demo_client: TestClient, form: str) -> None:
+def test_every_form_of_image_is_taken(demo_client: TestClient, form: str) -> None:
     if form == "AVIF" and not features.check("avif"):
         pytest.skip("this Pillow has no AVIF")
     response = demo_client.post("/api/people", content=encoded(noise(40, 30), form))
     assert (response.status_code, response.json()["width"]) == (200, 40)
 
 
-def test_pictures_are_turned_upright_and_shown_as_the_model_saw_them(demo_client: TestClient) -> None:
+def test_images_are_turned_upright_and_shown_as_the_model_saw_them(demo_client: TestClient) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by a quarter
     sideways = Image.new("RGB", (60, 40), "red")
     sideways.paste("blue", (0, 0, 60, 20))
     answer = demo_client.post("/api/people", content=encoded(sideways, "JPEG", exif=exif, quality=95)).json()
     assert (answer["width"], answer["height"]) == (40, 60)
-    shown = shown_picture(answer)
+    shown = shown_image(answer)
     assert shown.size == (40, 60)
     assert np.array(shown)[30, 5].argmax() == 0, "red is on the left"
     assert np.array(shown)[30, 35].argmax() == 2, "blue is on the right"
     assert not shown.getexif()
 
 
-def shown_picture(answer: dict[str, Any]) -> Image.Image:
+def shown_image(answer: dict[str, Any]) -> Image.Image:
     kind, _, data = answer["picture"].partition(",")
     assert kind == "data:image/jpeg;base64"
     return Image.open(io.BytesIO(base64.b64decode(data)))
 
 
-def test_large_pictures_are_shown_smaller_but_measured_in_their_own_pixels(demo_client: TestClient) -> None:
+def test_large_images_are_shown_smaller_but_measured_in_their_own_pixels(demo_client: TestClient) -> None:
     answer = demo_client.post("/api/people", content=encoded(Image.new("RGB", (4000, 1000), "gray"))).json()
     assert (answer["width"], answer["height"]) == (4000, 1000)
-    assert shown_picture(answer).size == (predictions.SHOWN_SIDE, 400)
+    assert shown_image(answer).size == (predictions.SHOWN_SIDE, 400)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (30, 3000), (3000, 30)])
@@ -107,9 +107,9 @@ def test_about_names_the_weights_the_limits_and_the_scenes(demo_client: TestClie
     assert (about["max_bytes"], about["max_pixels"]) == (20_000_000, 50_000_000)
     assert about["colors"] == list(PERSON_COLORS)
     assert [scene["title"] for scene in about["scenes"]] == scene_titles()
-    pictures = {demo_client.get(scene["url"]).content for scene in about["scenes"]}
-    assert len(pictures) == NUMBER_OF_SCENES
-    assert all(Image.open(io.BytesIO(picture)).format == "PNG" for picture in pictures)
+    images = {demo_client.get(scene["url"]).content for scene in about["scenes"]}
+    assert len(images) == NUMBER_OF_SCENES
+    assert all(Image.open(io.BytesIO(image)).format == "PNG" for image in images)
 
 
 def test_own_weights_carry_no_note(model: dsct.DSCT) -> None:
@@ -137,7 +137,7 @@ def test_a_failure_of_the_model_is_said_without_its_details(
     assert demo_client.post("/api/people", content=scene_png(0)).status_code == 200
 
 
-def test_pictures_wait_for_each_other(demo_client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_wait_for_each_other(demo_client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     inside, most = 0, 0
 
     def look(*arguments: Any) -> dict[str, Any]:

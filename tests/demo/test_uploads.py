@@ -1,4 +1,4 @@
-"""What the demonstration takes no picture from, and the one sentence that says why."""
+"""What the demonstration does not take as an image, and the one line that says why."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_empty_files_are_refused(demo_client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_broken_pictures_are_refused(demo_client: TestClient, form: str) -> None:
+def test_broken_images_are_refused(demo_client: TestClient, form: str) -> None:
     whole = encoded(noise(80, 60), form)
     cut = whole[: len(whole) // 2]
     response = demo_client.post("/api/people", content=cut)
@@ -68,7 +68,7 @@ def test_damaged_bytes_never_end_in_a_failure() -> None:
             damaged = whole.copy()
             damaged[rng.integers(0, len(whole), 6)] = rng.integers(0, 256, 6)
             try:
-                assert uploads.read_picture(damaged.tobytes()).mode == "RGB"
+                assert uploads.read_image(damaged.tobytes()).mode == "RGB"
             except uploads.Refused as error:
                 refused.append(error.status)
     assert len(refused) > 10
@@ -83,7 +83,7 @@ def test_decompression_bombs_are_refused_by_their_header(
         raise AssertionError("decoded")
 
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
-    assert "too many pixels: at most 50 million" in refusal(demo_client, png_that_claims(*size), 413)
+    assert "too many pixels: the limit is 50 million" in refusal(demo_client, png_that_claims(*size), 413)
 
 
 def test_exactly_as_many_pixels_as_allowed_are_taken(demo_client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,8 +94,8 @@ def test_exactly_as_many_pixels_as_allowed_are_taken(demo_client: TestClient, mo
 
 def test_files_that_are_too_large_are_refused(demo_client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads, "MAX_BYTES", 3_000_000)
-    sentence = "This file is too large: at most 3 MB are taken"
-    assert refusal(demo_client, b"\0" * 3_200_000, 413) == f"{sentence}; this one has 3.2 MB."
+    sentence = "This file is too large: the limit is 3 MB"
+    assert refusal(demo_client, b"\0" * 3_200_000, 413) == f"{sentence}, this one has 3.2 MB."
     many = iter([b"\0" * 1_000_000] * 4)  # their length is not announced
     response = demo_client.post("/api/people", content=many)
     assert (response.status_code, response.json()["error"]) == (413, f"{sentence}.")

@@ -1,4 +1,4 @@
-"""Existing models: their decoder exchanged, their attention exchanged, their weights in a DSCT."""
+"""Existing models: their decoder replaced, their attention replaced, their weights in a DSCT."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_what_is_no_such_decoder_is_named() -> None:
         dsct.DSCTDecoder.from_deformable_detr(refining)
 
 
-def test_the_original_module_is_exchanged_by_an_import() -> None:
+def test_the_original_module_is_replaced_by_an_import() -> None:
     original, ours = MSDeformAttn(32, 2, 4, 3), dsct.MSDeformAttn(32, 2, 4, 3)
     randomise(original, 0.2)
     ours.load_state_dict(original.state_dict())
@@ -125,14 +125,14 @@ def test_attention_of_the_original_inside_a_model_keeps_parameters_and_hooks() -
     parameters = {name: id(parameter) for name, parameter in model.named_parameters()}
     calls: list[str] = []
     model.layers[1].cross_attn.register_forward_hook(lambda *_: calls.append("hook"))
-    exchanged = accelerate_attention(model)
-    assert exchanged == {f"layers.{layer}.cross_attn": "Deformable DETR" for layer in range(3)}
+    replaced = accelerate_attention(model)
+    assert replaced == {f"layers.{layer}.cross_attn": "Deformable DETR" for layer in range(3)}
     torch.testing.assert_close(model(*arguments(6))[0], expected, rtol=1e-4, atol=1e-5)
     assert calls == ["hook"]
     assert {name: id(parameter) for name, parameter in model.named_parameters()} == parameters
 
 
-def test_what_cannot_be_exchanged_is_named() -> None:
+def test_what_cannot_be_replaced_is_named() -> None:
     with pytest.raises(ValueError, match="must contain the attention"):
         accelerate_attention(MSDeformAttn(32, 2, 4, 3))
     with pytest.raises(TypeError, match=r"must be a torch\.nn\.Module, got str"):
@@ -159,7 +159,7 @@ def test_accelerate_changes_the_speed_of_a_hugging_face_model_alone(
     assert set(result.exchanged.values()) == {"Hugging Face"}
     assert result.difference < 1e-5
     assert model.training
-    assert f"4 attention modules exchanged; outputs differ by {result.difference:.1e}" in capsys.readouterr().out
+    assert f"4 attention modules replaced; outputs differ by {result.difference:.1e}" in capsys.readouterr().out
     assert list(model.state_dict()) == list(hugging_face.state_dict())
     outputs = [one.eval()(images).logits for one in (model, hugging_face)]
     torch.testing.assert_close(*outputs, rtol=1e-4, atol=1e-5)

@@ -88,8 +88,8 @@ def operator() -> tuple[Tensor, Tensor]:
 
 
 def other_models(detector: nn.Module) -> dsct.DSCT:
-    exchanged: dict[str, str] = accelerate_attention(nn.Sequential(nn.Linear(1, 1)))
-    assert not exchanged
+    replaced: dict[str, str] = accelerate_attention(nn.Sequential(nn.Linear(1, 1)))
+    assert not replaced
     return convert(detector, 4, 7, multi_label=False, nheads=4, verbose=False)
 
 

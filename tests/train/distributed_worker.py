@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 
 import dsct
 from dsct.train.distributed import Processes
-from dsct.train.parallel_model import gathered, gradient_sync, unwrap, whole, wrap
+from dsct.train.parallel_model import full_tensor, gathered, gradient_sync, unwrap, wrap
 from dsct.train.sampling import EpochBatches, ShardedBatches, shard_indices
 from dsct.train.sharded_state import load_model_state, load_optimizer_state, model_state, optimizer_state
 from dsct.train.step import average_of
@@ -80,7 +80,7 @@ def gradients(processes: Processes, fsdp: bool, dtype: torch.dtype, how: str = "
                     own = model.query_embed_dsct.weight.grad.clone()
     losses[-1].backward()
     total = processes.sum({"loss": sum(loss.item() for loss in losses) / processes.world_size})
-    found = {name: whole(p.grad) for name, p in model.named_parameters() if p.grad is not None}
+    found = {name: full_tensor(p.grad) for name, p in model.named_parameters() if p.grad is not None}
     return {"loss": total["loss"], "gradients": found, "own": own}
 
 
@@ -97,7 +97,7 @@ def train(processes: Processes, fsdp: bool = False, stop: bool = False) -> dict[
             loss = loss_of(wrapped, [row for row, _ in part], num_boxes_of([row for row, _ in everyone], processes))
             loss = loss * float(parts.rows(number) > 0)
             loss.backward()
-            norm = whole(nn.utils.clip_grad_norm_(unwrap(wrapped).parameters(), 1.0))
+            norm = full_tensor(nn.utils.clip_grad_norm_(unwrap(wrapped).parameters(), 1.0))
             optimizer.step()
             optimizer.zero_grad()
             average.update_parameters(unwrap(wrapped))

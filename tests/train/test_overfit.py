@@ -1,4 +1,4 @@
-"""Learning a few pictures by heart, and what it says about them."""
+"""Overfitting a few images, and what it says about them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def scenes(multi_label: bool = False, size: int = 20) -> SyntheticDataset:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("multi_label", [False, True])
-def test_learns_a_few_pictures(multi_label: bool) -> None:
+def test_overfits_a_few_images(multi_label: bool) -> None:
     seen: list[int] = []
     data = scenes(multi_label)
     result = overfit(data, images=3, steps=400, short_side=96, on_step=lambda done, loss: seen.append(done))
@@ -36,13 +36,13 @@ def test_learns_a_few_pictures(multi_label: bool) -> None:
 def result_with(recall: float, accuracy: float) -> OverfitResult:
     result = overfit(scenes(size=2), images=1, steps=1, short_side=48)
 
-    class Judged:
+    class Evaluated:
         box_recall = recall
 
         def __getitem__(self, _protocol: str) -> Any:
             return type("Result", (), {"value": accuracy, "metric": "accuracy"})
 
-    return dataclasses.replace(result, evaluation=Judged())
+    return dataclasses.replace(result, evaluation=Evaluated())
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def nobody(found: Annotations) -> Annotations:
     return dataclasses.replace(found, boxes=found.boxes[:0], labels=found.labels[:0])
 
 
-def test_pictures_are_those_with_people_and_the_choice_is_seeded() -> None:
+def test_images_are_those_with_people_and_the_choice_is_seeded() -> None:
     class MostlyEmpty(SyntheticDataset):
         def annotations(self, index: int) -> Any:
             found = super().annotations(index)
@@ -80,7 +80,7 @@ def test_bad_arguments_are_named() -> None:
         def annotations(self, index: int) -> Any:
             return nobody(super().annotations(index))
 
-    with pytest.raises(ValueError, match="picture with people, got none among 2"):
+    with pytest.raises(ValueError, match="image with people, got none among 2"):
         overfit(Empty("train", 2, image_size=(64, 48)))
     with pytest.raises(TypeError, match=r"data set with annotations\(i\), got list"):
         overfit([1, 2])  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Pictures of different sizes as one batch."""
+"""Images of different sizes as one batch."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dsct.data.records import Target
 
 
 class Batch(NamedTuple):
-    """What one training or evaluation step takes.
+    """The input of one training or evaluation step.
 
     Attributes:
         images: (B, 3, H, W) float, zero where padded; H and W are the largest of the batch.
-        mask: (B, H, W) bool, True where padded; ``None`` when no picture is padded.
+        mask: (B, H, W) bool, True where padded; ``None`` if no image is padded.
         targets: B targets.
 
     Example:
@@ -39,7 +39,7 @@ class Batch(NamedTuple):
 
 
 def collate(samples: Sequence[tuple[torch.Tensor, Target]]) -> Batch:
-    """Pads every picture at the right and bottom to the largest height and width.
+    """Pads every image at the right and bottom to the largest height and width.
 
     Args:
         samples: (image (3, H_i, W_i), target) pairs, at least one.
@@ -48,7 +48,7 @@ def collate(samples: Sequence[tuple[torch.Tensor, Target]]) -> Batch:
         The batch.
 
     Raises:
-        ValueError: no sample, or an image that is not (3, H, W).
+        ValueError: there is no sample, or an image is not (3, H, W).
 
     Example:
         >>> batch = collate([(torch.ones(3, 2, 4), {}), (torch.ones(3, 3, 2), {})])

@@ -1,4 +1,4 @@
-"""The one record type that every data set of the package hands out."""
+"""The record type that every data set of the package returns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Target = dict[str, Any]
 
 
 class Dataset(Protocol):
-    """What training and evaluation ask of a data set; ``split`` names the part it holds, such as ``"train"``.
+    """What training and evaluation need from a data set; ``split`` names the part it contains, such as ``"train"``.
 
     Example:
         >>> from dsct.data.synthetic import SyntheticDataset

@@ -1,23 +1,23 @@
-"""Synthetic scenes: 1 to 6 drawn people whose emotion depends on face, near object and far scene.
+"""Synthetic scenes: 1 to 6 cartoon people whose emotion depends on face, near object and far scene.
 
 Datasheet
 ---------
-What for: learning, testing and showing the whole pipeline with nothing downloaded, and measuring what a model makes of
-context, because the label rule is known. Not for training a model that is meant to judge photographs of people.
+Purpose: learning, testing and demonstrating the whole pipeline without a download, and measuring how a model uses
+context, because the label rule is known. Not for training a model that is meant for photographs of people.
 
-What is in it: cartoon people, each with one of 3 faces and one of 4 near objects (gift, teddy, rubbish, spider) beside
-them, in front of one of 4 far scenes (meadow, beach, storm, night) that everyone in the picture shares. A subject's box
-holds head and shoulders. It shows the face before a plain card and nothing of the context: the near object lies outside
-every box and closest to its own person, the far scene is hidden by the card. Cues vary in place, size and colour.
+Content: cartoon people, each with one of 3 faces and one of 4 near objects (gift, teddy, rubbish, spider) beside
+them, in front of one of 4 far scenes (meadow, beach, storm, night) that everybody in the image shares. A subject's box
+contains head and shoulders. It shows the face in front of a plain card and nothing of the context: the near object lies
+outside every box and closest to its own person, and the card hides the far scene. Cues vary in place, size and colour.
 
 Labels: one of the 7 CAER-S classes, equally frequent, or some of the 26 EMOTIC classes. They follow from the three cues
-alone; the rule and how far a guesser can get with some of the cues are in :mod:`dsct.data.scenes.rule`.
+alone; the rule, and how far one can get with some of the cues, are in :mod:`dsct.data.scenes.rule`.
 
-How it is made: every scene comes from (seed, split, index) alone, so splits never share a scene and a longer data set
+Generation: every scene comes from (seed, split, index) alone, so splits never share a scene and a longer data set
 starts with the shorter one. ``difficulty`` from 0 to 1 shrinks the near objects, fades the cues and adds clutter.
 
 Limits: three faces, no motion, no occlusion of faces, no photographs; skin, hair and clothes are random and carry no
-information. No real person is shown. The drawings are the package's own and fall under its licence.
+information. No real person is shown. The package draws everything itself; its licence applies.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ __all__ = [
 
 SPLITS = ("train", "val", "test")
 
-#: Part of the name of cached files: raise it whenever the same parameters give other pictures.
+#: Part of the name of cached files: raise it whenever the same parameters give other images.
 VERSION = 1
 
 _PEOPLE_PROBABILITY = (0.30, 0.25, 0.18, 0.12, 0.08, 0.07)
@@ -79,7 +79,7 @@ _FACE_AND_NEAR_PROBABILITY = {
 
 
 class SyntheticDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
-    """Seeded synthetic scenes, drawn when asked for or read from a cache.
+    """Seeded synthetic scenes, generated on access or read from a cache.
 
     Args:
         split: ``"train"``, ``"val"`` or ``"test"``.
@@ -87,9 +87,9 @@ class SyntheticDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
         multi_label: the 26 EMOTIC classes instead of the 7 CAER-S classes.
         image_size: (width, height) in pixels.
         difficulty: 0 (clear, no clutter) to 1 (small and pale cues, much clutter).
-        seed: of the whole data set.
+        seed: for the whole data set.
         transforms: called with image and target; its result is what ``ds[i]`` returns.
-        cache_dir: folder that keeps all pictures as one file (``size`` × 3 bytes per pixel), drawn on first use.
+        cache_dir: folder that keeps all images as one file (``size`` × 3 bytes per pixel), generated on first use.
 
     Raises:
         ValueError: an argument is out of range.
@@ -134,7 +134,7 @@ class SyntheticDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
             index: 0 to ``len(self) - 1``.
 
         Raises:
-            IndexError: no such scene.
+            IndexError: there is no such scene.
         """
         if not 0 <= index < self.size:
             raise IndexError(f"SyntheticDataset: index must be in 0..{self.size - 1}, got {index}")
@@ -158,7 +158,7 @@ class SyntheticDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
             A record with boxes (n, 4) float32 in pixels and labels (n,), or (n, 26) if ``multi_label``, int64.
 
         Raises:
-            IndexError: no such scene.
+            IndexError: there is no such scene.
         """
         scene = self.scene(index)
         boxes = np.array([person.box for person in scene.persons]) * self.image_size[1]
@@ -177,16 +177,16 @@ class SyntheticDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
 
         Returns:
             A uint8 ``tv_tensors.Image`` (3, H, W) and the target of ``Annotations.to_target``; or, with ``transforms``,
-            what these make of them.
+            their result.
 
         Raises:
-            IndexError: no such scene.
+            IndexError: there is no such scene.
         """
         target = self.annotations(index).to_target(index)
         if self.cache_file is None:
             pixels = self._draw(index)
         else:
-            # Opened anew for each scene, so that the data set can be pickled to workers without its pictures.
+            # Opened again for each scene, so that the data set can be pickled to workers without its images.
             pixels = np.array(np.load(self.cache_file, mmap_mode="r")[index])
         image = tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1).contiguous())
         return (image, target) if self.transforms is None else self.transforms(image, target)
@@ -195,7 +195,7 @@ class SyntheticDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
         return np.array(draw_scene(self.scene(index), self.image_size))
 
     def _fill_cache(self, folder: Path) -> Path:
-        """Draw all scenes into one file unless it is there; it appears under its name only when complete."""
+        """Draws all scenes into one file unless it exists; it gets its name only when complete."""
         width, height = self.image_size
         name = f"scenes-v{VERSION}-{self.split}-{self.size}-{width}x{height}-{self.difficulty}-{self.seed}.npy"
         path = folder / name
@@ -230,7 +230,7 @@ def _check_arguments(split: str, size: int, image_size: tuple[int, int], difficu
 
 
 def _cells(rng: np.random.Generator, count: int, aspect: float) -> list[tuple[float, float, float, float]]:
-    """Divide the picture into one cell (x0, y0, x1, y1) per person, in image heights, back row first."""
+    """Divides the image into one cell (x0, y0, x1, y1) per person, in image heights, back row first."""
     options = _ROWS[count]
     rows = options[rng.integers(len(options))]
     top = 0.2 if len(rows) == 1 else 0.02
@@ -250,7 +250,7 @@ def _place_person(
     near: str,
     difficulty: float,
 ) -> Person:
-    """Put a person and, left (-1) or right (1) of it, its near object into a cell.
+    """Puts a person and, to the left (-1) or right (1), their near object into a cell.
 
     The gap between the two is at most 0.3 head radii and the margin of the cell at least 0.35, so that the object is
     closest to its own person.

@@ -1,8 +1,8 @@
 """Image and box transforms: Deformable DETR's training augmentation and the evaluation resize (paper, App. C).
 
-Every pipeline maps (image, target) to (image, target). It starts from a PIL image, which becomes a uint8 tensor at
-once because torchvision resizes those faster, and from
-:meth:`dsct.data.records.Annotations.to_target`, and ends with what the model and the criterion take. Random numbers
+Every pipeline maps (image, target) to (image, target). It starts from a PIL image, which becomes a uint8 tensor
+immediately because torchvision resizes those faster, and from
+:meth:`dsct.data.records.Annotations.to_target`, and ends with the input of the model and the criterion. Random numbers
 come from torch's global generator only, so that seeding torch fixes the augmentation.
 """
 
@@ -61,14 +61,14 @@ class RandomSizeCrop(v2.Transform):  # type: ignore[misc]  # torchvision has no 
 
 
 class Resize(v2.Resize):  # type: ignore[misc]  # torchvision has no types
-    """torchvision's, with a clear error for a picture so narrow that a side would vanish.
+    """torchvision's, with a clear error for an image so narrow that a side would vanish.
 
     Args:
         short_side: short side in pixels.
         long_side: the long side never exceeds this; ``None`` sets no limit.
 
     Raises:
-        ValueError: when called with such a picture.
+        ValueError: when called with such an image.
     """
 
     def __init__(self, short_side: int, long_side: int | None) -> None:
@@ -84,7 +84,7 @@ class Resize(v2.Resize):  # type: ignore[misc]  # torchvision has no types
 
 
 class ToModelInput:
-    """Turns the picture into an ImageNet-normalised tensor and the boxes into fractions of the picture.
+    """Turns the image into an ImageNet-normalised tensor and the boxes into fractions of the image.
 
     Called with a PIL image or (3, H, W) uint8 tensor and a target whose ``boxes`` are pixel ``x1 y1 x2 y2``; returns a
     plain (3, H, W) float32 tensor and a target whose ``boxes`` are a plain (n, 4) float32 tensor, cxcywh in [0, 1].
@@ -94,7 +94,7 @@ class ToModelInput:
         self._to_tensor = v2.Compose(
             [
                 v2.ToImage(),
-                # Pillow's channels are interleaved: normalising them as they lie takes twice as long.
+                # Pillow's channels are interleaved: normalising them in this layout takes twice as long.
                 v2.Lambda(torch.Tensor.contiguous),
                 v2.ToDtype(torch.float32, scale=True),
                 v2.Normalize(IMAGENET_MEAN, IMAGENET_STD, inplace=True),
@@ -118,11 +118,12 @@ def training_transform(
 ) -> Transform:
     """The augmentation of training.
 
-    Horizontal flip with probability ½. Then, with ½, resize the short side to one of ``short_sides``; else resize it
-    to one of ``crop_from``, crop, and resize to one of ``short_sides``. People that a crop cuts away leave the target.
+    Horizontal flip with probability ½. Then, with probability ½, resize the short side to one of ``short_sides``; else
+    resize it to one of ``crop_from``, crop, and resize to one of ``short_sides``. People outside the crop are removed
+    from the target.
 
     Args:
-        short_sides: short sides in pixels, one is drawn per image.
+        short_sides: short sides in pixels; one is chosen per image.
         long_side: the long side never exceeds this, whatever the short side becomes.
         crop_from: short sides from which a crop is taken.
         crop_sides: smallest and largest side of the crop.
@@ -153,10 +154,10 @@ def training_transform(
 
 
 def flip_transform(short_side: int | None = None, long_side: int = LONG_SIDE) -> Transform:
-    """Horizontal flip with probability ½ and the resize of evaluation: for pictures that are small already.
+    """Horizontal flip with probability ½ and the resize of evaluation: for images that are already small.
 
     Args:
-        short_side: short side in pixels; ``None`` keeps the size of the picture.
+        short_side: short side in pixels; ``None`` keeps the size of the image.
         long_side: upper limit of the long side.
 
     Returns:
@@ -175,10 +176,10 @@ def flip_transform(short_side: int | None = None, long_side: int = LONG_SIDE) ->
 
 
 def evaluation_transform(short_side: int | None = SHORT_SIDE, long_side: int = LONG_SIDE) -> Transform:
-    """Resize and normalise, nothing random and nobody dropped.
+    """Resize and normalise; nothing is random and nobody is removed.
 
     Args:
-        short_side: short side in pixels; ``None`` keeps the size of the picture.
+        short_side: short side in pixels; ``None`` keeps the size of the image.
         long_side: upper limit of the long side.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The page of ``dsct demo``: a picture goes in; people, emotions and where the model looked come out.
+"""The page of ``dsct demo``: takes an image and shows people, emotions and where the model looked.
 
 It is served to this computer alone, loads nothing from the network and stores nothing.
 """

@@ -18,16 +18,16 @@ HOST = "127.0.0.1"
 def serve(
     app: ASGIApp, port: int = 7860, *, open_browser: bool = True, announce: Callable[[str], None] = print
 ) -> None:
-    """Serves `app` to this computer alone until Ctrl-C, which ends it quietly, after the picture being looked at.
+    """Serves `app` to this computer alone until Ctrl-C, which ends it quietly after the current image.
 
     Args:
-        app: such as :func:`dsct.demo.create_app` makes.
+        app: such as :func:`dsct.demo.create_app` returns.
         port: 0 takes any free one.
         open_browser: open the page in the user's browser.
-        announce: is told the address once it can be opened.
+        announce: called with the address once it can be opened.
 
     Raises:
-        OSError: the port is taken, or this user may not have it.
+        OSError: the port is taken, or this user may not use it.
 
     Example:
         >>> import dsct
@@ -49,10 +49,10 @@ def serve(
 
 
 def listen(port: int) -> socket.socket:
-    """A socket of 127.0.0.1 that takes connections, which wait until somebody answers.
+    """A socket on 127.0.0.1 that accepts connections, which wait until they are answered.
 
     Raises:
-        OSError: the port is taken, or this user may not have it.
+        OSError: the port is taken, or this user may not use it.
 
     Example:
         >>> with listen(0) as listener:

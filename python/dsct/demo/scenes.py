@@ -1,4 +1,4 @@
-"""The drawn scenes a person can pick from: the same ones every time, none of them seen in training."""
+"""The synthetic scenes on the page: always the same ones, none of them seen in training."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def scene_png(index: int) -> bytes:
         index: 0 to ``NUMBER_OF_SCENES - 1``.
 
     Raises:
-        IndexError: no such scene.
+        IndexError: there is no such scene.
 
     Example:
         >>> from PIL import Image

@@ -1,4 +1,4 @@
-"""What keeps other web pages, which run in the same browser, away from this one."""
+"""Keeps other web pages in the same browser away from this one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class _WithHeaders:
 
 
 class _SameOrigin:
-    """Refuses what a page of another origin sends; programs that are no browsers send no origin."""
+    """Refuses what a page of another origin sends; programs that are not browsers send no origin."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""The web application: the page, the drawn scenes, and one address that takes a picture."""
+"""The web application: the page, the synthetic scenes, and one address that takes an image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from dsct.demo.predictions import look
 from dsct.demo.scenes import NUMBER_OF_SCENES, scene_png, scene_titles
 from dsct.demo.security import protected
-from dsct.demo.uploads import MAX_BYTES, MAX_PIXELS, Refused, read_picture, receive
+from dsct.demo.uploads import MAX_BYTES, MAX_PIXELS, Refused, read_image, receive
 from dsct.person_colors import PERSON_COLORS
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class _Demo:
         return Response(await anyio.to_thread.run_sync(scene_png, number), media_type="image/png")
 
     async def people(self, request: Request) -> Response:
-        """Pictures wait for each other: side by side they would only take memory, not be faster."""
+        """Images wait for each other: at the same time they would only take more memory and not be faster."""
         data = await receive(request.stream(), request.headers.get("content-length"))
         try:
             answer = await anyio.to_thread.run_sync(self._read_and_look, data, limiter=self._one_at_a_time)
@@ -95,7 +95,7 @@ class _Demo:
         return JSONResponse(answer)
 
     def _read_and_look(self, data: bytes) -> dict[str, Any]:
-        return look(read_picture(data), self._model, self._note)
+        return look(read_image(data), self._model, self._note)
 
 
 async def _refused(request: Request, error: Refused) -> Response:
@@ -108,5 +108,5 @@ async def _not_served(request: Request, error: HTTPException) -> Response:
 
 async def _failed(request: Request, error: Exception) -> Response:
     """Starlette raises `error` again after this answer, so that the server prints its traceback."""
-    sentence = "Looking at this picture failed; the terminal that runs dsct demo says why."
+    sentence = "This image could not be processed; the terminal that runs dsct demo says why."
     return JSONResponse({"error": sentence}, status_code=500)

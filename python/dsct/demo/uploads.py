@@ -1,4 +1,4 @@
-"""From the bytes that a browser sends to a picture, or to one sentence that says why not."""
+"""From the bytes that a browser sends to an image, or to a one-line error."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from dsct.image_io import load_image
 
 MAX_BYTES = 20_000_000
 MAX_PIXELS = 50_000_000
-#: Of a longer strip, nothing is left across when it is resized to the length that a model takes.
+#: A longer strip would be resized to nothing across.
 MAX_ASPECT = 100
 
-#: Pillow reads more, some of it with the help of other programs; these are what pictures are kept in.
+#: Pillow reads more, some of it with the help of other programs; these are the usual formats of images.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 _NOT_AN_IMAGE = "This file is not an image that dsct reads: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF."
 _BROKEN = "This image is broken or incomplete."
 
 
 class Refused(ValueError):
-    """An upload that is not taken.
+    """An upload that is not accepted.
 
     Attributes:
         status: the HTTP status that fits.
@@ -40,7 +40,7 @@ async def receive(chunks: AsyncIterator[bytes], announced: str | None) -> bytes:
         announced: the header Content-Length, which may be missing or wrong.
 
     Raises:
-        Refused: the body is empty or exceeds `MAX_BYTES`; what exceeds it is never kept.
+        Refused: the body is empty or exceeds `MAX_BYTES`; the excess is never kept.
     """
     if announced is not None and announced.isdecimal() and int(announced) > MAX_BYTES:
         raise _too_large(int(announced))
@@ -54,24 +54,24 @@ async def receive(chunks: AsyncIterator[bytes], announced: str | None) -> bytes:
     return bytes(body)
 
 
-def read_picture(data: bytes) -> Image.Image:
-    """The picture in `data`, upright RGB as :func:`dsct.image_io.load_image` returns it.
+def read_image(data: bytes) -> Image.Image:
+    """The image in `data`, upright RGB as :func:`dsct.image_io.load_image` returns it.
 
     Its size is read from the header and checked before anything is decoded: a few bytes may claim to be gigabytes.
 
     Raises:
-        Refused: no image of a known format, more than `MAX_PIXELS`, too narrow, or broken.
+        Refused: it is not an image of a known format, has more than `MAX_PIXELS`, is too narrow, or broken.
 
     Example:
         >>> png = io.BytesIO()
         >>> Image.new("L", (6, 4)).save(png, "PNG")
-        >>> picture = read_picture(png.getvalue())
-        >>> picture.mode, picture.size
+        >>> image = read_image(png.getvalue())
+        >>> image.mode, image.size
         ('RGB', (6, 4))
     """
     Image.init()
     try:
-        # Pillow's decoders answer broken files with many kinds of errors, not only OSError.
+        # Pillow's decoders raise many kinds of errors for broken files, not only OSError.
         image = Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_many_pixels(None) from error
@@ -90,10 +90,10 @@ def read_picture(data: bytes) -> Image.Image:
 
 
 def _too_large(size: int | None) -> Refused:
-    found = "" if size is None else f"; this one has {size / 1e6:.1f} MB"
-    return Refused(413, f"This file is too large: at most {MAX_BYTES // 1_000_000} MB are taken{found}.")
+    found = "" if size is None else f", this one has {size / 1e6:.1f} MB"
+    return Refused(413, f"This file is too large: the limit is {MAX_BYTES // 1_000_000} MB{found}.")
 
 
 def _too_many_pixels(size: tuple[int, int] | None) -> Refused:
-    found = "" if size is None else f"; this one has {size[0]} x {size[1]}"
-    return Refused(413, f"This image has too many pixels: at most {MAX_PIXELS // 1_000_000} million are taken{found}.")
+    found = "" if size is None else f", this one has {size[0]} x {size[1]}"
+    return Refused(413, f"This image has too many pixels: the limit is {MAX_PIXELS // 1_000_000} million{found}.")

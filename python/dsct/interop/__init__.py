@@ -1,4 +1,4 @@
-"""Existing PyTorch models: faster attention inside them, or a DSCT made of their weights."""
+"""Existing PyTorch models: faster attention inside them, or a DSCT with their weights."""
 
 from dsct.interop import attention, deformable_detr, transformers
 

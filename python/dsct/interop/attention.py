@@ -1,7 +1,7 @@
-"""Puts the package's operator into models that bring deformable attention of their own.
+"""Replaces the deformable attention in existing models by the package's operator.
 
-Modules are recognised by how they are called, never by where they come from, so that copies of the well-known classes
-in other code bases are found too. Parameters stay where they are, under their names.
+Modules are recognised by the way they are called, never by where they come from, so that copies of the well-known
+classes in other code bases are found too. Parameters stay where they are and keep their names.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dsct.ops import ms_deform_attn, ms_deform_attn_fused
 
 __all__ = ["accelerate_attention"]
 
-#: First parameters of ``forward`` of the modules that are understood.
+#: First parameters of ``forward`` of the supported modules.
 CORE_CALL = (
     "value", "value_spatial_shapes", "value_spatial_shapes_list", "level_start_index", "sampling_locations",
     "attention_weights",
@@ -34,19 +34,20 @@ PROJECTIONS = ("sampling_offsets", "attention_weights", "value_proj", "output_pr
 
 
 def accelerate_attention(model: nn.Module) -> dict[str, str]:
-    """Exchanges, in place, every deformable attention that is understood for the package's operator.
+    """Replaces, in place, every supported deformable attention by the package's operator.
 
-    Understood are, by the parameters of their ``forward``: Hugging Face's ``MultiScaleDeformableAttention`` (the
-    sampling alone), Deformable DETR's ``MSDeformAttn``, and the ``MultiScaleDeformableAttention`` of mmcv and detrex.
+    Supported, and recognised by the parameters of ``forward``, are Hugging Face's ``MultiScaleDeformableAttention``
+    (the sampling alone), Deformable DETR's ``MSDeformAttn``, and the ``MultiScaleDeformableAttention`` of mmcv and
+    detrex.
 
     Args:
-        model: is changed; its parameters, their names and its hooks stay.
+        model: it is changed; its parameters, their names and its hooks stay.
 
     Returns:
-        Name in the model -> which kind it was, for every module that was exchanged; empty if there was none.
+        Name in the model -> its kind, for every module that was replaced; empty if there was none.
 
     Raises:
-        TypeError: `model` is no module.
+        TypeError: `model` is not a module.
 
     Example:
         >>> from dsct.interop.attention import accelerate_attention
@@ -55,23 +56,23 @@ def accelerate_attention(model: nn.Module) -> dict[str, str]:
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"accelerate_attention: model must be a torch.nn.Module, got {type(model).__name__}")
-    exchanged = {}
+    replaced = {}
     for name, module in list(model.named_modules(remove_duplicate=False)):
-        if isinstance(module, (MSDeformAttn, _Exchanged)):
+        if isinstance(module, (MSDeformAttn, _Replacement)):
             continue
         for kind, call, has_projections, make in _KINDS:
             if _is_called(module, call) and has_projections == all(hasattr(module, part) for part in PROJECTIONS):
-                _exchange(model, name, make(module), module)
-                exchanged[name] = kind
+                _replace(model, name, make(module), module)
+                replaced[name] = kind
                 break
-    return exchanged
+    return replaced
 
 
-class _Exchanged(nn.Module):
-    """A module that computes in place of another one and holds its parameters."""
+class _Replacement(nn.Module):
+    """A module that computes in place of another one, with its parameters."""
 
 
-class CoreAttention(_Exchanged):
+class CoreAttention(_Replacement):
     """The sampling alone, as Hugging Face calls it."""
 
     def __init__(self, _module: nn.Module) -> None:
@@ -92,7 +93,7 @@ class CoreAttention(_Exchanged):
         return ms_deform_attn(value, shapes, None, sampling_locations, attention_weights)
 
 
-class MmcvAttention(_Exchanged):
+class MmcvAttention(_Replacement):
     """The whole module as mmcv and detrex call it, with residual and dropout."""
 
     sampling_offsets: nn.Module
@@ -103,7 +104,7 @@ class MmcvAttention(_Exchanged):
 
     def __init__(self, module: Any) -> None:
         super().__init__()
-        self.dropout = None  # detrex has one, mmcv too; a fork may not
+        self.dropout = None  # detrex and mmcv have one; a fork may not
         for name, child in module.named_children():
             setattr(self, name, child)
         self.num_heads, self.num_levels, self.num_points = module.num_heads, module.num_levels, module.num_points
@@ -169,7 +170,7 @@ def _is_called(module: nn.Module, call: tuple[str, ...]) -> bool:
     return tuple(parameters[: len(call)]) == call
 
 
-def _exchange(model: nn.Module, name: str, new: nn.Module, old: nn.Module) -> None:
+def _replace(model: nn.Module, name: str, new: nn.Module, old: nn.Module) -> None:
     parent, _, last = name.rpartition(".")
     if not last:
         raise ValueError("accelerate_attention: model must contain the attention, got the attention itself")

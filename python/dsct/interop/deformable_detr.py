@@ -1,4 +1,4 @@
-"""A DSCT made of a Deformable DETR: backbone, encoder and its queries, which become the context."""
+"""A DSCT from a Deformable DETR: its backbone, encoder and queries, which become the context."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def convert(
 ) -> DSCT:
     """Builds an emotion model from a Deformable DETR of the original code or of a fork with its parameter names.
 
-    Sizes are read from the weights. Heads, subject queries and whatever else the detector has not are new; the report
-    that is printed says which.
+    Sizes are read from the weights. Heads, subject queries and whatever else the detector does not have are new; the
+    printed report says which.
 
     Args:
         model: the detector; it is not changed.
-        num_subject_queries: N, how many people at most are found.
+        num_subject_queries: N, the largest number of people that can be found.
         num_classes: C emotions.
         multi_label: whether a person can show several.
         class_names: C names.
         reuse_box_head: start from the detector's box head.
-        verbose: print what was taken.
-        **config: further fields of :class:`dsct.DSCTConfig`. ``nheads`` and the numbers of points are not to be seen in
+        verbose: print what was reused.
+        **config: further fields of :class:`dsct.DSCTConfig`. ``nheads`` and the numbers of points cannot be read from
             the weights: 8 and 4 unless given.
 
     Returns:
@@ -71,7 +71,7 @@ def from_tensors(
     verbose: bool,
     config: dict[str, Any],
 ) -> DSCT:
-    """:func:`convert` of a state dict."""
+    """:func:`convert` for a state dict."""
     sizes = sizes_of(tensors)
     missing = [
         name for name in ("backbone", "hidden_dim", "enc_layers", "dec_layers") if name not in {**sizes, **config}

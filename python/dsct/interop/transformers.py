@@ -1,4 +1,4 @@
-"""Hugging Face's Deformable DETR: faster as it is, or as the beginning of a DSCT."""
+"""Hugging Face's Deformable DETR: faster as it is, or as the start of a DSCT."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from dsct.modules import DSCT
 
 @dataclass(frozen=True)
 class Acceleration:
-    """What :func:`accelerate` did.
+    """The result of :func:`accelerate`.
 
     Attributes:
-        exchanged: name in the model -> kind of attention.
+        exchanged: name in the model -> kind of attention, for every module that was replaced.
         difference: largest difference of an output before and after, relative to its largest value.
-        seconds_before: of a forward pass on the pictures.
+        seconds_before: seconds of a forward pass on the images.
         seconds_after: the same with the package's operator.
 
     Example:
         >>> print(Acceleration({"encoder.attn": "Hugging Face"}, 1e-6, seconds_before=0.6, seconds_after=0.2))
-        1 attention modules exchanged; outputs differ by 1.0e-06; 0.6 s -> 0.2 s, 3.00 times as fast
+        1 attention modules replaced; outputs differ by 1.0e-06; 0.6 s -> 0.2 s, 3.00 times as fast
     """
 
     exchanged: dict[str, str]
@@ -37,24 +37,24 @@ class Acceleration:
     seconds_after: float
 
     def __str__(self) -> str:
-        return (f"{len(self.exchanged)} attention modules exchanged; outputs differ by {self.difference:.1e}; "
+        return (f"{len(self.exchanged)} attention modules replaced; outputs differ by {self.difference:.1e}; "
                 f"{self.seconds_before:.3g} s -> {self.seconds_after:.3g} s, "
                 f"{self.seconds_before / self.seconds_after:.2f} times as fast")  # fmt: skip
 
 
 def accelerate(model: nn.Module, pixel_values: Tensor | None = None, *, verbose: bool = True) -> Acceleration:
-    """Puts the package's operator into a Hugging Face model, in place, and shows what that changes.
+    """Replaces the attention in a Hugging Face model by the package's operator, in place, and shows what that changes.
 
     Args:
         model: any model with Hugging Face's ``MultiScaleDeformableAttention``; it keeps its mode and parameters.
-        pixel_values: (B, 3, H, W) pictures to compare and time on; by default one random picture of 480 x 640.
+        pixel_values: (B, 3, H, W) images to compare and time on; by default one random image of 480 x 640.
         verbose: print the result.
 
     Returns:
         The result.
 
     Raises:
-        ValueError: the model holds no such attention, or its outputs changed by more than 1e-3.
+        ValueError: the model contains no such attention, or its outputs changed by more than 1e-3.
 
     Example:
         ``accelerate(DeformableDetrForObjectDetection.from_pretrained("SenseTime/deformable-detr"))``
@@ -64,17 +64,17 @@ def accelerate(model: nn.Module, pixel_values: Tensor | None = None, *, verbose:
         pixel_values = torch.randn(1, 3, 480, 640)
     pixel_values = pixel_values.to(parameter.device, parameter.dtype)
     expected, before = _timed(model, pixel_values)
-    exchanged = accelerate_attention(model)
-    if not exchanged:
-        raise ValueError(f"model must hold MultiScaleDeformableAttention, found none in {type(model).__name__}")
+    replaced = accelerate_attention(model)
+    if not replaced:
+        raise ValueError(f"model must contain MultiScaleDeformableAttention, found none in {type(model).__name__}")
     found, after = _timed(model, pixel_values)
     difference = max(_difference(one, other) for one, other in zip(found, expected, strict=True))
-    # Half precision rounds at 1e-2; more than that is no rounding.
+    # Half precision rounds at 1e-2; a larger difference is not rounding.
     if not difference < (1e-3 if parameter.dtype in (torch.float32, torch.float64) else 5e-2):
         raise ValueError(
-            f"model computes something else than deformable attention: outputs changed by {difference:.1e}"
+            f"model computes something other than deformable attention: outputs changed by {difference:.1e}"
         )
-    result = Acceleration(exchanged, difference, before, after)
+    result = Acceleration(replaced, difference, before, after)
     if verbose:
         print(result)
     return result

@@ -1,4 +1,4 @@
-"""Evaluation: how well the people of a data set were found and read, under three named protocols."""
+"""Evaluation: how well people are found and their emotions recognised, under three named protocols."""
 
 from dsct.metrics.average_precision import average_precision, weighted_average_precision
 from dsct.metrics.bootstrap import Bootstrap

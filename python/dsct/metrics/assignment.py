@@ -1,4 +1,4 @@
-"""Which prediction answers for which person: overlaps, duplicate removal and one-to-one matching, all images at once.
+"""Which prediction counts for which person: overlaps, duplicate removal and one-to-one matching, all images at once.
 
 Images are stacked and padded; padded boxes are NaN, which overlaps nothing. Shape letters: I images, N predictions,
 n people, C classes.
@@ -19,7 +19,7 @@ Bools = NDArray[np.bool_]
 
 
 def pad(rows: Sequence[Floats], fill: float) -> Floats:
-    """Stacks arrays (n_i, D) as (I, max n, D), filled up with `fill`."""
+    """Stacks arrays (n_i, D) as (I, max n, D), padded with `fill`."""
     longest = max((len(row) for row in rows), default=0)
     stacked = np.full((len(rows), longest, *rows[0].shape[1:]), fill)
     for i, row in enumerate(rows):
@@ -49,7 +49,7 @@ def box_iou(predicted: Floats, true: Floats, pixel: float = 0.0) -> Floats:
 
 
 def keep_after_nms(boxes: Floats, scores: Floats, iou: float) -> Bools:
-    """Greedy suppression within each image: a box goes when a better one overlaps it by more than `iou`.
+    """Greedy suppression within each image: a box is dropped when a better one overlaps it by more than `iou`.
 
     Args:
         boxes: (I, N, 4), NaN where padded.
@@ -69,7 +69,7 @@ def keep_after_nms(boxes: Floats, scores: Floats, iou: float) -> Bools:
 
 
 def nearest_prediction(iou: Floats, usable: Bools) -> Ints:
-    """For every person the usable prediction of highest overlap, however low; ties go to the lower index.
+    """For every person the usable prediction with the highest overlap, however low; ties go to the lower index.
 
     Args:
         iou: (I, N, n).

@@ -15,15 +15,15 @@ def average_precision(
     """Average precision AP = Σ_k (R_k − R_{k−1}) P_k over the distinct scores, highest first, for each class.
 
     Equal to ``sklearn.metrics.average_precision_score`` on every column that has a positive. `num_positive` extends
-    it to detection, where positives that nobody proposed lower the recall.
+    it to detection, where positives that no candidate found lower the recall.
 
     Args:
         scores: (K, C) score of each candidate for each class. Equal scores are one step, as in scikit-learn.
         positive: (K, C) 0/1 or bool, whether the candidate is right.
-        num_positive: (C,) positives there are, found or not; by default those among the candidates.
+        num_positive: (C,) number of positives, found or not; by default those among the candidates.
 
     Returns:
-        (C,) float64; NaN for a class without any positive, 0 where positives exist and none was proposed.
+        (C,) float64; NaN for a class without any positive, 0 where there are positives and none was found.
 
     Raises:
         ValueError: shapes differ, a score is NaN, or there are fewer positives than were found.
@@ -46,7 +46,7 @@ def average_precision(
 def weighted_average_precision(
     scores: ArrayLike, positive: ArrayLike, image: ArrayLike, weights: ArrayLike, num_positive: ArrayLike
 ) -> NDArray[np.float64]:
-    """:func:`average_precision` under R weightings of the images; every class is sorted only once.
+    """:func:`average_precision` under R weightings of the images; each class is sorted only once.
 
     A row of `weights` equals scikit-learn's ``sample_weight``: a bootstrap resample is how often each image was drawn,
     a subset of the images is a row of 0 and 1.

@@ -1,4 +1,4 @@
-"""How far a result would move with other images of the same kind: percentile intervals of a bootstrap."""
+"""How much a result would vary with other images of the same kind: percentile intervals of a bootstrap."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Bootstrap:
     its value.
 
     Attributes:
-        resamples: how many.
+        resamples: number of resamples.
         confidence: share of the resamples inside an interval, in (0, 1).
         seed: of the draws; equal seeds give equal intervals.
 
@@ -55,7 +55,7 @@ class Bootstrap:
         """Percentile interval along the first axis.
 
         Args:
-            values: (R, ...) one row per resample, NaN where it had nothing to judge.
+            values: (R, ...) one row per resample, NaN where it had nothing to evaluate.
 
         Returns:
             (..., 2) lower and upper end of the resamples that are not NaN; NaN where all are.

@@ -1,4 +1,4 @@
-"""Accumulates predictions and annotations of images, then judges them under the three protocols."""
+"""Accumulates predictions and annotations of images, then evaluates them under the three protocols."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dsct.metrics.assignment import Bools, Floats, Ints
 from dsct.metrics.bootstrap import Bootstrap
 from dsct.metrics.means import mean_of_defined, ratio
-from dsct.metrics.protocols import Images, Verdict, judge
+from dsct.metrics.protocols import Images, Verdict, verdict_by_protocol
 from dsct.metrics.results import Evaluation, Intervals, ProtocolResult
 from dsct.metrics.thresholds import Rule, fit_thresholds, label_quality
 
@@ -27,9 +27,9 @@ class Evaluator:
     Args:
         class_names: the C classes.
         multi_label: whether a person can show several of them.
-        nms_iou: overlap from which the ``paper`` protocol drops the lower-scored of two predictions; the released
-            code holds, switched off, 0.01.
-        labels: which annotations these are, in words; printed with the results.
+        nms_iou: overlap above which the ``paper`` protocol drops the lower-scored of two predictions; the released
+            code has 0.01, switched off.
+        labels: a description of the annotations; printed with the results.
 
     Raises:
         ValueError: `nms_iou` is outside [0, 1].
@@ -77,7 +77,7 @@ class Evaluator:
 
         Raises:
             ValueError: lengths differ, a shape does not fit, a number is not finite, a box ends before it begins, a
-                label is not a class number or not 0 or 1, or an image came before. Nothing is added then.
+                label is not a class number or not 0 or 1, or an image was added before; then nothing is added.
         """
         ids = range(len(self), len(self) + len(results)) if image_ids is None else image_ids
         if not len(results) == len(ground_truth) == len(ids):
@@ -97,8 +97,8 @@ class Evaluator:
             other: of the same classes and settings, filled with explicit ``image_ids``.
 
         Raises:
-            TypeError: `other` is no evaluator.
-            ValueError: the settings differ, or both hold the same image.
+            TypeError: `other` is not an evaluator.
+            ValueError: the settings differ, or both contain the same image.
         """
         if not isinstance(other, Evaluator):
             raise TypeError(f"other must be an Evaluator, got {type(other).__name__}")
@@ -115,14 +115,14 @@ class Evaluator:
     def compute(
         self, bootstrap: Bootstrap | None = None, thresholds: Sequence[float] | NDArray[np.float64] | None = None
     ) -> Evaluation:
-        """Judges everything added so far.
+        """Evaluates everything added so far.
 
         Args:
-            bootstrap: also gives every headline, class and box recall its interval.
-            thresholds: (C,) of a multi-label model: also judges the labels reported at them.
+            bootstrap: also computes an interval for every headline value, class and box recall.
+            thresholds: (C,) of a multi-label model: also evaluates the labels reported at them.
 
         Returns:
-            The evaluation under every protocol; values are NaN where there is nothing to judge.
+            The evaluation under every protocol; values are NaN where there is nothing to evaluate.
 
         Raises:
             ValueError: there are thresholds and a person can show one class only, or not one per class.
@@ -136,7 +136,7 @@ class Evaluator:
         whole = np.ones((1, len(counts)))
         subsets = np.stack([whole[0], *buckets.values()]) if buckets else whole
         recalls = _recall(found, counts, subsets)
-        verdicts = judge(images, self.nms_iou)
+        verdicts = verdict_by_protocol(images, self.nms_iou)
         protocols = {name: self._result(name, verdict, subsets, list(buckets)) for name, verdict in verdicts.items()}
         if thresholds is not None:
             for name, verdict in verdicts.items():
@@ -158,7 +158,7 @@ class Evaluator:
         )
 
     def fit_thresholds(self, rule: Rule = "break-even") -> NDArray[np.float64]:
-        """Per-class thresholds for the predictions that answer for the people under the ``official`` protocol.
+        """Per-class thresholds for the predictions that count for the people under the ``official`` protocol.
 
         Args:
             rule: see :func:`dsct.metrics.fit_thresholds`.
@@ -171,11 +171,11 @@ class Evaluator:
         """
         if not self.multi_label:
             raise ValueError("thresholds are for multi-label models; of one class per person the most probable counts")
-        verdict = judge(self._stacked(), self.nms_iou)["official"]
+        verdict = verdict_by_protocol(self._stacked(), self.nms_iou)["official"]
         return fit_thresholds(verdict.scores, verdict.right, verdict.support, rule)
 
     def _result(self, protocol: str, verdict: Verdict, subsets: Floats, buckets: list[str]) -> ProtocolResult:
-        """`subsets` (1 + B, I) choose all images, then those of each bucket."""
+        """`subsets` (1 + B, I) select all images, then those of each bucket."""
         precision = verdict.average_precision(subsets if self.multi_label else subsets[:1])
         values = [mean_of_defined(row) for row in precision]
         if not self.multi_label:
@@ -211,7 +211,7 @@ class Evaluator:
         return intervals, bootstrap.interval(np.concatenate(recalls))
 
     def _stacked(self) -> Images:
-        """In the order of the ids, so that no result depends on the order in which images came."""
+        """In the order of the ids, so that no result depends on the order in which images were added."""
         ordered = [self._images[image_id] for image_id in sorted(self._images, key=_order)]
         return Images.stack([one for one, _ in ordered], [one for _, one in ordered], len(self.class_names))
 
@@ -261,7 +261,7 @@ def _recall(found: Ints, counts: Ints, weights: Floats) -> Floats:
 
 
 def _boxes(people: Mapping[str, Any], which: str) -> Floats:
-    """(N, 4) that can be compared; NaN marks padding later, so that none may come in."""
+    """(N, 4) that can be compared; NaN marks padding later, so no box may have it."""
     boxes = _array(people["boxes"]).reshape(-1, 4)
     bad = ~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < boxes[:, :2]).any(axis=1)
     if bad.any():

@@ -1,4 +1,4 @@
-"""Runs a model over a data set and judges its predictions."""
+"""Runs a model over a data set and evaluates its predictions."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def evaluate(
     bootstrap: Bootstrap | None = None,
     thresholds: Sequence[float] | None = None,
 ) -> Evaluation:
-    """Predicts the images of a data set and compares with their annotations.
+    """Predicts on the images of a data set and compares with their annotations.
 
     Processes that share an evaluation call :func:`collect` with their own `indices` instead, merge the evaluators and
     then compute.
 
     Args:
-        model: see :func:`collect`, as all arguments but the last two.
+        model: see :func:`collect`, as for all arguments but the last two.
         data: images and targets.
         post_process: turns outputs into people.
         evaluator: fresh; collects the predictions.
@@ -52,8 +52,8 @@ def evaluate(
         precision: of the forward pass.
         indices: which images, by default all.
         on_batch: called with outputs and batch.
-        bootstrap: also gives intervals.
-        thresholds: (C,) of a multi-label model: also judges the labels reported at them.
+        bootstrap: also computes intervals.
+        thresholds: (C,) of a multi-label model: also evaluates the labels reported at them.
 
     Returns:
         The evaluation, with its throughput.
@@ -88,13 +88,13 @@ def collect(
     indices: Sequence[int] | None = None,
     on_batch: Callable[[Outputs, Batch], None] | None = None,
 ) -> Throughput:
-    """Predicts images of a data set into an evaluator, under their indices as image ids.
+    """Predicts on images of a data set and adds the results to an evaluator, with their indices as image ids.
 
     The model is in evaluation mode meanwhile and gets its mode back. No random number is drawn.
 
     Args:
         model: maps images (B, 3, H, W) and a mask to outputs; already on `device`.
-        data: with an evaluation transform, so that ``boxes`` are fractions of the picture.
+        data: with an evaluation transform, so that ``boxes`` are fractions of the image.
         post_process: outputs and sizes (B, 2) height, width -> per image boxes in pixels, scores, probabilities.
         evaluator: takes the predictions and annotations.
         batch_size: images per forward pass.
@@ -123,7 +123,7 @@ def collect(
     device = torch.device(device)
     chosen = range(len(data)) if indices is None else indices
     loader: DataLoader[Batch] = DataLoader(
-        Subset(data, chosen),  # type: ignore[arg-type]  # any sequence of samples will do
+        Subset(data, chosen),  # type: ignore[arg-type]  # any sequence of samples works
         batch_size,
         num_workers=workers,
         collate_fn=collate,
@@ -155,10 +155,10 @@ def collect(
 
 
 def in_pixels(target: Target) -> Target:
-    """The target with ``boxes`` as ``x1 y1 x2 y2`` in pixels of the original picture.
+    """The target with ``boxes`` as ``x1 y1 x2 y2`` in pixels of the original image.
 
     Args:
-        target: ``boxes`` (n, 4) cxcywh in [0, 1] of the whole picture, ``orig_size`` (2,) height and width.
+        target: ``boxes`` (n, 4) cxcywh in [0, 1] of the whole image, ``orig_size`` (2,) height and width.
     """
     height, width = target["orig_size"].tolist()
     scale = torch.tensor([width, height, width, height], dtype=torch.float32)

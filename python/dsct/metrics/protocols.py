@@ -1,4 +1,4 @@
-"""The three named protocols: which prediction answers for whom, and what is right."""
+"""The three named protocols: which prediction counts for whom, and what is right."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ PROTOCOLS = tuple(DEFINITIONS)
 MATCH_IOU = 0.5
 
 
-def judge(images: Images, nms_iou: float) -> dict[str, Verdict]:
+def verdict_by_protocol(images: Images, nms_iou: float) -> dict[str, Verdict]:
     """The verdict of every protocol; `nms_iou` is the overlap from which ``paper`` drops a duplicate."""
     everyone = ~np.isnan(images.boxes[..., 0])
     released_iou = assignment.box_iou(images.boxes, images.true_boxes, pixel=1.0)
     without_duplicates = assignment.keep_after_nms(images.boxes, images.scores, nms_iou)
     return {
-        "official": judge_by_person(images, assignment.nearest_prediction(released_iou, everyone)),
-        "paper": judge_by_person(images, assignment.nearest_prediction(released_iou, without_duplicates)),
-        "detection": judge_by_prediction(images),
+        "official": verdict_by_person(images, assignment.nearest_prediction(released_iou, everyone)),
+        "paper": verdict_by_person(images, assignment.nearest_prediction(released_iou, without_duplicates)),
+        "detection": verdict_by_prediction(images),
     }
 
 
@@ -85,7 +85,7 @@ class Verdict:
 
     @property
     def support(self) -> Ints:
-        """(C,) people who show the class."""
+        """(C,) number of people who show the class."""
         people: Ints = self.person_labels.sum(axis=0)
         return people
 
@@ -109,7 +109,7 @@ class Verdict:
         return ratio(right.sum(axis=1), people.sum(axis=1)), ratio(right, people)
 
     def within(self, chosen: Bools) -> Verdict:
-        """Of the images in the mask `chosen` (I,) only, counted anew."""
+        """Of the images in the mask `chosen` (I,) only, numbered from 0 again."""
         number = np.cumsum(chosen) - 1
         candidates, people = chosen[self.candidate_image], chosen[self.person_image]
         return Verdict(
@@ -135,7 +135,7 @@ class Verdict:
         return counts
 
 
-def judge_by_person(images: Images, chosen: Ints) -> Verdict:
+def verdict_by_person(images: Images, chosen: Ints) -> Verdict:
     """One candidate per person: the prediction `chosen` (I, n) for it, unless that is -1."""
     image, person = np.nonzero(images.is_person)
     query = chosen[image, person]
@@ -147,19 +147,19 @@ def judge_by_person(images: Images, chosen: Ints) -> Verdict:
     return Verdict(scores, labels[answered], image[answered], labels, predicted, image)
 
 
-def judge_by_prediction(images: Images) -> Verdict:
+def verdict_by_prediction(images: Images) -> Verdict:
     """Every prediction is a candidate for every class; it is right if it finds a free person who shows the class."""
     iou = assignment.box_iou(images.boxes, images.true_boxes)
     close = (iou >= MATCH_IOU)[..., None]
     per_class = assignment.match_by_score(images.probabilities, close & images.true_labels[:, None], iou)
     image, query = np.nonzero(~np.isnan(images.boxes[..., 0]))
 
-    # Whoever is found at all, whatever the class, is read by the prediction that found them.
+    # The class of a person who is found, whatever the class, is that of the prediction that found them.
     any_class = assignment.match_by_score(images.scores[..., None], close, iou)[..., 0]
     chosen = np.full(images.is_person.shape, -1)
     hit_image, hit_query = np.nonzero(any_class >= 0)
     chosen[hit_image, any_class[hit_image, hit_query]] = hit_query
-    person = judge_by_person(images, chosen)
+    person = verdict_by_person(images, chosen)
     return Verdict(
         images.probabilities[image, query],
         per_class[image, query] >= 0,

@@ -39,7 +39,7 @@ class Throughput:
 
     Attributes:
         images: predicted.
-        seconds: in all: loading, model, post-processing.
+        seconds: in total: loading, model, post-processing.
         model_seconds: of these, for the model and its post-processing.
 
     Example:
@@ -54,7 +54,7 @@ class Throughput:
 
     @property
     def images_per_second(self) -> float:
-        """In all; NaN when nothing was predicted."""
+        """In total; NaN if nothing was predicted."""
         return self.images / self.seconds if self.images else float("nan")
 
 
@@ -70,7 +70,7 @@ class ProtocolResult:
         confusion: (C, C) people by true (row) and predicted (column) class; ``None`` when a person can show several.
         by_subjects: headline value by number of people in the image: keys ``"1"``, ``"2"``, ``"3"``, ``"4"``,
             ``"5+"``, only those that occur (paper, Tables 4 and 12).
-        intervals: of the headline values, if they were asked for.
+        intervals: of the headline values, if requested.
         label_quality: precision and recall of the labels reported at thresholds, if there were any.
 
     Example:
@@ -109,7 +109,7 @@ class ProtocolResult:
 
     @property
     def value(self) -> float:
-        """The headline value in [0, 1], NaN when there is nothing to judge."""
+        """The headline value in [0, 1], NaN when there is nothing to evaluate."""
         return self.on(self.class_names)
 
     @property
@@ -119,7 +119,7 @@ class ProtocolResult:
 
     @property
     def per_class(self) -> NDArray[np.float64]:
-        """(C,) headline value of each class: its average precision, or the share of its people read correctly."""
+        """(C,) headline value of each class: its average precision, or the share of its people that are recognised."""
         if self.confusion is None:
             return self.average_precision
         right = self.confusion.diagonal().astype(np.float64)
@@ -158,13 +158,13 @@ class Evaluation:
 
     Attributes:
         protocols: results by protocol name.
-        labels: which annotations the predictions were compared with, in words.
+        labels: a description of the annotations that the predictions were compared with.
         num_images: images evaluated.
         num_people: annotated people in them.
-        box_recall: share of people whom some prediction overlaps with an IoU of at least 0.5; NaN without people.
+        box_recall: share of people that some prediction overlaps with an IoU of at least 0.5; NaN without people.
         box_recall_by_subjects: the same by number of people in the image.
-        box_recall_interval: (2,) bootstrap interval of `box_recall`, if it was asked for.
-        bootstrap: how the intervals were made.
+        box_recall_interval: (2,) bootstrap interval of `box_recall`, if requested.
+        bootstrap: how the intervals were computed.
         throughput: how long predicting took, where it was measured.
 
     Example:

@@ -1,4 +1,4 @@
-"""Per-class thresholds of a multi-label model: fitted on validation data, and how well labels read at them are."""
+"""Per-class thresholds of a multi-label model, fitted on validation data, and the quality of labels at them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def fit_thresholds(
     """The threshold of each class; a label is reported where its score exceeds it.
 
     Args:
-        scores: (K, C) in [0, 1]; float32 numbers, as thresholds are compared in float32.
+        scores: (K, C) in [0, 1]; float32, as thresholds are compared in float32.
         positive: (K, C) 0/1 or bool.
-        num_positive: (C,) positives there are, among the candidates or not; by default those among them.
-        rule: ``"break-even"``, as many labels are reported as there are, so that precision equals recall (with equal
-            scores the nearest number); or ``"f1"``, the highest F1.
+        num_positive: (C,) number of positives, among the candidates or not; by default those among them.
+        rule: ``"break-even"``, as many labels are reported as exist, so that precision equals recall (with equal
+            scores, the nearest number); or ``"f1"``, the highest F1.
 
     Returns:
         (C,) float64; 0.5 for a class without positives.
@@ -55,7 +55,7 @@ def _fit(scores: NDArray[np.float32], positive: NDArray[np.bool_], total: int, r
         return UNFITTED
     order = np.argsort(-scores, kind="stable")
     falling = scores[order]
-    # A cut lies after the last of a run of equal scores; so many labels are then reported.
+    # A cut lies after the last of a run of equal scores; this many labels are then reported.
     reported = np.append(np.flatnonzero(falling[1:] != falling[:-1]) + 1, len(falling))
     if rule == "break-even":
         best = int(np.abs(reported - total).argmin())
@@ -76,7 +76,7 @@ class LabelQuality:
     Attributes:
         thresholds: (C,) what a score must exceed.
         precision: (C,) share of the reported labels that are right; 0 where none is reported.
-        recall: (C,) share of the people who show the class whom it is reported for; NaN where nobody shows it.
+        recall: (C,) share of the people who show the class for whom it is reported; NaN where nobody shows it.
         f1: (C,) their harmonic mean; NaN where nobody shows the class.
 
     Example:
@@ -107,7 +107,7 @@ def label_quality(
     Args:
         scores: (K, C) of the candidates.
         positive: (K, C) whether a candidate is right.
-        support: (C,) positives there are, among the candidates or not.
+        support: (C,) number of positives, among the candidates or not.
         thresholds: (C,).
 
     Raises:

@@ -34,33 +34,33 @@ class TrainConfig:
         batch_size: images per optimizer step, of all processes and micro-batches together.
         accumulation: micro-batches into which a process divides its part of a batch: less memory, the same step.
         lr: learning rate of everything that has no factor of its own.
-        lr_batch_size: the batch size that `lr` is meant for; the rate grows in proportion. 0: `lr` as it is.
+        lr_batch_size: the batch size for which `lr` is given; the rate grows in proportion. 0: `lr` as it is.
         lr_backbone_mult: factor on `lr` for the backbone.
         lr_linear_proj_mult: factor on `lr` for the layers that place reference and sampling points.
         weight_decay: on every parameter.
-        optimizer: ``"adamw"`` (released code) or ``"adam"`` (the paper's word).
-        clip: largest gradient norm; 0 switches clipping off.
+        optimizer: ``"adamw"`` (released code) or ``"adam"`` (the paper).
+        clip: maximum gradient norm; 0 switches clipping off.
         schedule: ``"step"``: lr × 0.1 from epoch `lr_drop` on; ``"cosine"``: half a cosine down to 0 at the end.
         lr_drop: epochs before the step of the ``"step"`` schedule.
         warmup_steps: optimizer steps during which lr rises linearly to its schedule.
         precision: ``"float32"``, or the autocast type ``"bfloat16"`` or ``"float16"`` (with loss scaling). Weights,
             losses and optimizer stay in float32.
-        activation_checkpointing: encoder and decoder layers keep their input only and are computed twice.
-        ema: decay of the moving average of the weights, which is then what is validated and kept as best; 0: none.
+        activation_checkpointing: encoder and decoder layers store only their input and are computed twice.
+        ema: decay of the moving average of the weights, which is then validated and saved as best; 0: none.
         augmentation: ``"multi_scale"``: the paper's flips, short sides and crops, in proportion to `short_side`;
             ``"flip"``: only the horizontal flip; ``"none"``.
-        short_side: of the pictures in evaluation, and the largest in training, in pixels; 0: as they are.
-        long_side: pictures are never longer.
-        batching: ``"shuffled"``, or ``"aspect_ratio"``: pictures of like shape share a batch, so less is padding.
-        early_stop: epochs without a better one on validation data after which training ends; 0: never.
-        save_every: optimizer steps after which ``last.pt`` is written, besides after each epoch; 0: only then.
-        seed: of initial weights, order, augmentation and dropout.
+        short_side: short side of the images in evaluation, and the largest in training, in pixels; 0: no resizing.
+        long_side: the long side of an image is never longer, in pixels.
+        batching: ``"shuffled"``, or ``"aspect_ratio"``: images of similar shape share a batch, for less padding.
+        early_stop: training ends after this many epochs without improvement on validation data; 0: never.
+        save_every: ``last.pt`` is written after epochs and every `save_every` optimizer steps; 0: only after epochs.
+        seed: for initial weights, order, augmentation and dropout.
         workers: processes that load images; 0 loads in the main process. The result does not depend on it.
         log_every: optimizer steps between two lines of the step log.
         select_by: protocol whose headline value on validation data chooses the best epoch.
 
     Raises:
-        TypeError: a number is of another type; the message names the field.
+        TypeError: a number has the wrong type; the message names the field.
         ValueError: a value is out of range; the message names the field.
 
     Example:
@@ -127,7 +127,7 @@ class TrainConfig:
         return self.lr * (self.batch_size / self.lr_batch_size if self.lr_batch_size else 1.0)
 
     def training_transform(self) -> Transform:
-        """What training pictures go through."""
+        """The transform of training images."""
         if self.augmentation == "none":
             return self.evaluation_transform()
         if self.augmentation == "flip":
@@ -141,12 +141,12 @@ class TrainConfig:
         )
 
     def evaluation_transform(self) -> Transform:
-        """What pictures go through in evaluation, and later in prediction."""
+        """The transform of images in evaluation, and later in prediction."""
         return evaluation_transform(self.short_side or None, self.long_side)
 
     @property
     def preprocess(self) -> dict[str, int | None]:
-        """What a model must know of it: its ``preprocess``."""
+        """What the model stores about it: its ``preprocess``."""
         return {"short_side": self.short_side or None, "long_side": self.long_side}
 
     @classmethod
@@ -171,7 +171,7 @@ class TrainConfig:
 
     @classmethod
     def tiny(cls, **overrides: Any) -> TrainConfig:
-        """For the demo: a small model from scratch, all of it at the same rate."""
+        """For the demo: a small model from scratch, everything at the same learning rate."""
         tiny: dict[str, Any] = {
             "epochs": 7, "batch_size": 8, "lr": 1e-3, "lr_backbone_mult": 1.0, "lr_linear_proj_mult": 1.0,
             "schedule": "cosine", "warmup_steps": 100, "workers": 0, "log_every": 20, "seed": 0,

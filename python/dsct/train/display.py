@@ -15,7 +15,7 @@ SHOWN_LOSSES = ("loss", "loss_ce", "loss_bbox", "loss_giou")
 
 
 class Display:
-    """A progress bar over all optimizer steps with losses, images per second, memory and the time left.
+    """A progress bar over all optimizer steps with losses, images per second, memory and remaining time.
 
     Args:
         visible: ``False`` shows nothing.
@@ -67,7 +67,7 @@ class Display:
 
 
 def peak_memory(device: torch.device) -> int:
-    """The most bytes in use so far: torch's on a GPU, else those of the process."""
+    """The most bytes in use so far: torch's on a GPU, otherwise those of the process."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,4 +1,4 @@
-"""Several processes that train one model: who they are, how they agree, and which images each of them takes."""
+"""Several processes that train one model: who they are and how they agree."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 class Processes:
     """The processes of a run, seen from one of them.
 
-    Every method that talks to the others must be called by all of them, in the same order. Alone, a process talks to
-    nobody and every method returns at once.
+    Every method that talks to the others must be called by all of them, in the same order. If there is only
+    one process, every method returns at once.
 
     Attributes:
         rank: number of this process, from 0.
@@ -47,18 +47,17 @@ class Processes:
     def from_environment(
         cls, device: torch.device | str = "cpu", timeout: timedelta = timedelta(minutes=30)
     ) -> Processes:
-        """Joins the processes that ``torchrun`` started; without ``torchrun`` the process is alone.
+        """Joins the processes that ``torchrun`` started; without ``torchrun`` there is one process.
 
         Args:
-            device: ``"cpu"``, or ``"cuda"`` for the GPU of number `local_rank`; alone, any device.
+            device: ``"cpu"``, or ``"cuda"`` for GPU number `local_rank`; any device if there is one process.
             timeout: how long one process waits for the others before it fails.
 
         Returns:
             The processes; use them in a ``with`` block, which leaves the group at its end.
 
         Raises:
-            ValueError: some of torchrun's variables are missing or no numbers, or the device is none to share work
-                on.
+            ValueError: some of torchrun's variables are missing or are not numbers, or the device cannot be shared.
         """
         device = torch.device(device)
         if not any(name in os.environ for name in ("RANK", "WORLD_SIZE")):
@@ -76,7 +75,7 @@ class Processes:
             torch.cuda.set_device(device)
         elif device.type != "cpu":
             raise ValueError(f"device must be cpu or cuda for several processes, got {device}")
-        # Numbers and objects travel between CPUs, so that agreeing never waits for a GPU.
+        # Numbers and objects are exchanged between CPUs, so that agreeing never waits for a GPU.
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         distributed.init_process_group(backend, timeout=timeout)
         return cls(rank, world_size, local_rank, device)
@@ -107,7 +106,7 @@ class Processes:
             values: numbers by name; a name that a process lacks counts as 0 there.
 
         Returns:
-            The sums by name, of every name that some process has.
+            The sums by name, for every name that some process has.
         """
         everyone = self._all_gather(values)
         names = dict.fromkeys(name for one in everyone for name in one)
@@ -122,7 +121,7 @@ class Processes:
         return bool(raised)
 
     def gather(self, value: T) -> list[T] | None:
-        """Collects a picklable object of every process.
+        """Collects a picklable object from every process.
 
         Returns:
             The objects by rank in the main process, None in the others.

@@ -43,10 +43,10 @@ CURVES = "curves.png"
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a finished run leaves.
+    """The result of a finished run.
 
     Attributes:
-        run_dir: holds ``best.safetensors``, ``last.pt``, ``log.csv``, ``log.jsonl``, ``config.json``, ``curves.png``
+        run_dir: contains ``best.safetensors``, ``last.pt``, ``log.csv``, ``log.jsonl``, ``config.json``, ``curves.png``
             and, where TensorBoard is installed, its folder.
         best: highest headline value on the validation data.
         best_epoch: the epoch, counted from 1, that reached it.
@@ -68,20 +68,20 @@ class Trainer:
 
     Args:
         model: the module to train, with its configuration as ``config``; moved to `device`.
-        criterion: called with outputs and targets; ``total`` adds its terms up.
+        criterion: called with outputs and targets; ``total`` sums its terms.
         post_process: outputs and sizes (B, 2) -> people in pixels.
         train_data: images and targets ready for the model.
-        val_data: the same for choosing the best epoch; never the test split.
+        val_data: the same, for choosing the best epoch; never the test split.
         config: the recipe.
-        run_dir: folder of the run, made if missing.
+        run_dir: folder of the run, created if missing.
         device: where to compute, for one process.
         description: of the data, written to ``config.json``.
         visible: show progress.
-        processes: that train together; each builds the same Trainer, the main one writes the files.
-        fsdp: shard the model over the processes (FSDP2) instead of a copy in each (DDP).
+        processes: the processes that train together; each builds the same Trainer, the main one writes the files.
+        fsdp: shard the model across the processes (FSDP2) instead of copying it to each (DDP).
 
     Raises:
-        ValueError: `val_data` is a test split, the training data is empty, or the recipe does not go with `fsdp`.
+        ValueError: `val_data` is a test split, the training data is empty, or the recipe is not compatible with `fsdp`.
 
     Example:
         >>> import dsct, tempfile
@@ -133,29 +133,29 @@ class Trainer:
         self._log = RunLog(self.run_dir, self.processes.is_main)
 
     def fit(self, resume: bool = False) -> TrainResult:
-        """Trains to the last epoch, or until the validation data see no progress (``early_stop``).
+        """Trains to the last epoch, or until results on validation data stop improving (``early_stop``).
 
-        Ctrl-C or SIGTERM ends the run after the step under way, with a state from which it can be resumed exactly.
+        Ctrl-C or SIGTERM ends the run after the current step, with a state from which it can be resumed exactly.
 
         Args:
-            resume: go on from ``last.pt`` of the run folder instead of starting anew.
+            resume: continue from ``last.pt`` of the run folder instead of starting again.
 
         Returns:
             The result.
 
         Raises:
-            FileExistsError: the folder already holds a run and `resume` is off.
+            FileExistsError: the folder already contains a run and `resume` is off.
             FileNotFoundError: there is nothing to resume.
             ValueError: the run to resume had another configuration.
             FloatingPointError: a prediction, loss or gradient is not finite; the message names the images, and
-                ``last.pt`` is still the one before.
-            OSError: the disk is full; ``last.pt`` and ``best.safetensors`` are still the ones before.
+                ``last.pt`` is still the previous one.
+            OSError: the disk is full; ``last.pt`` and ``best.safetensors`` are still the previous ones.
             KeyboardInterrupt: after the state was saved.
         """
         self._begin(resume)
         evaluation = None
         with StopRequest() as stop, Display(self.visible) as display, self._log:
-            while self.progress.epoch < self.config.epochs and not self._waited_in_vain():
+            while self.progress.epoch < self.config.epochs and not self._should_stop_early():
                 self._train_epoch(stop, display)
                 evaluation = self._finish_epoch(stop, display)
         if evaluation is not None and self.processes.is_main:
@@ -171,7 +171,7 @@ class Trainer:
         with self.processes.fail_together():
             if self.processes.is_main:
                 self._write_config()
-        # Processes draw different numbers for dropout; weights are equal already.
+        # Processes draw different random numbers for dropout; their weights are already equal.
         seed_everything(self.config.seed + self.processes.rank)
 
     def _write_config(self) -> None:
@@ -216,7 +216,7 @@ class Trainer:
 
     def _take_step(self, parts: list[Batch]) -> dict[str, float]:
         position = self.progress.position
-        # Equally many parts in every process: the others wait for each of them.
+        # The same number of parts in every process: the others wait for each of them.
         most = min(self.config.accumulation, self._shards.most_rows(position))
         counted = len(parts) if self._shards.rows(position) else 0
         try:
@@ -263,7 +263,7 @@ class Trainer:
 
     def _validate(self, stop: StopRequest) -> tuple[dict[str, float], Evaluation]:
         def stop_if_alone() -> None:
-            # Of several processes all stop together, after the next step.
+            # Several processes all stop together, after the next step.
             if self.processes.world_size == 1 and stop.raised:
                 self._save_and_interrupt()
 
@@ -290,8 +290,8 @@ class Trainer:
             "resumed"
         )
 
-    def _waited_in_vain(self) -> bool:
-        """Whether the last ``early_stop`` epochs brought no better one."""
+    def _should_stop_early(self) -> bool:
+        """Whether the last ``early_stop`` epochs brought no improvement."""
         best = self.progress.best_epoch
         return (
             bool(self.config.early_stop) and best is not None and self.progress.epoch - best >= self.config.early_stop
@@ -305,5 +305,5 @@ class Trainer:
 
 
 def _is_last_layer(name: str) -> bool:
-    """Losses of earlier decoder layers end in their number; the epoch log leaves them to the step log."""
+    """The names of losses of earlier decoder layers end in a number; they are in the step log, not in the epoch log."""
     return re.search(r"_\d+$", name) is None

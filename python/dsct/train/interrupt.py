@@ -1,4 +1,4 @@
-"""Ctrl-C, and the signal by which a cluster ends a job, wait for the step under way."""
+"""Ctrl-C, and the signal with which a cluster ends a job, wait for the current step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 class StopRequest:
     """Inside the ``with`` block the first Ctrl-C or SIGTERM only sets a flag; a second one acts at once.
 
-    Signals reach the main thread only; in another thread the flag simply never rises.
+    Signals reach the main thread only; in another thread the flag is never set.
 
     Attributes:
         raised: whether the signal came.
@@ -31,13 +31,13 @@ class StopRequest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._give_back()
+        self._restore_handlers()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.raised = True
-        self._give_back()
+        self._restore_handlers()
 
-    def _give_back(self) -> None:
+    def _restore_handlers(self) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous.clear()

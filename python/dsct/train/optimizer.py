@@ -18,14 +18,14 @@ def parameter_groups(model: torch.nn.Module, config: TrainConfig) -> list[dict[s
     """Splits the trainable parameters by learning rate.
 
     Args:
-        model: names its backbone ``backbone`` and the point-placing layers ``reference_points``, ``sampling_offsets``.
-        config: holds the learning rate and the two factors.
+        model: has its backbone as ``backbone``, layers that place points as ``reference_points``, ``sampling_offsets``.
+        config: contains the learning rate and the two factors.
 
     Returns:
         Groups ``main``, ``linear_proj`` and ``backbone`` with ``params``, ``lr`` and ``name``, without the empty ones.
 
     Raises:
-        ValueError: nothing is trainable.
+        ValueError: no parameter is trainable.
 
     Example:
         >>> model = torch.nn.ModuleDict({"backbone": torch.nn.Linear(2, 2), "head": torch.nn.Linear(2, 1)})
@@ -72,10 +72,10 @@ def build_scheduler(optimizer: torch.optim.Optimizer, config: TrainConfig, steps
 
 
 def lr_factor(config: TrainConfig, steps_per_epoch: int) -> Callable[[int], float]:
-    """Factor on every learning rate by number of optimizer steps done.
+    """Factor on every learning rate, by number of optimizer steps done.
 
     Args:
-        config: holds the schedule.
+        config: contains the schedule.
         steps_per_epoch: at least 1.
 
     Returns:

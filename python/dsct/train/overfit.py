@@ -1,4 +1,4 @@
-"""Learning a few pictures by heart: the quickest way to learn that data, boxes and labels make sense."""
+"""Overfits a few images: the quickest way to see that data, boxes and labels make sense."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
     from dsct.data.annotated import AnnotatedDataset
     from dsct.data.synthetic import SyntheticDataset
 
-#: What counts as learnt: shares of people found (IoU 0.5) and read right.
+#: What counts as learnt: share of people found (IoU 0.5), and of right labels.
 LEARNT = 0.9
 CHECK_EVERY = 25
 
 
 @dataclass(frozen=True)
 class OverfitResult:
-    """What became of the attempt.
+    """The result of the attempt.
 
     Attributes:
-        indices: of the pictures in the data set.
+        indices: of the images in the data set.
         losses: total loss of every step.
-        evaluation: of the pictures that were learnt.
+        evaluation: of the images that were overfitted.
         model: the trained model, in evaluation mode.
     """
 
@@ -50,12 +50,12 @@ class OverfitResult:
 
     @property
     def boxes_learnt(self) -> bool:
-        """Whether nearly everyone is found."""
+        """Whether nearly everybody is found."""
         return self.evaluation.box_recall >= LEARNT
 
     @property
     def labels_learnt(self) -> bool:
-        """Whether nearly all that are found are read right."""
+        """Whether nearly all labels are right."""
         return self.evaluation["official"].value >= LEARNT
 
     @property
@@ -64,14 +64,14 @@ class OverfitResult:
         read = self.evaluation["official"]
         numbers = f"box recall {self.evaluation.box_recall:.0%}, {read.metric} {read.value:.0%}"
         if self.boxes_learnt and self.labels_learnt:
-            return f"learnt: {numbers}. The pictures, boxes and labels can be learnt from."
+            return f"learnt: {numbers}. The images, boxes and labels can be learnt from."
         if self.boxes_learnt:
             return (f"boxes learnt, labels not: {numbers}. Do people who look alike have different labels? Are the "
                     "same people annotated twice?")  # fmt: skip
         if self.labels_learnt:
-            return (f"labels learnt, boxes not: {numbers}. Are boxes x1 y1 x2 y2 in pixels of the upright picture? "
+            return (f"labels learnt, boxes not: {numbers}. Are boxes x1 y1 x2 y2 in pixels of the upright image? "
                     "Are they very small? Try a larger --short-side.")  # fmt: skip
-        return f"not learnt: {numbers}. Look at the picture of the boxes first, then try more --steps."
+        return f"not learnt: {numbers}. Look at the boxes on the page first, then try more --steps."
 
 
 def overfit(
@@ -86,16 +86,16 @@ def overfit(
     device: torch.device | str = "cpu",
     on_step: Callable[[int, float], None] | None = None,
 ) -> OverfitResult:
-    """Trains a small model on a few pictures, without augmentation, until it knows them.
+    """Trains a small model on a few images, without augmentation, until it has overfitted them.
 
     Args:
-        data: any split; pictures with people in it are drawn from it.
-        images: how many pictures; the first to be drawn that have people.
-        steps: at most; it ends when 90 % of the people are found and read right.
-        short_side: of the pictures in pixels.
+        data: any split; images with people are chosen from it at random.
+        images: how many images.
+        steps: maximum number of steps; training ends earlier once 90 % of people and labels are right.
+        short_side: short side of the images, in pixels.
         lr: learning rate.
-        seed: of the choice and of the weights.
-        config: the model; by default ``DSCTConfig.tiny`` for the classes of the data and as many people as there are.
+        seed: for the choice of images and the weights.
+        config: the model; by default ``DSCTConfig.tiny`` for the classes of the data and the number of people.
         device: where to compute.
         on_step: called after every step with the steps done and the loss.
 
@@ -104,7 +104,7 @@ def overfit(
 
     Raises:
         TypeError: `data` has no annotations.
-        ValueError: no picture has people, or an argument is out of range.
+        ValueError: no image has people, or an argument is out of range.
         FloatingPointError: the loss is not finite.
 
     Example:
@@ -118,7 +118,7 @@ def overfit(
             raise ValueError(f"overfit: {name} must be at least 1, got {value}")
     if not hasattr(data, "annotations"):
         raise TypeError(f"overfit: data must be a data set with annotations(i), got {type(data).__name__}")
-    indices = _pictures_with_people(data, images, seed)
+    indices = _images_with_people(data, images, seed)
     long_side = 2 * short_side
     transform, previous = evaluation_transform(short_side, long_side), data.transforms
     data.transforms = transform
@@ -133,7 +133,7 @@ def overfit(
     return OverfitResult(indices, losses, evaluation, model.eval())
 
 
-def _pictures_with_people(data: Any, images: int, seed: int) -> list[int]:
+def _images_with_people(data: Any, images: int, seed: int) -> list[int]:
     chosen: list[int] = []
     for index in np.random.default_rng(seed).permutation(len(data)).tolist():
         if len(data.annotations(index)):
@@ -141,7 +141,7 @@ def _pictures_with_people(data: Any, images: int, seed: int) -> list[int]:
         if len(chosen) == images:
             return chosen
     if not chosen:
-        raise ValueError(f"overfit: data must hold at least one picture with people, got none among {len(data)}")
+        raise ValueError(f"overfit: data must contain at least one image with people, got none among {len(data)}")
     return chosen
 
 
@@ -170,7 +170,7 @@ def _learn(
         if on_step is not None:
             on_step(done, losses[-1])
         if done % CHECK_EVERY == 0 or done == steps:
-            evaluation = _judge(model, batch)
+            evaluation = _evaluate(model, batch)
             if evaluation.box_recall >= LEARNT and evaluation["official"].value >= LEARNT:
                 break
     assert evaluation is not None
@@ -178,9 +178,9 @@ def _learn(
 
 
 @torch.no_grad()
-def _judge(model: DSCT, batch: Batch) -> Evaluation:
+def _evaluate(model: DSCT, batch: Batch) -> Evaluation:
     model.eval()
-    evaluator = Evaluator(model.config.names, model.config.multi_label, labels="pictures learnt by heart")
+    evaluator = Evaluator(model.config.names, model.config.multi_label, labels="overfitted images")
     sizes = torch.stack([target["orig_size"] for target in batch.targets])
     found = PostProcess(model.config)(model(batch.images, batch.mask), sizes)
     evaluator.update(found, [in_pixels(target) for target in batch.targets])

@@ -20,13 +20,13 @@ from dsct.train.distributed import Processes
 def wrap(model: nn.Module, processes: Processes, fsdp: bool = False) -> nn.Module:
     """Makes a model compute the same gradients in every process: the mean of what each process computed.
 
-    Every process begins with the main process's weights. Build the optimizer afterwards, from ``unwrap(model)``; copy
-    the model, for a moving average of its weights, before, and wrap the copy too where it is to be sharded.
+    Every process starts with the main process's weights. Build the optimizer afterwards, from ``unwrap(model)``. For a
+    moving average of the weights, copy the model before, and wrap the copy too if it is to be sharded.
 
     Args:
         model: a :class:`dsct.DSCT` on ``processes.device``.
-        processes: in which to train.
-        fsdp: shard weights, gradients and optimizer state over the processes, instead of a copy in each.
+        processes: the processes that train.
+        fsdp: shard weights, gradients and optimizer state across the processes, instead of copying them to each.
 
     Returns:
         The model itself when there is one process, or sharded in place; else a ``DistributedDataParallel`` around it.
@@ -41,13 +41,13 @@ def wrap(model: nn.Module, processes: Processes, fsdp: bool = False) -> nn.Modul
         return model
     if fsdp:
         return _shard(model, processes)
-    # Every parameter of every variant gets a gradient in every step, also from images without people.
+    # Every parameter of every variant gets a gradient in every step, even from images without people.
     for parameter in model.parameters():
         if parameter.requires_grad and parameter.shape[2:] == (1, 1):
             parameter.register_hook(_dense_strides)  # type: ignore[no-untyped-call]
     devices = [processes.device] if processes.device.type == "cuda" else None
     wrapped = DistributedDataParallel(model, device_ids=devices)
-    # Buffers are those of frozen batch norms, which never change: they begin alike, and no pass sends them again. The
+    # Buffers are those of frozen batch norms, which never change: they start equal, and no pass sends them again. The
     # constructor's argument for this differs between the supported versions of torch; the attribute does not.
     wrapped.broadcast_buffers = False
     return wrapped
@@ -96,7 +96,7 @@ def gradient_sync(model: nn.Module, enabled: bool) -> Iterator[None]:
 
 @contextmanager
 def gathered(model: nn.Module) -> Iterator[None]:
-    """Whole weights in every process, so that forward passes inside need no other process.
+    """Full weights in every process, so that forward passes inside need no other process.
 
     For evaluation, where processes may have different numbers of batches. All processes enter and leave together;
     nothing inside may change the weights or read ``state_dict``.
@@ -119,12 +119,12 @@ def gathered(model: nn.Module) -> Iterator[None]:
             unit.reshard()
 
 
-def whole(tensor: torch.Tensor) -> torch.Tensor:
-    """The whole of a tensor that is sharded over processes, in each of them; any other tensor as it is.
+def full_tensor(tensor: torch.Tensor) -> torch.Tensor:
+    """The full tensor, in every process, if it is sharded across processes; any other tensor unchanged.
 
     Example:
         >>> norm = torch.ones(())
-        >>> whole(norm) is norm
+        >>> full_tensor(norm) is norm
         True
     """
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
@@ -148,7 +148,7 @@ def _shard(model: nn.Module, processes: Processes) -> nn.Module:
 
 
 def _reshard_after_forward(model: nn.Module, enabled: bool) -> list[Any]:
-    """Sets it for all units, but for the root, whose backward begins where its forward ends; returns the units."""
+    """Sets it for all units except the root, whose backward begins where its forward ends; returns the units."""
     units: list[Any] = [module for module in model.modules() if isinstance(module, FSDPModule)]
     for unit in units:
         unit.set_reshard_after_forward(enabled and unit is not model, recurse=False)
@@ -156,7 +156,7 @@ def _reshard_after_forward(model: nn.Module, enabled: bool) -> list[Any]:
 
 
 def _dense_strides(gradient: torch.Tensor) -> torch.Tensor:
-    """Gradient (O, I, 1, 1) with the weight's strides: oneDNN gives the sizes 1 others, and DDP warns of that."""
+    """Gradient (O, I, 1, 1) with the weight's strides: oneDNN has others for sizes of 1, and DDP warns."""
     return gradient.flatten(1)[:, :, None, None]
 
 

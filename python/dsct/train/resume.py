@@ -1,4 +1,4 @@
-"""The whole state of a run in one file, so that a resumed run equals one that was never stopped."""
+"""The full state of a run in one file, so that a resumed run equals one that was never stopped."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 
 KIND = "dsct training state 2"
 
-#: What may change when a run goes on: nothing that the next step depends on.
+#: What may change when a run continues: nothing that the next step depends on.
 FREE_FIELDS = frozenset({"workers", "log_every", "save_every", "early_stop"})
 
 
 @dataclass
 class Progress:
-    """Where a run stands.
+    """The progress of a run.
 
     Attributes:
         epoch: epochs finished.
-        position: batches done in the epoch under way.
-        step: optimizer steps done in all.
+        position: batches done in the current epoch.
+        step: optimizer steps done in total.
         best: highest headline value on validation data so far.
         best_epoch: the epoch, counted from 1, that reached it.
-        sums: of the losses of the epoch under way, weighted by images.
-        images: trained on in the epoch under way.
-        seconds: spent on them.
+        sums: sums of the losses in the current epoch, weighted by images.
+        images: images trained on in the current epoch.
+        seconds: time spent on them.
     """
 
     epoch: int = 0
@@ -53,7 +53,7 @@ class Progress:
 
 
 def save_state(path: Path, step: OptimizerStep, progress: Progress, config: TrainConfig) -> None:
-    """Writes everything the next step depends on to `path`, replacing an older state only when complete.
+    """Writes everything the next step depends on to `path`, replacing an older state only once it is complete.
 
     All processes call it; the main one writes.
     """
@@ -71,15 +71,15 @@ def save_state(path: Path, step: OptimizerStep, progress: Progress, config: Trai
 
 
 def load_state(path: Path, step: OptimizerStep, config: TrainConfig) -> Progress:
-    """Puts back what :func:`save_state` wrote, random generators included. All processes call it.
+    """Restores what :func:`save_state` wrote, random generators included. All processes call it.
 
     Returns:
-        Where the run stood.
+        The progress of the run.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no training state, or one of another configuration or number of processes; nothing has been
-            changed then.
+        ValueError: it is not a training state, or one of another configuration or number of processes; then nothing
+            has been changed.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no training state at {path}")
@@ -124,7 +124,7 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """The inverse of :func:`random_state`; GPU generators only where as many GPUs are there."""
+    """The inverse of :func:`random_state`; GPU generators only if there are as many GPUs."""
     version, internal, gauss_next = state["python"]
     random.setstate((version, tuple(internal), gauss_next))
     name, keys, position, has_gauss, gauss = state["numpy"]

@@ -1,6 +1,6 @@
 """The log of a run: every epoch as a row of ``log.csv``, epochs and some steps as lines of ``log.jsonl``.
 
-Where the ``tensorboard`` package is installed the same numbers go to the run's folder ``tensorboard`` too.
+If the ``tensorboard`` package is installed, the same numbers also go to the run's folder ``tensorboard``.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class RunLog:
     As a context manager it closes TensorBoard's file at the end.
 
     Args:
-        run_dir: folder of the run, which exists.
-        writes: False writes nothing: of several processes only one does.
+        run_dir: existing folder of the run.
+        writes: whether to write; of several processes only one does.
     """
 
     def __init__(self, run_dir: Path, writes: bool = True) -> None:
@@ -43,7 +43,7 @@ class RunLog:
         if self._writes and importlib.util.find_spec("tensorboard") is not None:
             from torch.utils.tensorboard import SummaryWriter
 
-            # TensorBoard itself forgets what a stopped run wrote after the step from which it goes on.
+            # TensorBoard itself drops what a stopped run wrote after the step from which it continues.
             purge = None if self._rewound_to is None else self._rewound_to + 1
             self._board = SummaryWriter(str(self._board_dir), purge_step=purge)
         return self

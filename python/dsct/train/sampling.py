@@ -1,6 +1,6 @@
 """Order and randomness of the training data, as a function of seed, epoch and image alone.
 
-So a run can stop after any step and go on as if it had not, and the number of loading processes changes nothing.
+So a run can stop after any step and continue as if it had not, and the number of loading processes changes nothing.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from dsct.train.distributed import Processes
 
 SeededIndex = tuple[int, int]
 
-#: Borders of width / height between groups of pictures that may share a batch: upright, square, 4:3, 3:2 and wider.
+#: Limits of width / height between groups of images that may share a batch: upright, square, 4:3, 3:2 and wider.
 ASPECT_RATIO_BORDERS = (0.8, 1.2, 1.4, 1.6)
 
 
 class EpochBatches(Sampler[list[SeededIndex]]):
-    """Batches of (index, seed of the augmentation), shuffled anew in every epoch; the last batch may be smaller.
+    """Batches of (index, seed of the augmentation), shuffled again in every epoch; the last batch may be smaller.
 
     Args:
         length: images in the data set.
         batch_size: images per batch.
         seed: of the run.
-        aspect_ratios: (length,) width / height; given, every batch holds pictures of like shape, as far as the
-            numbers of such pictures allow.
+        aspect_ratios: (length,) width / height; if given, every batch contains images of similar shape, as far as
+            their numbers allow.
     """
 
     def __init__(self, length: int, batch_size: int, seed: int, aspect_ratios: Sequence[float] | None = None) -> None:
@@ -52,7 +52,7 @@ class EpochBatches(Sampler[list[SeededIndex]]):
             self._groups = np.digitize(np.asarray(aspect_ratios), ASPECT_RATIO_BORDERS).astype(np.int64)
 
     def __len__(self) -> int:
-        """Batches in a whole epoch."""
+        """Batches in an epoch."""
         return -(-self.length // self.batch_size)
 
     def __iter__(self) -> Iterator[list[SeededIndex]]:
@@ -64,12 +64,12 @@ class EpochBatches(Sampler[list[SeededIndex]]):
         random = np.random.default_rng((self.seed, self.epoch))
         order = random.permutation(self.length)
         if self._groups is not None:
-            # Stable: within a group the order stays random. Only at the borders of groups are batches mixed.
+            # Stable: within a group the order stays random. Batches are mixed only where two groups meet.
             order = order[np.argsort(self._groups[order], kind="stable")]
         cuts = range(0, self.length, self.batch_size)
         batches: list[list[int]] = [order[cut : cut + self.batch_size].tolist() for cut in cuts]
         if self._groups is not None:
-            # The smaller batch, if there is one, stays the last.
+            # The smaller batch, if there is one, stays last.
             full = self.length // self.batch_size
             batches = [batches[i] for i in random.permutation(full)] + batches[full:]
         return batches
@@ -80,7 +80,7 @@ class EpochBatches(Sampler[list[SeededIndex]]):
 
 
 class SeededSamples(TorchDataset[tuple[Any, Target]]):
-    """A data set whose random transforms depend only on the seed handed in with the index.
+    """A data set whose random transforms depend only on the seed passed with the index.
 
     Transforms must draw from torch's generator, as :mod:`dsct.data.transforms` does.
     """
@@ -90,7 +90,7 @@ class SeededSamples(TorchDataset[tuple[Any, Target]]):
 
     def __getitem__(self, seeded: SeededIndex) -> tuple[Any, Target]:
         index, seed = seeded
-        # Only the CPU generator is seeded, and given back: dropout of the main process draws from it too.
+        # Only the CPU generator is seeded, and restored: dropout in the main process draws from it too.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             return self.data[index]
@@ -146,19 +146,19 @@ def _sample_seed(*parts: int) -> int:
 
 
 def _leave_interrupts_to_main(_worker: int) -> None:
-    """Ctrl-C reaches every process of the terminal; a worker that died of it would spoil the step under way."""
+    """Ctrl-C reaches every process of the terminal; a worker that died of it would break the current step."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class ShardedBatches(Sampler[list[SeededIndex]]):
     """This process's part of every batch: every ``world_size``-th row from ``rank`` on.
 
-    The parts of all processes are the whole batch, each row once. Where a batch has fewer rows than there are
-    processes, one without a row gets the batch's first row as a stand-in: it must compute too, because the others
-    wait for its gradients, but its loss has weight 0. :meth:`rows` tells.
+    The parts of all processes make up the batch, each row once. If a batch has fewer rows than there are processes, a
+    process without a row gets the batch's first row as a stand-in: it must compute too, because the others wait for its
+    gradients, but its loss has weight 0. :meth:`rows` gives the number of rows that count.
 
-    A part is padded to its own largest image, so the result depends on the number of processes as far as it depends
-    on padding.
+    A part is padded to its own largest image, so the result depends on the number of processes only as far as it
+    depends on padding.
 
     Args:
         batches: of the whole run; its ``epoch`` and ``start`` stay in use.
@@ -175,7 +175,7 @@ class ShardedBatches(Sampler[list[SeededIndex]]):
         self.processes = processes
 
     def __len__(self) -> int:
-        """Batches in a whole epoch."""
+        """Batches in an epoch."""
         return len(self.batches)
 
     def __iter__(self) -> Iterator[list[SeededIndex]]:
@@ -183,7 +183,7 @@ class ShardedBatches(Sampler[list[SeededIndex]]):
             yield [batch[row] for row in shard_indices(len(batch), self.processes)] or batch[:1]
 
     def rows(self, batch: int) -> int:
-        """Number of rows of this process that count in a batch of the epoch; 0 means that it holds a stand-in."""
+        """Number of rows of this process that count in a batch of the epoch; 0 means that it has a stand-in."""
         return len(shard_indices(self.batches.size(batch), self.processes))
 
     def most_rows(self, batch: int) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils._pytree import tree_map_only
 
-from dsct.train.parallel_model import unwrap, whole
+from dsct.train.parallel_model import full_tensor, unwrap
 
 
 def model_state(model: nn.Module) -> dict[str, Tensor]:
@@ -39,7 +39,7 @@ def model_state(model: nn.Module) -> dict[str, Tensor]:
     state: dict[str, Tensor] = {}
     for name, tensor in model.state_dict().items():
         original = names.get(name, name)
-        state[name] = state[original] if original in state else _whole_on_cpu(tensor)
+        state[name] = state[original] if original in state else _full_on_cpu(tensor)
     return state
 
 
@@ -72,7 +72,7 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         >>> sorted(optimizer_state(optimizer))
         ['param_groups', 'state']
     """
-    state: dict[str, Any] = tree_map_only(Tensor, _whole_on_cpu, optimizer.state_dict())
+    state: dict[str, Any] = tree_map_only(Tensor, _full_on_cpu, optimizer.state_dict())
     return state
 
 
@@ -101,8 +101,8 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, state: Mapping[str, A
     optimizer.load_state_dict({**state, "state": moments})
 
 
-def _whole_on_cpu(tensor: Tensor) -> Tensor:
-    return whole(tensor).cpu() if isinstance(tensor, DTensor) else tensor
+def _full_on_cpu(tensor: Tensor) -> Tensor:
+    return full_tensor(tensor).cpu() if isinstance(tensor, DTensor) else tensor
 
 
 def _placed_like(tensor: Tensor, like: Tensor | None) -> Tensor:

@@ -15,12 +15,12 @@ from dsct.precision import autocast
 from dsct.train.config import TrainConfig
 from dsct.train.distributed import Processes
 from dsct.train.optimizer import build_optimizer, build_scheduler
-from dsct.train.parallel_model import gradient_sync, unwrap, whole, wrap
+from dsct.train.parallel_model import full_tensor, gradient_sync, unwrap, wrap
 from dsct.train.sharded_state import load_model_state, load_optimizer_state, model_state, optimizer_state
 
 
 class Criterion(Protocol):
-    """What training asks of a loss: named terms, divided by `num_boxes`, and their weighted sum."""
+    """What training needs from a loss: named terms, divided by `num_boxes`, and their weighted sum."""
 
     def __call__(
         self, outputs: Outputs, targets: list[dict[str, Any]], /, *, num_boxes: float
@@ -37,8 +37,8 @@ class OptimizerStep:
         criterion: the loss.
         config: the recipe.
         steps_per_epoch: for the schedule.
-        processes: that train together, each on its part of a batch.
-        fsdp: shard the model over the processes instead of a copy in each.
+        processes: the processes that train together, each on its part of a batch.
+        fsdp: shard the model across the processes instead of copying it to each.
 
     Attributes:
         model: what runs: the model, or its wrapper in several processes.
@@ -48,7 +48,7 @@ class OptimizerStep:
         average: the moving average of the model, or None.
 
     Raises:
-        ValueError: the recipe does not go with a sharded model.
+        ValueError: the recipe is not compatible with a sharded model.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class OptimizerStep:
         self.scaler = torch.amp.GradScaler(processes.device.type, enabled=config.precision == "float16")
 
     def __call__(self, parts: Sequence[Batch], counted: int | None = None) -> dict[str, float]:
-        """Forward, backward and update for one batch. All processes call it, with equally many parts.
+        """Forward, backward and update for one batch. All processes call it, with the same number of parts.
 
         Args:
             parts: this process's micro-batches of the batch, at least one.
@@ -87,7 +87,7 @@ class OptimizerStep:
 
         Raises:
             FloatingPointError: a prediction, loss or gradient is not finite; nothing has been updated. Under float16
-                a gradient that overflows is no error: the step is left out and the loss scale lowered.
+                a gradient that overflows is not an error: the step is skipped and the loss scale lowered.
         """
         counted = len(parts) if counted is None else counted
         world = self.processes.world_size
@@ -110,10 +110,10 @@ class OptimizerStep:
         return self.processes.sum(losses)
 
     def _forward(self, batch: Batch, share: float) -> tuple[torch.Tensor, dict[str, float], str | None]:
-        """Total loss, all losses as numbers, and what is wrong with them; then the total is of no use."""
+        """Total loss, all losses as numbers, and what is wrong with them; in that case the total is meaningless."""
         with autocast(self.processes.device, self.config.precision):
             outputs = self.model(batch.images, batch.mask)
-        # Here, not in the criterion, because only here the images have names.
+        # Here, not in the criterion, because only here do the images have names.
         if not all(bool(outputs[name].isfinite().all()) for name in ("pred_logits", "pred_boxes")):
             nothing = outputs["pred_logits"].sum() + outputs["pred_boxes"].sum()
             return nothing, {}, f"the model's predictions are not finite with the images {_names([batch])}"
@@ -126,7 +126,7 @@ class OptimizerStep:
         return total, numbers, problem
 
     def _agree(self, problem: str | None) -> None:
-        """Raises in every process what is wrong in one of them."""
+        """Raises in every process if something is wrong in one of them."""
         with self.processes.fail_together():
             if problem is not None:
                 raise FloatingPointError(problem)
@@ -134,7 +134,7 @@ class OptimizerStep:
     def _update(self, parts: Sequence[Batch]) -> None:
         self.scaler.unscale_(self.optimizer)
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        norm = whole(torch.nn.utils.clip_grad_norm_(parameters, self.config.clip or math.inf))
+        norm = full_tensor(torch.nn.utils.clip_grad_norm_(parameters, self.config.clip or math.inf))
         finite = bool(torch.isfinite(norm))
         if not finite and not self.scaler.is_enabled():
             # Gradients are those of all processes, so all of them are here; each names its own images.
@@ -148,11 +148,11 @@ class OptimizerStep:
 
     @property
     def averaged(self) -> torch.nn.Module:
-        """The model to validate and keep: the moving average where there is one."""
+        """The model to validate and save: the moving average if there is one."""
         return unwrap(self.model) if self.average is None else self.average.module
 
     def state_dict(self) -> dict[str, Any]:
-        """Model, optimizer, schedule, loss scale and average, with whole tensors. All processes call it."""
+        """Model, optimizer, schedule, loss scale and average, with full tensors. All processes call it."""
         return {
             "model": model_state(self.model),
             "optimizer": optimizer_state(self.optimizer),
@@ -174,10 +174,10 @@ class OptimizerStep:
 
 
 def average_of(model: torch.nn.Module, decay: float) -> AveragedModel:
-    """An exponential moving average of a model's parameters; the first steps, far from the end, are forgotten faster.
+    """An exponential moving average of a model's parameters; early steps are forgotten faster.
 
     Args:
-        model: is copied.
+        model: it is copied.
         decay: of each step once many have been done, such as 0.9998; after n steps at most (1 + n) / (10 + n).
     """
 

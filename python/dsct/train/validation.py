@@ -1,4 +1,4 @@
-"""Losses and scores on validation data, shared among the processes so that every image is judged once."""
+"""Losses and scores on validation data, shared among the processes so that every image is evaluated once."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def validate(
     Args:
         model: on the processes' device.
         data: the whole validation data, in every process.
-        criterion: its losses are divided by the people of all the data, so they do not depend on the batches.
+        criterion: its losses are divided by the number of people in all the data, so they do not depend on the batches.
         post_process: outputs and sizes (B, 2) -> people in pixels.
         evaluator: fresh.
         config: batch size, precision and loading processes.

@@ -1,7 +1,7 @@
 """What is wrong with a data set, found before training starts and not in its third epoch.
 
-``check`` reads every record and, unless told otherwise, decodes every image. What would break training, or spoil it
-unseen, is an error; what a researcher should know before quoting a number is a warning; the rest is a note.
+``check`` reads every record and, by default, decodes every image. What would break training, or spoil it unnoticed,
+is an error; what a researcher should know before quoting a number is a warning; the rest is a note.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from dsct.data.checks.image_files import ImageFile, read_image_files
 from dsct.data.checks.summary import Summary, class_membership, summarize
 from dsct.data.records import Annotations
 
-OVERLAP = 0.7  # IoU above which two boxes of one image may well be one person
+OVERLAP = 0.7  # IoU above which two boxes of an image may be the same person
 OUTSIDE = 1.0  # pixels by which a box may leave the image: annotation tools round
 
 
 class AnnotatedSplit(Protocol):
-    """What the check asks of a data set; it never indexes it, so no transform runs."""
+    """What the check needs from a data set; it never indexes it, so no transform runs."""
 
     split: str
     class_names: tuple[str, ...]
@@ -42,7 +42,7 @@ class AnnotatedSplit(Protocol):
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What `check` found.
+    """The result of `check`.
 
     Attributes:
         summaries: one per split.
@@ -87,13 +87,13 @@ def check(
     workers: int | None = None,
     on_image: Callable[[int, int], None] = lambda done, total: None,
 ) -> CheckResult:
-    """Reads all records, opens the images, and says what is there and what is wrong.
+    """Reads all records, opens the images, and reports what is there and what is wrong.
 
     Args:
         splits: one data set per split, with different names.
-        decode: decode the images fully; otherwise only their headers are read, and equal pictures are not found.
-        max_images: open at most so many images per split, drawn at random; records are all read.
-        seed: of that choice.
+        decode: decode the images fully; otherwise only their headers are read, and equal images are not found.
+        max_images: open at most this many images per split, chosen at random; all records are read.
+        seed: for that choice.
         workers: threads that open images.
         on_image: called with the images opened so far and in total.
 
@@ -101,7 +101,7 @@ def check(
         Counts per split and findings.
 
     Raises:
-        ValueError: no split, two of one name, or `max_images` is negative.
+        ValueError: there is no split, two have the same name, or `max_images` is negative.
 
     Example:
         >>> from dsct.data import SyntheticDataset
@@ -155,7 +155,7 @@ def _open_images(
     workers: int | None,
     on_image: Callable[[int, int], None],
 ) -> list[_Record]:
-    """The records with what their files are; a file that two records name is opened once."""
+    """The records with their files; a file that two records name is opened once."""
     by_split = defaultdict(list)
     for record in records:
         if record.annotations.image_path is not None:
@@ -267,7 +267,7 @@ def _check_repetitions(records: list[_Record], findings: Findings) -> None:
     for group in by_path.values():
         _add_repetition(group, "image in more than one split", "image listed more than once", findings)
     for group in by_content.values():
-        _add_repetition(group, "same picture in more than one split", "same picture more than once", findings)
+        _add_repetition(group, "same content in more than one split", "same content more than once", findings)
 
 
 def _add_repetition(group: list[_Record], across: str, within: str, findings: Findings) -> None:
@@ -275,7 +275,7 @@ def _add_repetition(group: list[_Record], across: str, within: str, findings: Fi
     kind = across if len({record.split for record in group}) > 1 else within
     name = first.annotations.image_path.name if first.annotations.image_path else ""
     for record in group[1:]:
-        # Of an image in two splits only the one in the other split counts, however often each lists it.
+        # An image in two splits counts once, in the other split, however often each lists it.
         if kind == within or record.split != first.split:
             findings.add(kind, record.at(f"also {first.split} {first.index}, {name}"))
 

@@ -21,7 +21,7 @@ _SEVERITIES = {
     ),
     "warning": (
         "image in more than one split",
-        "same picture in more than one split",
+        "same content in more than one split",
         "image listed more than once",
         "skipped while reading",
         "box outside the image",
@@ -31,7 +31,7 @@ _SEVERITIES = {
         "person without a class",
         "class without people",
     ),
-    "note": ("same picture more than once", "overlapping people", "image without people", "images not on disk"),
+    "note": ("same content more than once", "overlapping people", "image without people", "images not on disk"),
 }
 _SEVERITY = {kind: severity for severity, kinds in _SEVERITIES.items() for kind in kinds}
 _ORDER = list(_SEVERITY)
@@ -56,13 +56,13 @@ class Place:
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of trouble.
+    """One kind of problem.
 
     Attributes:
         severity: ``"error"`` (breaks or spoils training), ``"warning"`` or ``"note"``.
-        kind: what it is, the same words every time.
-        count: how often.
-        splits: how often in each split.
+        kind: what it is, always in the same words.
+        count: number of occurrences.
+        splits: number of occurrences in each split.
         places: the first few.
     """
 

@@ -1,4 +1,4 @@
-"""Opening many image files at once, only to learn whether they can be read and how large they are."""
+"""Opens many image files at once, only to find out whether they can be read and how large they are."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from dsct.image_io import load_image, upright_size
 
 @dataclass(frozen=True)
 class ImageFile:
-    """What a file turned out to be.
+    """The properties of an image file.
 
     Attributes:
-        size: (width, height) of the upright image in pixels; ``None`` when it cannot be read.
+        size: (width, height) of the upright image in pixels; ``None`` if it cannot be read.
         missing: there is no such file.
         problem: why it cannot be read, else empty.
         digest: equal for files of equal content; ``None`` unless the image was decoded.
@@ -34,7 +34,7 @@ class ImageFile:
 
 
 def read_image_file(path: Path, decode: bool = True) -> ImageFile:
-    """Opens one file and never raises for what it finds there.
+    """Opens a file and never raises for what it finds.
 
     Args:
         path: the image file.
@@ -53,7 +53,7 @@ def read_image_file(path: Path, decode: bool = True) -> ImageFile:
         return ImageFile(size, digest=hashlib.blake2b(content, digest_size=16).digest())
     except FileNotFoundError:
         return ImageFile(None, missing=True, problem="no such file")
-    except Exception as error:  # Pillow's decoders raise many types for damaged files, and each is what we look for
+    except Exception as error:  # Pillow's decoders raise many types for damaged files
         sentence = str(error) or type(error).__name__
         return ImageFile(None, problem="not an image" if "cannot identify" in sentence else sentence)
 
@@ -64,7 +64,7 @@ def read_image_files(
     workers: int | None = None,
     on_image: Callable[[], None] = lambda: None,
 ) -> list[ImageFile]:
-    """Opens all files in threads; Pillow decodes outside Python's lock, so that they share the cores.
+    """Opens all files in threads; Pillow decodes outside Python's lock, so the threads use all cores.
 
     Args:
         paths: the image files.
@@ -73,7 +73,7 @@ def read_image_files(
         on_image: called in this thread after every image.
 
     Returns:
-        One result per path, in order. Ctrl-C ends the work after the images under way.
+        One result per path, in order. Ctrl-C stops after the current images.
 
     Example:
         >>> [file.missing for file in read_image_files([Path("a.jpg"), Path("b.jpg")])]
@@ -89,7 +89,7 @@ def read_image_files(
 
 @contextmanager
 def _threads(workers: int | None) -> Iterator[ThreadPoolExecutor]:
-    """Like the executor's own ``with``, which after Ctrl-C would first work through everything that waits."""
+    """Like the executor's own ``with``, which after Ctrl-C would first finish everything in the queue."""
     executor = ThreadPoolExecutor(workers)
     try:
         yield executor

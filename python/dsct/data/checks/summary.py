@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dsct.data.records import Annotations
 
-TINY_SIDE = 12  # pixels: a shorter side leaves one cell of the finest feature level, or none
+TINY_SIDE = 12  # pixels: a shorter side leaves at most one cell of the finest feature level
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,14 @@ class Summary:
 
     Attributes:
         split: its name.
-        source: which file and which labels, in words.
+        source: a description of the file and the labels.
         images: number of records.
         people: number of people.
         people_per_image: number of images with 0, 1, 2, 3, 4 and ``"5+"`` people.
         labels_per_person: fewest, mean and most classes of a person; zeros without people.
         people_per_class: by class name; a person of several classes counts in each.
         median_box: median width and median height in pixels.
-        smallest_box: width and height of the box of least area.
+        smallest_box: width and height of the box with the smallest area.
         tiny_boxes: people whose box has a side below 12 px.
         skipped: what the loader left out, by reason.
         opened: image files opened by the check.
@@ -76,7 +76,7 @@ def summarize(
 
     Args:
         split: its name.
-        source: in words.
+        source: a description.
         records: one per image.
         class_names: of the C classes.
         skipped: what the loader left out, by reason.

@@ -1,4 +1,4 @@
-"""The far scenes, and clutter that means nothing. Lengths are in image heights."""
+"""The far scenes, and clutter without meaning. Lengths are in image heights."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ _FAR_SCENES: dict[str, Callable[[Canvas, np.random.Generator, float], None]] = {
 
 
 def draw_far_scene(canvas: Canvas, far: str, rng: np.random.Generator) -> float:
-    """Fill the canvas with a far scene.
+    """Fills the canvas with a far scene.
 
     Args:
         canvas: where to draw.
@@ -140,7 +140,7 @@ def draw_far_scene(canvas: Canvas, far: str, rng: np.random.Generator) -> float:
 
 
 def draw_clutter(canvas: Canvas, rng: np.random.Generator, horizon: float, number: int) -> None:
-    """Stones, crates and bushes that mean nothing."""
+    """Stones, crates and bushes without meaning."""
     for _ in range(number):
         kind, x, y, r = rng.integers(3), rng.uniform(0, canvas.aspect), rng.uniform(horizon, 1), rng.uniform(0.02, 0.05)
         if kind == 0:

@@ -15,20 +15,20 @@ from dsct.data.scenes.backgrounds import draw_clutter, draw_far_scene
 from dsct.data.scenes.canvas import Canvas
 from dsct.data.scenes.figures import Person, draw_body, draw_bust, draw_near_object
 
-# The share of grey in the cues at difficulty 1, and the number of things that lie about.
+# The share of grey in the cues at difficulty 1, and the amount of clutter.
 _MOST_GREY = 0.5
 _MOST_CLUTTER = 8
 
 
 @dataclass(frozen=True)
 class Scene:
-    """All that is drawn in one picture.
+    """Everything that is drawn in one image.
 
     Attributes:
         far: one of ``rule.FAR_SCENES``.
         persons: front row last.
         difficulty: 0 to 1; fades the cues towards grey and adds clutter.
-        seed: of the far scene and the clutter.
+        seed: for the far scene and the clutter.
     """
 
     far: str
@@ -38,7 +38,7 @@ class Scene:
 
 
 def draw_scene(scene: Scene, image_size: tuple[int, int]) -> Image.Image:
-    """Draw a scene.
+    """Draws a scene.
 
     Args:
         scene: what to draw.

@@ -23,7 +23,7 @@ class Person:
         radius: of the head, in image heights.
         near_centre: (x, y) of the near object, in image heights.
         near_radius: half the size of the near object, in image heights.
-        seed: of hair, clothes, card and colours.
+        seed: for hair, clothes, card and colours.
     """
 
     face: str
@@ -90,7 +90,7 @@ def _draw_rubbish(canvas: Canvas, rng: np.random.Generator, x: float, y: float, 
 
 def _draw_spider(canvas: Canvas, rng: np.random.Generator, x: float, y: float, r: float) -> None:
     body = random_colour(rng, (0.7, 0.85), 0.45, 0.2)
-    # A pale web, or the spider would be lost in the night.
+    # A pale web: without it the spider could not be seen at night.
     canvas.disc(x, y, 0.95 * r, random_colour(rng, (0.6, 0.8), 0.08, 0.78))
     for side in (-1, 1):
         for lift in (-0.75, -0.25, 0.25, 0.7):
@@ -112,7 +112,7 @@ _NEAR_OBJECTS: dict[str, Callable[[Canvas, np.random.Generator, float, float, fl
 
 
 def draw_near_object(canvas: Canvas, person: Person) -> None:
-    """Draw what is beside a person."""
+    """Draws the object beside a person."""
     rng = np.random.default_rng((person.seed, 1))
     _NEAR_OBJECTS[person.near](canvas, rng, *person.near_centre, person.near_radius)
 
@@ -188,7 +188,7 @@ _FACES: dict[str, Callable[[Canvas, np.random.Generator, float, float, float], N
 
 
 def draw_bust(canvas: Canvas, person: Person) -> None:
-    """The card, the shoulders and the head: all that the subject's box shows."""
+    """The card, the shoulders and the head: everything that the subject's box shows."""
     (x, y), r = person.centre, person.radius
     rng = np.random.default_rng((person.seed, 0))
     x0, y0, x1, y1 = person.box

@@ -1,6 +1,6 @@
-"""What the people of the synthetic scenes feel, and why: the one place that turns cues into labels.
+"""The emotions of the people in the synthetic scenes: the only place that turns cues into labels.
 
-A person has a face and a near object; the far scene is shared by everyone in the picture. :func:`emotion` reads the
+A person has a face and a near object; the far scene is shared by everybody in the image. :func:`emotion` reads the
 three and returns one of the 7 CAER-S classes, :func:`emotion_labels` some of the 26 EMOTIC classes. The three faces are
 ambiguous on purpose. A frown needs the near object, a gasp needs the far scene, a mild face needs both:
 
@@ -17,8 +17,8 @@ mild    otherwise                   Neutral
 ======= ============== ============ =========
 
 The cues are drawn with the exact probabilities of :func:`probability`, which make the 7 emotions equally frequent, so
-that :func:`best_guess` can say, without looking at a single picture, how often a guesser who sees only some of the cues
-can be right: 3/7 from the face, 5/7 from the face and one of the two contexts, always from all three.
+that :func:`best_guess` can say, without looking at an image, how often one who sees only some of the cues can be
+right: 3/7 from the face, 5/7 from the face and one of the two contexts, always from all three.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CUES = tuple(product(FACES, NEAR_OBJECTS, FAR_SCENES))
 PLEASANT = ("gift", "teddy")
 BRIGHT = ("meadow", "beach")
 
-#: Classes of the 7 that only the near object, or only the far scene, tells from each other.
+#: Classes of the 7 that only the near object, or only the far scene, tells apart.
 NEAR_ONLY_CLASSES = ("Anger", "Disgust")
 FAR_ONLY_CLASSES = ("Fear", "Surprise")
 
@@ -69,7 +69,7 @@ _MILD_AGREEMENT = Fraction(2, 3)
 
 
 def emotion(face: str, near: str, far: str) -> str:
-    """Name the one emotion of a person, the table of this module's header.
+    """Returns the emotion of a person, by the table at the top of this module.
 
     Args:
         face: one of :data:`FACES`.
@@ -95,7 +95,7 @@ def emotion(face: str, near: str, far: str) -> str:
 
 
 def emotion_labels(face: str, near: str, far: str) -> tuple[str, ...]:
-    """Name all emotions of a person: those of :func:`emotion`, of the near object and of the far scene.
+    """Returns all emotions of a person: those of :func:`emotion`, of the near object and of the far scene.
 
     Args:
         face: one of :data:`FACES`.
@@ -114,7 +114,7 @@ def emotion_labels(face: str, near: str, far: str) -> tuple[str, ...]:
 
 
 def probability(face: str, near: str, far: str) -> Fraction:
-    """Say how often the generator draws a person with these three cues, exactly.
+    """Returns the exact probability with which the generator draws a person with these three cues.
 
     Far scenes are equally frequent; faces come in the ratio 2 : 2 : 3 whatever the far scene; near objects are equally
     frequent except beside a mild face, where pleasant goes with bright and unpleasant with dark two times in three.
@@ -140,10 +140,10 @@ def probability(face: str, near: str, far: str) -> Fraction:
 
 
 def best_guess(known: Collection[str], multi_label: bool = False) -> Fraction:
-    """Say how often the best possible guesser is right who knows the rule but sees only some of the cues.
+    """Returns how often the best possible guess is right, knowing the rule but seeing only some of the cues.
 
     Args:
-        known: which of ``"face"``, ``"near"`` and ``"far"`` the guesser sees.
+        known: which of ``"face"``, ``"near"`` and ``"far"`` are seen.
         multi_label: guess the whole set of :func:`emotion_labels` instead of the one :func:`emotion`.
 
     Returns:
@@ -155,7 +155,7 @@ def best_guess(known: Collection[str], multi_label: bool = False) -> Fraction:
     """
     unknown = set(known) - {"face", "near", "far"}
     if unknown:
-        raise ValueError(f"best_guess: known must hold 'face', 'near' and 'far' only, got {sorted(unknown)}")
+        raise ValueError(f"best_guess: known must contain 'face', 'near' and 'far' only, got {sorted(unknown)}")
     chances: defaultdict[tuple[str, ...], defaultdict[object, Fraction]] = defaultdict(lambda: defaultdict(Fraction))
     for cues in CUES:
         seen = tuple(cue for name, cue in zip(("face", "near", "far"), cues, strict=True) if name in known)
@@ -170,7 +170,7 @@ def _check(face: str, near: str, far: str) -> None:
 
 
 def _decided_by(context: int) -> tuple[str, ...]:
-    """EMOTIC labels that the face and one context (1 near, 2 far) settle and the face and the other context do not."""
+    """EMOTIC labels that the face and one context (1 near, 2 far) decide and the face and the other context do not."""
 
     def settled(name: str, context: int) -> bool:
         answers = defaultdict(set)

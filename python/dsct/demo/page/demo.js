@@ -1,14 +1,14 @@
-// Takes pictures (chosen, dropped, pasted or drawn), sends them to the server and shows what comes back.
+// Takes images (chosen, dropped, pasted or synthetic), sends them to the server and shows the answer.
 
 import { element } from "./elements.js";
 import { showPeople } from "./people.js";
 
 const byId = (id) => document.getElementById(id);
 const [status, error, result, file, scenes] = ["status", "error", "result", "file", "scenes"].map(byId);
-const GONE = "dsct demo does not answer; does it still run in its terminal?";
+const GONE = "dsct demo does not answer; is it still running in its terminal?";
 
 let about = null;
-let request = new AbortController(); // of the picture that is being looked at
+let request = new AbortController(); // of the current image
 let answer = null;
 
 class Refused extends Error {}
@@ -21,14 +21,14 @@ async function start() {
   byId("limits").textContent = `up to ${about.max_bytes / 1e6} MB and ${about.max_pixels / 1e6} megapixels`;
   scenes.append(
     ...about.scenes.map(({ url, title }, index) => {
-      const button = element("button", { type: "button", title }, element("img", { src: url, alt: `Drawn scene: ${title}` }));
-      button.addEventListener("click", () => look(`drawn scene ${index + 1}`, () => fetchedBlob(url), button));
+      const button = element("button", { type: "button", title }, element("img", { src: url, alt: `Synthetic scene: ${title}` }));
+      button.addEventListener("click", () => look(`synthetic scene ${index + 1}`, () => fetchedBlob(url), button));
       return element("li", {}, button);
     }),
   );
 }
 
-/** Shows the people of a picture; `read` gives its bytes, `button` is the drawn scene it came from. */
+/** Shows the people in an image; `read` gives its bytes, `button` is the synthetic scene it came from. */
 async function look(name, read, button = null) {
   request.abort();
   const mine = (request = new AbortController());
@@ -45,7 +45,7 @@ async function look(name, read, button = null) {
     result.hidden = false;
     showPeople(answer, about.colors);
     status.textContent = `${name} (${found.width} x ${found.height}): ${count(found.people.length)}`;
-    // Only where it would be missed, as on a phone: the scenes stay under the pointer, to try one after the other.
+    // Only where it would not be seen, as on a phone: the scenes stay under the pointer, to try one after another.
     if (result.getBoundingClientRect().top > 0.6 * innerHeight) status.scrollIntoView();
   } catch (problem) {
     if (mine !== request) return;
@@ -65,7 +65,7 @@ function fail(sentence) {
 
 const count = (number) => (number === 1 ? "1 person found" : `${number || "nobody"} ${number ? "people " : ""}found`);
 
-/** The JSON behind an address; a refusal of the server is thrown with its sentence. */
+/** The JSON at an address; an error of the server is thrown with its message. */
 async function fetched(url, options) {
   const response = await fetch(url, options);
   const content = await response.json();
@@ -75,7 +75,7 @@ async function fetched(url, options) {
 
 const fetchedBlob = async (url) => (await fetch(url)).blob();
 
-/** Looks at the first of some files. */
+/** Looks at the first file of several. */
 function take(files, source) {
   if (!files.length) {
     fail(`There is no image file in what was ${source}.`);
@@ -84,10 +84,10 @@ function take(files, source) {
   const [first] = files;
   const name = files.length > 1 ? `${first.name} (the first of ${files.length} files)` : first.name;
   look(name, async () => {
-    // The server refuses it too, but a browser that is still sending does not hear why.
+    // The server refuses it too, but a browser that is still sending does not receive the reason.
     if (first.size > about.max_bytes) {
       const size = (first.size / 1e6).toFixed(1);
-      throw new Refused(`This file is too large: at most ${about.max_bytes / 1e6} MB are taken; this one has ${size} MB.`);
+      throw new Refused(`This file is too large: the limit is ${about.max_bytes / 1e6} MB, this one has ${size} MB.`);
     }
     try {
       return await first.arrayBuffer();

@@ -2,14 +2,14 @@
 
 import { element, shape } from "./elements.js";
 
-/** What can be shown: its name, how it is explained, and its shape around (0, 0) at a size in pixels of the screen. */
+/** The marks: name, explanation, and shape around (0, 0) at a size in pixels of the screen. */
 export const MARKS = {
   sampling: {
-    label: "sampling points: where it read the picture (stronger: more weight)",
+    label: "sampling points: where it read the image (opaque: more weight)",
     draw: () => shape("circle", { class: "fill", r: 3.5 }),
   },
   reference: {
-    label: "reference point: where it began",
+    label: "reference point: where it started",
     draw: () => shape("path", { class: "outline", d: "M-8 0H8M0-8V8" }),
   },
   spatial: {
@@ -25,15 +25,15 @@ export const MARKS = {
     draw: (size) => shape("path", { class: "outline", d: `M0 ${-size}L${size} 0L0 ${size}L${-size} 0Z` }),
   },
   beyond: {
-    label: "sampling points of that context (the strongest)",
+    label: "sampling points of that context (those with the most weight)",
     draw: () => shape("path", { class: "fill", d: "M0 -4L4 3L-4 3Z" }),
   },
 };
 
-/** Shown until a person chooses otherwise. */
+/** Shown until the user chooses otherwise. */
 export const SHOWN_AT_FIRST = ["sampling", "reference", "spatial", "semantic", "all"];
 
-/** A small picture of a mark for the legend. */
+/** A mark as a small symbol for the legend. */
 export function symbolOf(kind) {
   const symbol = shape("svg", { class: "symbol", viewBox: "-10 -10 20 20", "aria-hidden": "true" });
   symbol.append(MARKS[kind].draw(6));
@@ -73,10 +73,10 @@ export function drawLookedAt(svg, layer, shown, color) {
   svg.replaceChildren(marks);
 }
 
-/** In words: how many of what, and how many of them no picture can show. */
+/** How many of each mark, and how many of them lie outside the image. */
 export function describe(layer, width, height) {
   const outside = layer.sampling_points.filter(([x, y]) => x < 0 || y < 0 || x > width || y > height).length;
-  const beyond = outside ? ` (${outside} outside the picture)` : "";
+  const beyond = outside ? ` (${outside} outside the image)` : "";
   const context = layer.context_points.length;
   const parts = [`${layer.sampling_points.length} sampling points${beyond}`];
   parts.push(context ? `${context} context queries` : "no context in this layer");

@@ -1,16 +1,16 @@
-// Shows the people of a picture: a box and a card each, which light up together.
+// Shows the people in an image: a box and a card each, which are highlighted together.
 
 import { element, inkOn } from "./elements.js";
 import { SHOWN_AT_FIRST, describe, drawLookedAt, kindsIn, legend } from "./looked_at.js";
 
-const BORDERS = ["solid", "dashed", "dotted"]; // keep a second and a third round of colours apart
+const BORDERS = ["solid", "dashed", "dotted"]; // tell a second and a third round of colours apart
 const EMOTIONS_AT_FIRST = 7;
 const HINT = matchMedia("(hover: none)").matches
-  ? "Tap a person to see where the model looked. A tap beside them lets go."
-  : "Point at a person to see where the model looked. A click keeps it, Escape lets go.";
+  ? "Tap a person to see where the model looked. Tap elsewhere to clear the selection."
+  : "Point at a person to see where the model looked. Click to keep it selected, Escape to clear.";
 
 const byId = (id) => document.getElementById(id);
-const [picture, image, svg, boxes] = ["picture", "image", "looked-at", "boxes"].map(byId);
+const [view, image, svg, boxes] = ["view", "image", "looked-at", "boxes"].map(byId);
 const [caption, controls, layers, marks, cards] = ["caption", "controls", "layers", "marks", "cards"].map(byId);
 
 const shown = new Set(SHOWN_AT_FIRST);
@@ -27,7 +27,7 @@ const colorOf = (index) => colors[index % colors.length];
 /** Names of the reported emotions of a person, most probable first. */
 const reported = ({ labels, probabilities }) => [...labels].sort((a, b) => probabilities[b] - probabilities[a]);
 
-/** Shows an answer of the server in place of the one before. */
+/** Shows an answer of the server in place of the previous one. */
 export function showPeople(answer, personColors) {
   ({ people } = answer);
   size = { width: answer.width, height: answer.height };
@@ -36,7 +36,7 @@ export function showPeople(answer, personColors) {
   image.src = answer.picture;
   image.width = answer.width;
   image.height = answer.height;
-  picture.style.setProperty("--aspect", String(size.width / size.height));
+  view.style.setProperty("--aspect", String(size.width / size.height));
   svg.setAttribute("viewBox", `0 0 ${size.width} ${size.height}`);
   boxes.replaceChildren(...people.map(box));
   cards.replaceChildren(...people.map(card));
@@ -63,9 +63,9 @@ function box(person, index) {
     top: `${(100 * y1) / height}%`,
     width: `${(100 * (x2 - x1)) / width}%`,
     height: `${(100 * (y2 - y1)) / height}%`,
-    zIndex: String(1 + people.filter((other) => area(other) > area(person)).length), // small ones stay in reach
+    zIndex: String(1 + people.filter((other) => area(other) > area(person)).length), // small ones stay reachable
   });
-  return lightsUp(made, index);
+  return highlighting(made, index);
 }
 
 const area = ({ box: [x1, y1, x2, y2] }) => (x2 - x1) * (y2 - y1);
@@ -91,7 +91,7 @@ function card(person, index) {
     const more = element("ul", { className: "emotions" }, ...rows.slice(atFirst));
     made.append(element("details", {}, element("summary", { textContent: `${rows.length - atFirst} more` }), more));
   }
-  return lightsUp(made, index);
+  return highlighting(made, index);
 }
 
 function emotion(name, probability, isReported) {
@@ -108,8 +108,8 @@ function emotion(name, probability, isReported) {
   );
 }
 
-/** Makes a box or a card light its person up: while pointed at, or kept after a click or keyboard focus. */
-function lightsUp(made, index) {
+/** Makes a box or a card highlight its person: while pointed at, or kept after a click or keyboard focus. */
+function highlighting(made, index) {
   made.style.setProperty("--color", colorOf(index));
   made.style.setProperty("--on-color", inkOn(colorOf(index)));
   made.addEventListener("pointerenter", () => refresh((hovered = index)));
@@ -130,16 +130,16 @@ function layerChoice(count) {
   layers.replaceChildren(layers.querySelector("legend"), ...entries);
 }
 
-/** Draws the state: who is lit up, and where the model looked for them. */
+/** Draws the state: who is highlighted, and where the model looked for them. */
 function refresh() {
   const active = hovered ?? kept;
-  picture.classList.toggle("active", active !== null);
+  view.classList.toggle("active", active !== null);
   for (const list of [boxes, cards]) {
     [...list.children].forEach((child, index) => child.classList.toggle("active", index === active));
   }
   if (active === null) {
     svg.replaceChildren();
-    caption.textContent = people.length ? HINT : "Nobody was found in this picture.";
+    caption.textContent = people.length ? HINT : "Nobody was found in this image.";
     return;
   }
   const all = people[active].layers;
@@ -148,16 +148,16 @@ function refresh() {
   caption.textContent = `Person ${active + 1}: ${describe(layer, size.width, size.height)}`;
 }
 
-function letGo() {
+function clearSelection() {
   hovered = kept = null;
   if (boxes.contains(document.activeElement) || cards.contains(document.activeElement)) document.activeElement.blur();
   refresh();
 }
 
-document.addEventListener("keydown", (event) => event.key === "Escape" && letGo());
-picture.addEventListener("click", (event) => boxes.contains(event.target) || letGo());
+document.addEventListener("keydown", (event) => event.key === "Escape" && clearSelection());
+view.addEventListener("click", (event) => boxes.contains(event.target) || clearSelection());
 
-// Marks keep their size on the screen, whatever the size of the picture.
+// Marks keep their size on the screen, whatever the size of the image.
 new ResizeObserver(() => {
   if (image.clientWidth) svg.style.setProperty("--pixel", String(size.width / image.clientWidth));
 }).observe(image);
