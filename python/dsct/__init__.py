@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dsct import data, demo as demo, export as export, interop, metrics as metrics, train as train, video
     from dsct import visualize as visualize
     from dsct.prediction.people import People
-    from dsct.prediction.predictor import predict, predict_stream
+    from dsct.prediction.predictor import Predictor, predict, predict_stream
 
 __all__ = [
     "DSCT",
@@ -37,6 +37,7 @@ __all__ = [
     "MSDeformAttn",
     "People",
     "PostProcess",
+    "Predictor",
     "SetCriterion",
     "__version__",
     "data",
@@ -59,6 +60,7 @@ _MODULES = {
 }
 _NAMES = {
     "People": "dsct.prediction.people",
+    "Predictor": "dsct.prediction.predictor",
     "predict": "dsct.prediction.predictor",
     "predict_stream": "dsct.prediction.predictor",
 }

@@ -22,7 +22,8 @@ from dsct.cli import app
 from dsct.cli.prediction import predict as command
 from dsct.cli.prediction.inputs import collect
 from dsct.prediction.people import People
-from dsct.prediction.video import VideoWriter, frames, predict_frames
+from dsct.prediction.predictor import Predictor, predict_frames
+from dsct.prediction.video import VideoWriter, frames
 from tests.prediction.drawn_video import drawn, encode, encode_sound
 
 
@@ -218,11 +219,13 @@ def test_names_of_any_kind_come_back(name: str, tmp_path: Path, pictures: list[I
 def test_interrupted_run_leaves_whole_files(
     folder: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(path: Path, *arguments: Any, **options: Any) -> Iterator[tuple[float, People]]:
-        yield from list(predict_frames(path, *arguments, **options))[:3]
+    frames_of = Predictor.frames
+
+    def interrupted(predictor: Predictor, path: Path, **options: Any) -> Iterator[tuple[float, People]]:
+        yield from list(frames_of(predictor, path, **options))[:3]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "predict_frames", interrupted)
+    monkeypatch.setattr(Predictor, "frames", interrupted)
     outs = [tmp_path / f"a.{ending}" for ending in ("json", "jsonl", "csv")]
     result = run(
         folder / "1.png", clip, "--json", "--annotate", tmp_path / "drawn",
@@ -245,7 +248,7 @@ def test_interrupted_before_the_first_result_is_an_empty_list(
         raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr(dsct, "predict_stream", interrupted)
+    monkeypatch.setattr(Predictor, "stream", interrupted)
     run(folder, "--out", tmp_path / "a.json", code=130)
     assert json.loads((tmp_path / "a.json").read_text()) == []
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def answer_of(people: list[dict[str, Any]]) -> dict[str, Any]:
     pixel = "data:image/png;base64," + base64.b64encode(encoded(Image.new("RGB", (1, 1)))).decode()
-    return {"width": 100, "height": 100, "note": None, "people": people, "picture": pixel}
+    return {"width": 100, "height": 100, "note": None, "people": people, "preview": pixel}
 
 
 def person(labels: list[str], classes: int, box: list[float], relation: str | None) -> dict[str, Any]:

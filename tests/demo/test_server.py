@@ -83,7 +83,7 @@ def test_images_are_turned_upright_and_shown_as_the_model_saw_them(demo_client: 
 
 
 def shown_image(answer: dict[str, Any]) -> Image.Image:
-    kind, _, data = answer["picture"].partition(",")
+    kind, _, data = answer["preview"].partition(",")
     assert kind == "data:image/jpeg;base64"
     return Image.open(io.BytesIO(base64.b64decode(data)))
 

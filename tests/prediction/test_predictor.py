@@ -256,7 +256,7 @@ def test_shipped_weights_say_what_they_are_once(
     shipped_weights._shipped_model.cache_clear()
     assert [record.getMessage() for record in caplog.records] == [SHIPPED_NOTE]
     assert first.note == second.note == SHIPPED_NOTE
-    assert "drawn scenes" in str(first)
+    assert "synthetic scenes" in str(first)
 
 
 def test_result_draws_itself() -> None:

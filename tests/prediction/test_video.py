@@ -16,7 +16,8 @@ from PIL import Image
 
 import dsct
 from dsct.prediction.people import People
-from dsct.prediction.video import VideoWriter, count_frames, frames, predict_frames
+from dsct.prediction.predictor import predict_frames
+from dsct.prediction.video import VideoWriter, count_frames, frames
 from tests.prediction.drawn_video import drawn, encode, encode_sound
 
 video_module = sys.modules["dsct.prediction.video"]
@@ -218,7 +219,7 @@ def test_rejects_arguments_at_once(options: dict[str, Any], message: str) -> Non
 def test_rejects_other_arguments(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"path must end in \.mp4, got 'a\.avi'"):
         VideoWriter("a.avi")
-    with pytest.raises(TypeError, match="on_error is no option here"):
+    with pytest.raises(TypeError, match=r"options must be among threshold, .*, batch_size, got on_error"):
         predict_frames("absent.mp4", on_error=print)
     with pytest.raises(ValueError, match="batch_size must be at least 1"):
         predict_frames("absent.mp4", batch_size=0)

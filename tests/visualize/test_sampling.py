@@ -113,7 +113,7 @@ def test_into_given_axes() -> None:
 
 
 def test_the_note_on_the_shipped_weights_is_in_the_caption() -> None:
-    assert "trained on drawn scenes" in " ".join(draw_sampling(None, IMAGE).texts[0].get_text().split())
+    assert "trained on synthetic scenes" in " ".join(draw_sampling(None, IMAGE).texts[0].get_text().split())
 
 
 def test_rejects() -> None:

@@ -15,9 +15,9 @@ import dsct
 from dsct.data.synthetic import SyntheticDataset
 from dsct.data.transforms import evaluation_transform
 from dsct.image_io import load_image
+from dsct.prediction.look import LayerLook, heaviest
 from dsct.prediction.shipped_weights import SHIPPED_WEIGHTS
 from dsct.visualize import trace_subjects
-from dsct.visualize.subject_trace import LookedAt, heaviest
 
 CONFIG = dsct.DSCTConfig.tiny()
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
@@ -121,7 +121,7 @@ def test_coordinates_and_weights_are_those_of_the_trace(selection: tuple[str, ..
             check_context(looked_at, layer, size)
 
 
-def check_context(looked_at: LookedAt, layer: dict[str, Any], size: Any) -> None:
+def check_context(looked_at: LayerLook, layer: dict[str, Any], size: Any) -> None:
     """Points and weights of the chosen queries, one query after the other."""
     points = looked_at.context_sampling_points.reshape(len(looked_at.context_weights), -1, 2)
     weights = looked_at.context_sampling_weights.reshape(len(points), -1)
@@ -210,7 +210,7 @@ def test_to_dict_is_json_and_can_be_short() -> None:
     full = json.loads(json.dumps(subject.to_dict()))
     assert full["query"] == subject.query
     assert full["person"]["box"] == list(subject.person.box)
-    assert set(full["layers"][0]) == {field.name for field in dataclasses.fields(LookedAt)}
+    assert set(full["layers"][0]) == {field.name for field in dataclasses.fields(LayerLook)}
     for name, values in full["layers"][1].items():
         np.testing.assert_array_equal(np.array(values), np.array(getattr(subject.layers[1], name)))
     short = subject.to_dict(most_points=10)["layers"][1]

@@ -1,83 +1,49 @@
-"""What the page shows of one picture: its people, and where the model looked for each of them."""
+"""What the page shows of one image: its people, and where the model looked for each of them."""
 
 from __future__ import annotations
 
 import base64
 import io
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from numpy.typing import NDArray
 from PIL import Image
 
-from dsct.visualize.subject_trace import LookedAt, SubjectTrace, heaviest, trace_subjects
+from dsct.prediction.predictor import Predictor
 
-if TYPE_CHECKING:
-    from dsct.modules import DSCT
-
-#: Pixels of the longer side of the picture in the page.
+#: Pixels of the longer side of the image in the page.
 SHOWN_SIDE = 1600
 #: Context queries sample thousands of points per person and layer; these many of the greatest weight are shown.
-CONTEXT_POINTS = 200
+MOST_POINTS = 200
+#: Of a pixel; what rounding leaves is finer than anything that can be seen.
+DECIMALS = 1
 
 
-def look(picture: Image.Image, model: DSCT, note: str | None = None) -> dict[str, Any]:
+def look(image: Image.Image, predictor: Predictor, note: str | None = None) -> dict[str, Any]:
     """Runs the model once and describes what it found.
 
     Args:
-        picture: upright RGB.
-        model: in evaluation mode.
+        image: upright RGB.
+        predictor: what runs the model.
         note: what the reader must know about the weights.
 
     Returns:
-        Plain values: `width` and `height` of the picture, `note`, `picture` (as a data URL, at most `SHOWN_SIDE`
-        pixels long) and `people`, as in :meth:`dsct.People.to_dict`, each with `layers`, where the model looked.
+        Plain values: `width` and `height` of the image, `note`, `people`, as in :meth:`dsct.People.to_dict`, each with
+        `layers`, where the model looked, and `preview`: the image as a data URL, at most `SHOWN_SIDE` pixels long.
 
     Example:
         >>> import dsct
-        >>> sorted(look(Image.new("RGB", (64, 48)), dsct.DSCT(dsct.DSCTConfig.tiny())))
-        ['height', 'note', 'people', 'picture', 'width']
+        >>> sorted(look(Image.new("RGB", (64, 48)), dsct.Predictor(dsct.DSCT(dsct.DSCTConfig.tiny()))))
+        ['height', 'note', 'people', 'preview', 'width']
     """
-    return {
-        "width": picture.width,
-        "height": picture.height,
-        "note": note,
-        "people": [_person(trace) for trace in trace_subjects(picture, model)],
-        "picture": _data_url(picture),
-    }
+    people = [
+        {**subject.person.to_dict(), "layers": [layer.to_dict(MOST_POINTS, DECIMALS) for layer in subject.layers]}
+        for subject in predictor.look(image).subjects
+    ]
+    return {"width": image.width, "height": image.height, "note": note, "people": people, "preview": _data_url(image)}
 
 
-def _person(trace: SubjectTrace) -> dict[str, Any]:
-    person = trace.person
-    return {
-        "box": list(person.box),
-        "score": person.score,
-        "labels": list(person.labels),
-        "probabilities": person.probabilities,
-        "layers": [_layer(layer) for layer in trace.layers],
-    }
-
-
-def _layer(layer: LookedAt) -> dict[str, Any]:
-    """Rounded: what is left is finer than anything that can be seen."""
-    context = heaviest(layer.context_sampling_points, layer.context_sampling_weights, CONTEXT_POINTS)
-    return {
-        "reference_point": _rounded(layer.reference_point, 1),
-        "sampling_points": _rounded(layer.sampling_points, 1),
-        "sampling_weights": _rounded(layer.sampling_weights, 6),
-        "context_points": _rounded(layer.context_points, 1),
-        "context_weights": _rounded(layer.context_weights, 6),
-        "context_relation": list(layer.context_relation),
-        "context_sampling_points": _rounded(context[0], 1),
-        "context_sampling_weights": _rounded(context[1], 6),
-    }
-
-
-def _rounded(values: NDArray[Any], decimals: int) -> Any:
-    return values.astype(float).round(decimals).tolist()
-
-
-def _data_url(picture: Image.Image) -> str:
-    shown = picture.copy()
+def _data_url(image: Image.Image) -> str:
+    shown = image.copy()
     shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
     file = io.BytesIO()
     shown.save(file, "JPEG", quality=90)

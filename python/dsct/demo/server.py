@@ -20,6 +20,7 @@ from dsct.demo.scenes import NUMBER_OF_SCENES, scene_png, scene_titles
 from dsct.demo.security import protected
 from dsct.demo.uploads import MAX_BYTES, MAX_PIXELS, Refused, read_image, receive
 from dsct.person_colors import PERSON_COLORS
+from dsct.prediction.predictor import Predictor
 
 if TYPE_CHECKING:
     from dsct.modules import DSCT
@@ -45,7 +46,7 @@ def create_app(model: DSCT, *, name: str = "your model", note: str | None = None
         >>> client.post("/api/people", content=b"hello").json()
         {'error': 'This file is not an image that dsct reads: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.'}
     """
-    demo = _Demo(model, name, note)
+    demo = _Demo(Predictor(model), name, note)
     routes = [
         Route("/", demo.page),
         Route("/api/about", demo.about),
@@ -58,8 +59,8 @@ def create_app(model: DSCT, *, name: str = "your model", note: str | None = None
 
 
 class _Demo:
-    def __init__(self, model: DSCT, name: str, note: str | None) -> None:
-        self._model, self._name, self._note = model, name, note
+    def __init__(self, predictor: Predictor, name: str, note: str | None) -> None:
+        self._predictor, self._name, self._note = predictor, name, note
         self._one_at_a_time = anyio.CapacityLimiter(1)
 
     async def page(self, request: Request) -> Response:
@@ -95,7 +96,7 @@ class _Demo:
         return JSONResponse(answer)
 
     def _read_and_look(self, data: bytes) -> dict[str, Any]:
-        return look(read_image(data), self._model, self._note)
+        return look(read_image(data), self._predictor, self._note)
 
 
 async def _refused(request: Request, error: Refused) -> Response:

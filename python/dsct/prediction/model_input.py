@@ -1,4 +1,4 @@
-"""What a model gets for a picture: its size after resizing, its pixels, and the mode it runs in."""
+"""What a model gets for an image: its pixels, and how they are resized."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ModelInput(NamedTuple):
-    """One picture: as it was given, and as the model gets it."""
+    """One image: as it was given, and as the model gets it."""
 
     source: ImageInput
     size: tuple[int, int]  # width and height of the original
@@ -22,7 +22,7 @@ class ModelInput(NamedTuple):
 
 
 def resize_sides(model: DSCT, short_side: int | None, long_side: int | None) -> tuple[int | None, int]:
-    """Short and long side of the resized picture: as asked, else as stored with the weights, else the paper's."""
+    """Short and long side of the resized image: as asked, else as stored with the weights, else the paper's."""
     for name, value in (("short_side", short_side), ("long_side", long_side)):
         if value is not None and value < 1:
             raise ValueError(f"predict: {name} must be at least 1 pixel, got {value}")

@@ -6,8 +6,8 @@ import html
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from dsct.visualize.drawing.person_cards import Truth
+
+class Truth(Protocol):
+    """What is known about an image, such as a record of a data set.
+
+    `boxes` are (n, 4) xyxy in pixels; `labels` are (n, C) 0/1, or (n,) class indices.
+    """
+
+    @property
+    def boxes(self) -> Any: ...
+    @property
+    def labels(self) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,15 @@ class Person:
     labels: tuple[str, ...]
     probabilities: dict[str, float]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain Python values, for JSON: `box`, `score`, `labels` and `probabilities`."""
+        return {
+            "box": list(self.box),
+            "score": self.score,
+            "labels": list(self.labels),
+            "probabilities": dict(self.probabilities),
+        }
+
 
 @dataclass(frozen=True, repr=False, eq=False)
 class People:
@@ -52,6 +71,8 @@ class People:
         image_size: (width, height) of the original image, upright.
         source: the image as it was passed to `predict`.
         note: what the reader of these results must know about the weights, or None.
+        queries: (n,) int64, the number of the subject query, from 0, that found each person; empty for people that no
+            model found.
 
     Example:
         >>> import dsct
@@ -68,6 +89,7 @@ class People:
     image_size: tuple[int, int]
     source: ImageInput
     note: str | None = None
+    queries: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -88,15 +110,7 @@ class People:
     def to_dict(self) -> dict[str, Any]:
         """Plain Python values: `image`, `width`, `height`, `note` and `people` (box, score, labels, probabilities)."""
         width, height = self.image_size
-        people = [
-            {
-                "box": list(person.box),
-                "score": person.score,
-                "labels": list(person.labels),
-                "probabilities": person.probabilities,
-            }
-            for person in self
-        ]
+        people = [person.to_dict() for person in self]
         return {"image": self.image_path, "width": width, "height": height, "note": self.note, "people": people}
 
     def to_json(self, indent: int | None = 2) -> str:
@@ -107,7 +121,7 @@ class People:
         """One row per person: image, person (from 1), x1, y1, x2, y2, score, labels (joined by ", "), every class.
 
         Raises:
-            ImportError: pandas is not installed.
+            ImportError: The package pandas is not installed.
         """
         try:
             import pandas

@@ -1,93 +1,242 @@
-"""From a picture to the people in it: reading, resizing, the model, and results in pixels of the original."""
+"""From an image to the people in it: reading, resizing, the model, and results in pixels of the original."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby, islice
-from typing import TYPE_CHECKING, Any, overload
+from threading import Lock
+from typing import Any, TypeVar, overload
 
 import torch
+from PIL import Image
+from torch import Tensor
+from typing_extensions import Unpack
 
 from dsct.config import DSCTConfig
-from dsct.data.transforms import Transform, evaluation_transform
+from dsct.data.transforms import evaluation_transform
 from dsct.image_io import ImageInput, load_image
 from dsct.modules.evaluating import evaluating
 from dsct.post_process import PostProcess, least_score
+from dsct.prediction import video
+from dsct.prediction.look import Look, require_trace, subject_traces
 from dsct.prediction.model_input import ModelInput, resize_sides
+from dsct.prediction.options import Options, completed, lists_options
 from dsct.prediction.people import People
-from dsct.prediction.shipped_weights import resolve_model
+from dsct.prediction.shipped_weights import AnyModel, resolve_model
 
-if TYPE_CHECKING:
-    from dsct.modules import DSCT
+T = TypeVar("T")
 
 
-@overload
-def predict(
-    image: list[Any] | tuple[Any, ...],
-    model: DSCT | str | os.PathLike[str] | None = None,
-    *,
-    threshold: float | Sequence[float] | None = None,
-    score_threshold: float | None = None,
-    nms_iou: float | None = 0.5,
-    short_side: int | None = None,
-    long_side: int | None = None,
-    device: str | torch.device | None = None,
-    batch_size: int = 4,
-) -> list[People]: ...
-@overload
-def predict(
-    image: ImageInput,
-    model: DSCT | str | os.PathLike[str] | None = None,
-    *,
-    threshold: float | Sequence[float] | None = None,
-    score_threshold: float | None = None,
-    nms_iou: float | None = 0.5,
-    short_side: int | None = None,
-    long_side: int | None = None,
-    device: str | torch.device | None = None,
-    batch_size: int = 4,
-) -> People: ...
-def predict(
-    image: ImageInput | list[Any] | tuple[Any, ...],
-    model: DSCT | str | os.PathLike[str] | None = None,
-    *,
-    threshold: float | Sequence[float] | None = None,
-    score_threshold: float | None = None,
-    nms_iou: float | None = 0.5,
-    short_side: int | None = None,
-    long_side: int | None = None,
-    device: str | torch.device | None = None,
-    batch_size: int = 4,
-) -> People | list[People]:
-    """Finds the people in a picture and their emotions.
+class Predictor:
+    """A model ready to find people: loaded once, with its options settled once.
 
-    The picture is read as a person sees it (`dsct.image_io.load_image`) and resized as in evaluation. Of several
-    predictions for one person the best is kept.
+    Several threads may share a predictor: they read images side by side, and the model runs for one after the other.
+    Between two results the model is in the mode in which its owner left it.
 
     Args:
-        image: a path, a PIL image, an RGB uint8 array (H, W, 3) or (H, W), or a tensor (3, H, W), uint8 or in [0, 1];
-            or a list of these. In a list, neighbours of equal size run together; the result of a picture does not
-            depend on the others, because nothing is padded.
         model: a model, the path of a native safetensors file, or None for the small weights that come with dsct. These
-            were trained on drawn scenes: it is logged once, and `People.note` says it.
-        threshold: multi-label models report the classes whose probability exceeds this: one number, or one per class.
-            None takes the thresholds stored with the weights, else 0.5. Multi-class models report the most probable.
-        score_threshold: predictions scored lower are left out. None asks that the class probabilities of a person
-            add up to at least ½, which is a score of ½/C, or keeps all where the score is a mean of logits.
-        nms_iou: of two predictions that overlap by more than this, the lower score is left out. None keeps both.
-        short_side: the short side is resized to this many pixels. None takes what is stored with the weights, else 800.
-        long_side: the long side never exceeds this. None takes what is stored with the weights, else 1333.
-        device: where the model runs; a model passed as module is moved there. None leaves it where it is.
-        batch_size: how many pictures of equal size run at once.
+            were trained on synthetic scenes: it is logged once, and `People.note` says it.
+        **options: those of `dsct.prediction.options.Options`, such as `threshold` or `device`.
 
-    Returns:
-        The people, most certain first; for a list of pictures, a list.
+    Attributes:
+        model: the model that runs.
+        note: what a reader of its results must know about the weights, or None.
 
     Raises:
-        TypeError: `image` or `model` is of another kind.
-        ValueError: an argument is out of range.
-        OSError: a picture or the weights cannot be read.
+        TypeError: `model` is of another kind, or there is no such option.
+        ValueError: An option is out of range.
+        OSError: The weights cannot be read.
+
+    Example:
+        >>> import dsct, numpy as np
+        >>> predictor = Predictor(dsct.DSCT(dsct.DSCTConfig.tiny()), short_side=96)
+        >>> predictor(np.zeros((96, 128, 3), dtype=np.uint8)).image_size
+        (128, 96)
+    """
+
+    @lists_options
+    def __init__(self, model: AnyModel = None, **options: Unpack[Options]) -> None:
+        given = completed(options)
+        self.model, self.note = resolve_model(model, given["device"])
+        threshold, least = given["threshold"], given["score_threshold"]
+        self._post_process = PostProcess(
+            self.model.config,
+            threshold=getattr(self.model, "thresholds", None) if threshold is None else threshold,
+            score_threshold=least_score(self.model.config) if least is None else least,
+            nms_iou=given["nms_iou"],
+        )
+        self._transform = evaluation_transform(*resize_sides(self.model, given["short_side"], given["long_side"]))
+        self._batch_size = given["batch_size"]
+        # Two threads that switch one model to evaluation mode and back would leave it in the wrong one.
+        self._one_at_a_time = Lock()
+
+    def __call__(self, image: ImageInput) -> People:
+        """Finds the people in an image.
+
+        Args:
+            image: a path, a PIL image, an RGB uint8 array (H, W, 3) or (H, W), or a tensor (3, H, W), uint8 or in
+                [0, 1]; read as a person sees it, see `dsct.image_io.load_image`.
+
+        Returns:
+            The people, most certain first.
+
+        Raises:
+            TypeError: `image` is of another kind.
+            ValueError: The image has a wrong shape or is too narrow.
+            OSError: The image cannot be read.
+        """
+        return next(self.stream([image]))
+
+    def stream(
+        self, images: Iterable[ImageInput], *, on_error: Callable[[ImageInput, Exception], None] | None = None
+    ) -> Iterator[People]:
+        """Finds the people in any number of images, in the memory of one batch.
+
+        Neighbours of equal size run together. The result of an image does not depend on the others, because nothing is
+        padded.
+
+        Args:
+            images: from a list or a generator. They are read when their batch is due.
+            on_error: called with an image that cannot be read and the error; that image has no result, the others go
+                on. None raises the error.
+
+        Returns:
+            An iterator of the people of each image, in order. `People.source` is the image as it was given.
+
+        Raises:
+            TypeError: While iterating: an image is of another kind.
+            ValueError: While iterating: an image has a wrong shape or is too narrow.
+            OSError: While iterating: an image cannot be read.
+        """
+        for _, same_size in groupby(self._read(images, on_error), key=lambda one: one.pixels.shape):
+            while batch := list(islice(same_size, self._batch_size)):
+                yield from self._people(batch, self._run(self.model, batch))
+
+    def frames(
+        self, path: str | os.PathLike[str], *, every: int = 1, start: float | None = None, stop: float | None = None
+    ) -> Iterator[tuple[float, People]]:
+        """Finds the people in the frames of a video, in the memory of one batch however long it is.
+
+        Each frame is judged for itself: person 1 of one frame need not be person 1 of the next.
+
+        Args:
+            path: the video file.
+            every: as in `dsct.video.frames`.
+            start: as in `dsct.video.frames`.
+            stop: as in `dsct.video.frames`.
+
+        Returns:
+            An iterator of (time in seconds, people). `People.source` is the frame.
+
+        Raises:
+            ImportError: PyAV is not installed.
+            ValueError: `every`, `start` or `stop` is out of range.
+            OSError: While iterating: as in `dsct.video.frames`, after the people of all frames that could be read.
+        """
+        # The arguments are checked in this call already; a generator function would wait for the first result.
+        read = video.frames(path, every=every, start=start, stop=stop)
+        return (
+            timed
+            for batch in _batches(read, self._batch_size)
+            for timed in zip((time for time, _ in batch), self.stream(frame for _, frame in batch), strict=True)
+        )
+
+    def look(self, image: ImageInput) -> Look:
+        """Finds the people in an image, and says where the model looked for each of them.
+
+        Args:
+            image: as in a call.
+
+        Returns:
+            The image, its people, and what each decoder layer sampled for each.
+
+        Raises:
+            TypeError: `image` is of another kind, or the decoder of the model cannot say where it looked.
+            ValueError: The image has a wrong shape or is too narrow.
+            OSError: The image cannot be read.
+        """
+        require_trace(self.model)
+        loaded = load_image(image)
+        batch = [self._prepared(image, loaded)]
+        output, trace = self._run(lambda pixels: self.model(pixels, return_trace=True), batch)
+        (people,) = self._people(batch, output)
+        return Look(loaded, people, subject_traces(people, trace, self.model.config.num_context_queries))
+
+    def feature_maps(self, image: ImageInput) -> tuple[Image.Image, list[Tensor]]:
+        """The image, upright, and the feature maps that the backbone makes of it.
+
+        Args:
+            image: as in a call.
+
+        Returns:
+            The image in RGB, and the maps, finest first, each (C, h, w).
+
+        Raises:
+            TypeError: `image` is of another kind.
+            ValueError: The image has a wrong shape or is too narrow.
+            OSError: The image cannot be read.
+        """
+        loaded = load_image(image)
+        maps = self._run(self.model.backbone[0], [self._prepared(image, loaded)])
+        return loaded, [features[0] for features in maps]
+
+    def _read(
+        self, images: Iterable[ImageInput], on_error: Callable[[ImageInput, Exception], None] | None
+    ) -> Iterator[ModelInput]:
+        """Reads and resizes images one after the other."""
+        for source in images:
+            try:
+                prepared = self._prepared(source, load_image(source))
+            except Exception as error:  # Pillow's decoders raise many types for damaged files
+                if on_error is None:
+                    raise
+                on_error(source, error)
+            else:
+                yield prepared
+
+    def _prepared(self, source: ImageInput, image: Image.Image) -> ModelInput:
+        pixels, _ = self._transform(image, {"boxes": torch.zeros(0, 4)})
+        return ModelInput(source, image.size, pixels)
+
+    def _run(self, call: Callable[[Tensor], T], batch: Sequence[ModelInput]) -> T:
+        """What `call`, the model or a part of it, makes of the pixels of a batch, in evaluation mode."""
+        parameter = next(self.model.parameters())
+        pixels = torch.stack([one.pixels for one in batch]).to(parameter.device, parameter.dtype)
+        with self._one_at_a_time, evaluating(self.model), torch.no_grad():
+            return call(pixels)
+
+    def _people(self, batch: Sequence[ModelInput], output: dict[str, Any]) -> list[People]:
+        sizes = torch.tensor([one.size[::-1] for one in batch], device=output["pred_boxes"].device)
+        results = self._post_process(output, sizes)
+        return [_named(one, result, self.model.config, self.note) for one, result in zip(batch, results, strict=True)]
+
+
+@overload
+def predict(image: list[Any] | tuple[Any, ...], model: AnyModel = None, **options: Unpack[Options]) -> list[People]: ...
+@overload
+def predict(image: ImageInput, model: AnyModel = None, **options: Unpack[Options]) -> People: ...
+@lists_options
+def predict(
+    image: ImageInput | list[Any] | tuple[Any, ...], model: AnyModel = None, **options: Unpack[Options]
+) -> People | list[People]:
+    """Finds the people in an image and their emotions.
+
+    The image is read as a person sees it (`dsct.image_io.load_image`) and resized as in evaluation. Of several
+    predictions for one person the best is kept. Who predicts more than once keeps a `dsct.Predictor`.
+
+    Args:
+        image: as `dsct.Predictor` takes it, or a list of images.
+        model: a model, the path of a native safetensors file, or None for the small weights that come with dsct.
+        **options: those of `dsct.prediction.options.Options`, such as `threshold` or `device`.
+
+    Returns:
+        The people, most certain first; for a list of images, a list.
+
+    Raises:
+        TypeError: `image` or `model` is of another kind, or there is no such option.
+        ValueError: An argument is out of range.
+        OSError: An image or the weights cannot be read.
 
     Example:
         >>> import dsct, numpy as np
@@ -96,122 +245,108 @@ def predict(
         >>> people.image_size
         (128, 96)
     """
-    images: Sequence[ImageInput] = image if isinstance(image, (list, tuple)) else [image]
-    people = list(
-        predict_stream(
-            images,
-            model,
-            threshold=threshold,
-            score_threshold=score_threshold,
-            nms_iou=nms_iou,
-            short_side=short_side,
-            long_side=long_side,
-            device=device,
-            batch_size=batch_size,
-        )
-    )
-    return people if images is image else people[0]
+    predictor = Predictor(model, **options)
+    return list(predictor.stream(image)) if isinstance(image, (list, tuple)) else predictor(image)
 
 
+@lists_options
 def predict_stream(
     images: Iterable[ImageInput],
-    model: DSCT | str | os.PathLike[str] | None = None,
+    model: AnyModel = None,
     *,
-    threshold: float | Sequence[float] | None = None,
-    score_threshold: float | None = None,
-    nms_iou: float | None = 0.5,
-    short_side: int | None = None,
-    long_side: int | None = None,
-    device: str | torch.device | None = None,
-    batch_size: int = 4,
     on_error: Callable[[ImageInput, Exception], None] | None = None,
+    **options: Unpack[Options],
 ) -> Iterator[People]:
-    """Finds the people in any number of pictures, one result after the other, in the memory of one batch.
-
-    The results are those of `predict`; the arguments too, but for these:
+    """Finds the people in any number of images, one result after the other, in the memory of one batch.
 
     Args:
-        images: pictures as `predict` takes them, from a list or a generator. They are read when their batch is due.
+        images: as in `dsct.Predictor.stream`.
         model: as in `predict`.
-        threshold: as in `predict`.
-        score_threshold: as in `predict`.
-        nms_iou: as in `predict`.
-        short_side: as in `predict`.
-        long_side: as in `predict`.
-        device: as in `predict`.
-        batch_size: as in `predict`; so many pictures are held at once.
-        on_error: called with a picture that cannot be read and the error; the picture has no result, the others go on.
-            None raises the error.
+        on_error: as in `dsct.Predictor.stream`.
+        **options: as in `predict`; `batch_size` images are held at once.
 
     Returns:
-        An iterator of the people of each picture, in order. `People.source` is the picture as it was given.
+        An iterator of the people of each image, in order. `People.source` is the image as it was given.
 
     Raises:
-        TypeError: `model` is of another kind; while iterating, also a picture.
-        ValueError: an argument is out of range.
-        OSError: the weights cannot be read; while iterating, also a picture.
+        TypeError: `model` is of another kind, or there is no such option; while iterating, an image is.
+        ValueError: An argument is out of range.
+        OSError: The weights cannot be read; while iterating, an image.
 
     Example:
         >>> import dsct, numpy as np
         >>> model = dsct.DSCT(dsct.DSCTConfig.tiny())
-        >>> pictures = (np.zeros((96, 96 + 32 * i, 3), dtype=np.uint8) for i in range(3))
-        >>> [people.image_size for people in predict_stream(pictures, model, short_side=96)]
+        >>> images = (np.zeros((96, 96 + 32 * i, 3), dtype=np.uint8) for i in range(3))
+        >>> [people.image_size for people in predict_stream(images, model, short_side=96)]
         [(96, 96), (128, 96), (160, 96)]
     """
-    if batch_size < 1:
-        raise ValueError(f"predict: batch_size must be at least 1, got {batch_size}")
-    module, note = resolve_model(model, device)
-    transform = evaluation_transform(*resize_sides(module, short_side, long_side))
-    post_process = PostProcess(
-        module.config,
-        threshold=getattr(module, "thresholds", None) if threshold is None else threshold,
-        score_threshold=least_score(module.config) if score_threshold is None else score_threshold,
-        nms_iou=nms_iou,
-    )
-    prepared = _prepared(images, transform, on_error)
-    # The arguments are checked in this call already; a generator function would wait for the first result.
-    return (
-        to_people(item, result, module.config, note)
-        for batch in _batches(prepared, batch_size)
-        for item, result in zip(batch, _run(module, batch, post_process), strict=True)
-    )
+    return Predictor(model, **options).stream(images, on_error=on_error)
 
 
-def _prepared(
-    images: Iterable[ImageInput], transform: Transform, on_error: Callable[[ImageInput, Exception], None] | None
-) -> Iterator[ModelInput]:
-    """Reads and resizes pictures one after the other."""
-    for source in images:
-        try:
-            picture = load_image(source)
-            pixels, _ = transform(picture, {"boxes": torch.zeros(0, 4)})
-        except Exception as error:  # Pillow's decoders raise many types for damaged files
-            if on_error is None:
-                raise
-            on_error(source, error)
-        else:
-            yield ModelInput(source, picture.size, pixels)
+@lists_options
+def predict_frames(
+    path: str | os.PathLike[str],
+    model: AnyModel = None,
+    *,
+    every: int = 1,
+    start: float | None = None,
+    stop: float | None = None,
+    **options: Unpack[Options],
+) -> Iterator[tuple[float, People]]:
+    """Finds the people in the frames of a video, in the memory of one batch however long it is.
+
+    Each frame is judged for itself: person 1 of one frame need not be person 1 of the next.
+
+    Args:
+        path: as in `dsct.video.frames`.
+        model: as in `dsct.predict`.
+        every: as in `dsct.video.frames`.
+        start: as in `dsct.video.frames`.
+        stop: as in `dsct.video.frames`.
+        **options: as in `dsct.predict`.
+
+    Returns:
+        An iterator of (time in seconds, people). `People.source` is the frame.
+
+    Raises:
+        ImportError: PyAV is not installed.
+        TypeError: `model` is of another kind, or there is no such option.
+        ValueError: An argument is out of range.
+        OSError: The weights cannot be read; while iterating, as in `dsct.video.frames`, after the people of all frames
+            that could be read.
+
+    Example:
+        >>> import dsct, pathlib, tempfile
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "grey.mp4"
+        >>> with video.VideoWriter(file) as writer:
+        ...     for number in range(6):
+        ...         writer.write(number / 10, Image.new("RGB", (128, 96), "grey"))
+        >>> model = dsct.DSCT(dsct.DSCTConfig.tiny())
+        >>> for time, people in predict_frames(file, model, every=3, short_side=96):
+        ...     print(time, people.image_size)
+        0.0 (128, 96)
+        0.3 (128, 96)
+    """
+    return Predictor(model, **options).frames(path, every=every, start=start, stop=stop)
 
 
-def _batches(prepared: Iterable[ModelInput], batch_size: int) -> Iterator[list[ModelInput]]:
-    """Groups neighbours that have the same size after resizing."""
-    for _, same_size in groupby(prepared, key=lambda item: item.pixels.shape):
-        while batch := list(islice(same_size, batch_size)):
-            yield batch
+def _batches(frames: Iterable[T], batch_size: int) -> Iterator[list[T]]:
+    """So many frames at a time; where reading fails, those read before come first."""
+    batch: list[T] = []
+    try:
+        for frame in frames:
+            batch.append(frame)
+            if len(batch) == batch_size:
+                yield batch
+                batch = []
+    except OSError:
+        yield batch
+        raise
+    yield batch
 
 
-def _run(model: DSCT, batch: list[ModelInput], post_process: PostProcess) -> list[dict[str, torch.Tensor]]:
-    """Boxes, scores, labels and probabilities of each picture of the batch."""
-    parameter = next(model.parameters())
-    images = torch.stack([item.pixels for item in batch]).to(parameter.device, parameter.dtype)
-    target_sizes = torch.tensor([item.size[::-1] for item in batch], device=parameter.device)
-    with evaluating(model), torch.no_grad():
-        results: list[dict[str, torch.Tensor]] = post_process(model(images), target_sizes)
-    return results
-
-
-def to_people(item: ModelInput, result: dict[str, torch.Tensor], config: DSCTConfig, note: str | None) -> People:
-    """One picture's row of what :class:`dsct.PostProcess` returns, with names for numbers."""
+def _named(item: ModelInput, result: dict[str, Tensor], config: DSCTConfig, note: str | None) -> People:
+    """One image's row of what :class:`dsct.PostProcess` returns, with names for numbers."""
     labels = result["labels"].cpu()
     indices = (
         [row.nonzero().flatten().tolist() for row in labels] if config.multi_label else labels.unsqueeze(1).tolist()
@@ -225,4 +360,5 @@ def to_people(item: ModelInput, result: dict[str, torch.Tensor], config: DSCTCon
         image_size=item.size,
         source=item.source,
         note=note,
+        queries=result["queries"].cpu().numpy(),
     )

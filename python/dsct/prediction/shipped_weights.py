@@ -6,27 +6,29 @@ import logging
 import os
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 
 from dsct.checkpoint import load_model
 from dsct.modules import DSCT
 
+AnyModel: TypeAlias = DSCT | str | os.PathLike[str] | None
+"""A model, the path of a native safetensors file, or None for the small weights that come with dsct."""
+
 SHIPPED_WEIGHTS = Path(__file__).parents[1] / "weights" / "tiny_synthetic.safetensors"
 SHIPPED_NOTE = (
-    "The weights that come with dsct were trained on drawn scenes. They show how dsct works; "
+    "The weights that come with dsct were trained on synthetic scenes. They show how dsct works; "
     "on photographs their results mean nothing. Pass your own model for that."
 )
 
 logger = logging.getLogger("dsct")
 
 
-def resolve_model(
-    model: DSCT | str | os.PathLike[str] | None, device: str | torch.device | None
-) -> tuple[DSCT, str | None]:
+def resolve_model(model: AnyModel, device: str | torch.device | None) -> tuple[DSCT, str | None]:
     """The model to run and the note its results carry."""
     if model is None:
-        return _shipped_model().to(device or "cpu"), SHIPPED_NOTE
+        return _shipped_model(str(device or "cpu")), SHIPPED_NOTE
     if isinstance(model, (str, os.PathLike)):
         return load_model(model, device or "cpu"), None
     if not isinstance(model, DSCT):
@@ -34,9 +36,9 @@ def resolve_model(
     return (model if device is None else model.to(device)), None
 
 
-@lru_cache(maxsize=1)
-def _shipped_model() -> DSCT:
-    """Loaded, and talked about, once per process."""
-    model = load_model(SHIPPED_WEIGHTS)
+@lru_cache
+def _shipped_model(device: str) -> DSCT:
+    """Loaded, and talked about, once per device: a model that moved would leave a predictor without its device."""
+    model = load_model(SHIPPED_WEIGHTS, device)
     logger.warning(SHIPPED_NOTE)
     return model

@@ -1,9 +1,8 @@
-"""Video files: reading frames, finding the people in them, writing. Needs PyAV, the extra ``video``."""
+"""Video files: reading and writing frames. Needs PyAV, the extra ``video``."""
 
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -14,15 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from dsct.prediction.people import People
-from dsct.prediction.predictor import predict_stream
-
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
-
-    from dsct.modules import DSCT
 
 _TICK = Fraction(1, 60_000)  # seconds; usual frame rates are whole ticks, and MPEG-4 knows none below 1/65535
 _BT_709, _LIMITED_RANGE = 1, 1  # as numbered in H.273
@@ -69,72 +63,6 @@ def frames(
         raise ValueError(f"frames: stop must be later than start, got {stop} and {begin}")
     _pyav()
     return _frames(Path(path), every, begin, stop)
-
-
-def predict_frames(
-    path: str | os.PathLike[str],
-    model: DSCT | str | os.PathLike[str] | None = None,
-    *,
-    every: int = 1,
-    start: float | None = None,
-    stop: float | None = None,
-    **options: Any,
-) -> Iterator[tuple[float, People]]:
-    """Finds the people in the frames of a video, in the memory of one batch however long it is.
-
-    Each frame is judged for itself: person 1 of one frame need not be person 1 of the next.
-
-    Args:
-        path: as in `frames`.
-        model: as in `dsct.predict`.
-        every: as in `frames`.
-        start: as in `frames`.
-        stop: as in `frames`.
-        options: of `dsct.predict_stream`, such as `batch_size`, `threshold` or `device`; there is no `on_error`.
-
-    Returns:
-        An iterator of (time in seconds, people). `People.source` is the frame.
-
-    Raises:
-        ImportError: PyAV is not installed.
-        TypeError: as in `dsct.predict_stream`, or `on_error` is given.
-        ValueError: as in `frames` and `dsct.predict_stream`.
-        OSError: as in `frames` and `dsct.predict_stream`; after the people of all frames that could be read.
-
-    Example:
-        >>> import dsct, pathlib, tempfile
-        >>> file = pathlib.Path(tempfile.mkdtemp()) / "grey.mp4"
-        >>> with VideoWriter(file) as writer:
-        ...     for number in range(6):
-        ...         writer.write(number / 10, Image.new("RGB", (128, 96), "grey"))
-        >>> model = dsct.DSCT(dsct.DSCTConfig.tiny())
-        >>> for time, people in predict_frames(file, model, every=3, short_side=96):
-        ...     print(time, people.image_size)
-        0.0 (128, 96)
-        0.3 (128, 96)
-    """
-    if "on_error" in options:
-        raise TypeError("predict_frames: on_error is no option here, a frame that was read is a picture")
-    read = frames(path, every=every, start=start, stop=stop)
-    times: deque[float] = deque()  # of the batch under way
-    ended_by: list[OSError] = []
-
-    def pictures() -> Iterator[Image.Image]:
-        try:
-            for time, picture in read:
-                times.append(time)
-                yield picture
-        except OSError as error:  # the frames before it have still to be judged
-            ended_by.append(error)
-
-    def timed() -> Iterator[tuple[float, People]]:
-        for people in found:
-            yield times.popleft(), people
-        if ended_by:
-            raise ended_by[0]
-
-    found = predict_stream(pictures(), model, **options)
-    return timed()
 
 
 def count_frames(path: str | os.PathLike[str], every: int = 1) -> int | None:

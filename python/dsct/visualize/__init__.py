@@ -1,23 +1,29 @@
-"""See what the model sees: one file per picture.
+"""See what the model sees: one file per figure.
 
 Every function returns a matplotlib figure, which notebooks show and `savefig` writes, or draws into given axes.
 """
 
 from dsct.person_colors import PERSON_COLORS, person_color
+from dsct.prediction.look import LayerLook, SubjectTrace
 from dsct.visualize.activations import draw_activations
 from dsct.visualize.contact_sheet import contact_sheet
 from dsct.visualize.context import draw_context
-from dsct.visualize.drawing.picture import Picture
+from dsct.visualize.drawing.figure import NotebookFigure
 from dsct.visualize.k_sweep import draw_k_sweep
 from dsct.visualize.loss_curves import loss_curves
 from dsct.visualize.people import draw_people
 from dsct.visualize.sampling import draw_sampling
 from dsct.visualize.subject_positions import draw_subject_positions
-from dsct.visualize.subject_trace import LookedAt, SubjectTrace, trace_subjects
+from dsct.visualize.subject_trace import trace_subjects
+
+# Names of before, which programs use.
+LookedAt, Picture = LayerLook, NotebookFigure
 
 __all__ = [
     "PERSON_COLORS",
+    "LayerLook",
     "LookedAt",
+    "NotebookFigure",
     "Picture",
     "SubjectTrace",
     "contact_sheet",

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any, cast
+from typing import cast
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from typing_extensions import Unpack
 
 from dsct.image_io import ImageInput
-from dsct.prediction.model_view import ModelView, view
+from dsct.prediction.options import Options, lists_options
+from dsct.prediction.predictor import Predictor
+from dsct.prediction.shipped_weights import AnyModel
+from dsct.visualize.drawing.figure import FONT, with_note
 from dsct.visualize.drawing.image_axes import show_image
 from dsct.visualize.drawing.panel_grid import panel_grid
-from dsct.visualize.drawing.picture import FONT, with_note
-
-if TYPE_CHECKING:
-    from dsct.modules import DSCT
 
 COLORMAP = "viridis"
 _CAPTION = (
@@ -26,14 +27,9 @@ _CAPTION = (
 )
 
 
+@lists_options
 def draw_activations(
-    model: DSCT | str | os.PathLike[str] | None,
-    image: ImageInput,
-    *,
-    level: int | None = None,
-    ax: Axes | None = None,
-    short_side: int | None = None,
-    long_side: int | None = None,
+    model: AnyModel, image: ImageInput, *, level: int | None = None, ax: Axes | None = None, **options: Unpack[Options]
 ) -> Figure:
     """Draws where the feature maps of the backbone are active, over the image.
 
@@ -42,14 +38,13 @@ def draw_activations(
         image: anything `load_image` reads.
         level: which map, from 0, the finest; negative ones count from the coarsest. None draws the image and all maps.
         ax: draw one map into these axes, the coarsest unless `level` says another.
-        short_side: as in `dsct.predict`; so is `long_side`.
-        long_side: see there.
+        **options: as in `dsct.predict`; of them `short_side`, `long_side` and `device` matter here.
 
     Returns:
         A new figure, or the figure of `ax`.
 
     Raises:
-        ValueError: the backbone has no such level.
+        ValueError: The backbone has no such level.
 
     Example:
         >>> import dsct, numpy as np
@@ -58,32 +53,33 @@ def draw_activations(
         >>> len(figure.axes), figure.axes[3].get_title(loc="left").split(":")[0]
         (4, 'map of 4 x 3 cells')
     """
-    seen = view(image, model, short_side=short_side, long_side=long_side)
-    maps = [_activation(features) for features in seen.run(lambda module, pixels: module.backbone[0](pixels))]
+    predictor = Predictor(model, **options)
+    loaded, features = predictor.feature_maps(image)
+    maps = [_activation(one) for one in features]
     if level is not None and not -len(maps) <= level < len(maps):
         raise ValueError(f"draw_activations: level must be in {-len(maps)}..{len(maps) - 1}, got {level}")
     if ax is not None:
-        _draw(ax, seen, maps[-1 if level is None else level])
+        _draw(ax, loaded, maps[-1 if level is None else level])
         return cast(Figure, ax.get_figure(root=True))
     shown = maps if level is None else [maps[level]]
-    aspect = seen.size[0] / seen.size[1]
+    aspect = loaded.width / loaded.height
     columns = 2 if aspect >= 1 else 4
-    figure, (first, *others) = panel_grid(1 + len(shown), columns, aspect, caption=with_note(_CAPTION, model))
-    show_image(first, seen.picture)
+    figure, (first, *others) = panel_grid(1 + len(shown), columns, aspect, caption=with_note(_CAPTION, predictor.note))
+    show_image(first, loaded)
     first.set_title("the image", fontsize=FONT, loc="left")
     for axes, activation in zip(others, shown, strict=True):
-        _draw(axes, seen, activation)
+        _draw(axes, loaded, activation)
     return figure
 
 
-def _activation(features: Any) -> NDArray[np.float32]:
-    """(1, C, h, w) features -> (h, w). Sizes count, not signs: not every backbone ends in a ReLU."""
-    return features[0].float().abs().mean(0).cpu().numpy()  # type: ignore[no-any-return]
+def _activation(features: Tensor) -> NDArray[np.float32]:
+    """(C, h, w) features -> (h, w). Sizes count, not signs: not every backbone ends in a ReLU."""
+    return features.float().abs().mean(0).cpu().numpy()
 
 
-def _draw(ax: Axes, seen: ModelView, activation: NDArray[np.float32]) -> None:
-    show_image(ax, seen.picture.convert("L").convert("RGB"))
-    width, height = seen.size
+def _draw(ax: Axes, image: Image.Image, activation: NDArray[np.float32]) -> None:
+    show_image(ax, image.convert("L").convert("RGB"))
+    width, height = image.size
     ax.imshow(activation, cmap=COLORMAP, alpha=0.65, extent=(0, width, height, 0), interpolation="bilinear")
     rows, columns = activation.shape
     span = f"{activation.min():.2g} to {activation.max():.2g}"

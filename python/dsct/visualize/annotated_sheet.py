@@ -24,9 +24,9 @@ from dsct.image_io import load_image
 from dsct.person_colors import WRONG_COLOR, person_color
 from dsct.prediction.people import People
 from dsct.visualize.contact_sheet import write_page
+from dsct.visualize.drawing.figure import GAP
 from dsct.visualize.drawing.panel import CARD_WIDTH, Panel
 from dsct.visualize.drawing.person_cards import Card, Line
-from dsct.visualize.drawing.picture import GAP
 
 _LINE_WIDTH = 33  # characters: so many wide ones still fit
 _CLASS_LINES = 3

@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterable, Sequence
 
 from dsct.image_io import ImageInput, load_image
-from dsct.prediction.people import People
+from dsct.prediction.people import People, Truth
+from dsct.visualize.drawing.figure import DPI, GAP, NotebookFigure
 from dsct.visualize.drawing.panel import CARD_WIDTH, Panel
-from dsct.visualize.drawing.person_cards import Truth, compare, person_cards
-from dsct.visualize.drawing.picture import DPI, GAP, Picture
+from dsct.visualize.drawing.person_cards import compare, person_cards
 
 
 def contact_sheet(
@@ -63,7 +63,7 @@ def write_page(panels: Sequence[Panel], path: str | os.PathLike[str], columns: i
     heights = [max(panel.size[1] for panel in row) for row in rows]
     if sum(heights) * DPI > 65_000:
         raise ValueError(f"contact_sheet: {len(panels)} pictures are too many for one page; write several")
-    figure = Picture(width * min(columns, len(panels)), sum(heights))
+    figure = NotebookFigure(width * min(columns, len(panels)), sum(heights))
     top = 0.0
     for row, height in zip(rows, heights, strict=True):
         for column, panel in enumerate(row):

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import cast
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
+from typing_extensions import Unpack
 
-from dsct.image_io import ImageInput, load_image
+from dsct.image_io import ImageInput
 from dsct.person_colors import person_color
+from dsct.prediction.look import SubjectTrace
+from dsct.prediction.options import Options, lists_options
+from dsct.prediction.predictor import Predictor
+from dsct.prediction.shipped_weights import AnyModel
+from dsct.visualize.drawing.figure import FONT, with_note
 from dsct.visualize.drawing.image_axes import draw_numbered_boxes, say_nobody, show_image
 from dsct.visualize.drawing.markers import draw_reference_point, draw_weighted_points, point_in_legend, star_in_legend
 from dsct.visualize.drawing.panel_grid import panel_grid
-from dsct.visualize.drawing.picture import FONT, with_note
-from dsct.visualize.subject_trace import SubjectTrace, choose_people, trace_subjects
-
-if TYPE_CHECKING:
-    from dsct.modules import DSCT
+from dsct.visualize.subject_trace import choose_people
 
 FADE = 0.45
 # relation -> colour, marker, rim, and what the legend says. Shapes too differ: colour alone is not for everyone.
@@ -35,14 +36,15 @@ _CAPTION = (
 )
 
 
+@lists_options
 def draw_context(
-    model: DSCT | str | os.PathLike[str] | None,
+    model: AnyModel,
     image: ImageInput,
     *,
     people: Sequence[int] | None = None,
     layers: Sequence[int] | None = None,
     ax: Axes | None = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Figure:
     """Draws which context queries flow into each person, and how much: one panel per person and decoder layer.
 
@@ -52,14 +54,14 @@ def draw_context(
         people: which people, from 0 in the order of `dsct.predict`; None is all.
         layers: decoder layers, from 0; negative ones count from the last. None is all.
         ax: draw the first of these people at the last of these layers into these axes, without legend and caption.
-        **options: those of `trace_subjects`, such as `score_threshold`.
+        **options: as in `dsct.predict`, such as `score_threshold`.
 
     Returns:
         A new figure, or the figure of `ax`.
 
     Raises:
-        ValueError: no such layer or person.
-        TypeError: the decoder of `model` cannot say where it looked.
+        ValueError: There is no such layer or person.
+        TypeError: The decoder of `model` cannot say where it looked.
 
     Example:
         >>> import dsct, numpy as np
@@ -69,22 +71,22 @@ def draw_context(
         >>> [ax.get_title(loc="left").split(":")[0] for ax in figure.axes]
         ['person 1, layer 1', 'person 1, layer 2']
     """
-    picture = load_image(image)
-    subjects = choose_people(trace_subjects(image, model, **options), people, "draw_context")
+    look = Predictor(model, **options).look(image)
+    subjects = choose_people(look.subjects, people, "draw_context")
     panels = [(index, layer) for index, subject in subjects.items() for layer in _layers(subject, layers)]
     if ax is not None:
         of_first = [panel for panel in panels if panel[0] == panels[0][0]]
-        _draw(ax, picture, subjects, of_first[-1:])
+        _draw(ax, look.image, subjects, of_first[-1:])
         return cast(Figure, ax.get_figure(root=True))
     per_person = max(1, len(panels) // max(1, len(subjects)))
     columns = 4 // per_person * per_person if per_person <= 4 else 3
     relations = dict.fromkeys(r for index, layer in panels for r in subjects[index].layers[layer].context_relation)
     legend = [star_in_legend("reference point of the person's query")]
     legend += [point_in_legend(STYLES[relation][3], *STYLES[relation][:3]) for relation in relations]
-    shape = max(1, len(panels)), columns, picture.width / picture.height
-    figure, axes = panel_grid(*shape, legend if panels else (), with_note(_CAPTION if panels else "", model))
+    shape = max(1, len(panels)), columns, look.image.width / look.image.height
+    figure, axes = panel_grid(*shape, legend if panels else (), with_note(_CAPTION if panels else "", look.note))
     for number, one in enumerate(axes):
-        _draw(one, picture, subjects, panels[number : number + 1])
+        _draw(one, look.image, subjects, panels[number : number + 1])
     return figure
 
 
@@ -96,9 +98,9 @@ def _layers(subject: SubjectTrace, layers: Sequence[int] | None) -> list[int]:
     return [layer % count for layer in (range(count) if layers is None else layers)]
 
 
-def _draw(ax: Axes, picture: Image.Image, subjects: dict[int, SubjectTrace], panel: list[tuple[int, int]]) -> None:
+def _draw(ax: Axes, image: Image.Image, subjects: dict[int, SubjectTrace], panel: list[tuple[int, int]]) -> None:
     """One person at one layer; none of either says that nobody was found."""
-    show_image(ax, picture, FADE)
+    show_image(ax, image, FADE)
     if not panel:
         return say_nobody(ax)
     ((person, layer),) = panel

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: classes with their intervals, confusion matrix, people per image."""
+"""Figures of an evaluation: classes with their intervals, confusion matrix, people per image."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from dsct.metrics import Evaluation, ProtocolResult
-from dsct.visualize import PERSON_COLORS, Picture
+from dsct.person_colors import PERSON_COLORS
+from dsct.visualize.drawing.figure import NotebookFigure
 
 MARKERS = ("o", "s", "^")
 
 
-def class_figure(evaluation: Evaluation) -> Picture:
+def class_figure(evaluation: Evaluation) -> NotebookFigure:
     """Headline value of every class under every protocol, with its interval where there is one.
 
     Classes are sorted by the ``official`` protocol, the best on top; the number of people is beside the name.
     """
     official = evaluation["official"]
     order = np.argsort(np.nan_to_num(official.per_class, nan=-1.0), kind="stable")
-    figure = Picture(8.0, 1.4 + 0.3 * len(order))
+    figure = NotebookFigure(8.0, 1.4 + 0.3 * len(order))
     ax = figure.add_subplot()
     results = list(evaluation.protocols.values())
     for number, result in enumerate(results):
@@ -47,7 +48,7 @@ def class_figure(evaluation: Evaluation) -> Picture:
     return figure
 
 
-def confusion_figure(result: ProtocolResult) -> Picture:
+def confusion_figure(result: ProtocolResult) -> NotebookFigure:
     """Confusion matrix: people in number, and as a share of the true class in colour and percent.
 
     People to whom no prediction was assigned are the last column.
@@ -61,7 +62,7 @@ def confusion_figure(result: ProtocolResult) -> Picture:
     names = result.class_names
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 2.2 + 0.75 * len(names)
-    figure = Picture(side + 0.6, side)
+    figure = NotebookFigure(side + 0.6, side)
     ax = figure.add_subplot()
     ax.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     _write_cells(ax, counts, share)
@@ -74,9 +75,9 @@ def confusion_figure(result: ProtocolResult) -> Picture:
     return figure
 
 
-def subjects_figure(evaluation: Evaluation) -> Picture:
+def subjects_figure(evaluation: Evaluation) -> NotebookFigure:
     """Headline value by number of people in the image (paper, Tables 4 and 12), and the share of people found."""
-    figure = Picture(7.0, 4.0)
+    figure = NotebookFigure(7.0, 4.0)
     ax = figure.add_subplot()
     buckets = list(evaluation.box_recall_by_subjects)
     width = 0.8 / (len(evaluation.protocols) + 1)

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from dsct.person_colors import PERSON_COLORS
-from dsct.visualize.drawing.picture import FONT, WIDTH, Picture
+from dsct.visualize.drawing.figure import FONT, WIDTH, NotebookFigure
 
 COLUMNS = ("k_spatial", "k_semantic", "value")
 _SPATIAL, _SEMANTIC = "spatial context, $K_{sp}$", "semantic context, $K_{sm}$"
@@ -47,7 +47,7 @@ def draw_k_sweep(results: Any, *, metric: str = "mAP, %", ax: Axes | None = None
     if ax is not None:
         _draw_map(ax, sweep, best, metric)
         return cast(Figure, ax.get_figure(root=True))
-    figure = Picture(WIDTH, 3.6)
+    figure = NotebookFigure(WIDTH, 3.6)
     heat_map, over_spatial, over_semantic = figure.subplots(1, 3, width_ratios=(1.3, 1, 1))
     _draw_map(heat_map, sweep, best, metric)
     _draw_lines(over_spatial, sweep, best, 0)

@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from dsct.person_colors import PERSON_COLORS
-from dsct.visualize.drawing.picture import Picture
+from dsct.visualize.drawing.figure import NotebookFigure
 
 PANELS = {"loss": "total loss", "loss_ce": "class loss", "loss_bbox": "box loss, L1", "loss_giou": "box loss, GIoU"}
 
 
-def loss_curves(runs: Mapping[str, str | os.PathLike[str]]) -> Picture:
+def loss_curves(runs: Mapping[str, str | os.PathLike[str]]) -> NotebookFigure:
     r"""Draws what training wrote to ``log.csv``.
 
     Args:
@@ -40,7 +40,7 @@ def loss_curves(runs: Mapping[str, str | os.PathLike[str]]) -> Picture:
         raise ValueError("runs must name at least one folder, got none")
     logs = {name: _read(Path(folder) / "log.csv") for name, folder in runs.items()}
     names = [name for name in PANELS if any(f"train_{name}" in rows[0] for rows in logs.values())]
-    figure = Picture(10.0, 3.2 if len(names) <= 2 else 6.0)
+    figure = NotebookFigure(10.0, 3.2 if len(names) <= 2 else 6.0)
     for number, name in enumerate(names):
         ax = figure.add_subplot(-(-len(names) // 2), min(2, len(names)), number + 1)
         for (run, rows), color in zip(logs.items(), PERSON_COLORS * len(logs), strict=False):

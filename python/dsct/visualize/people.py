@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dsct.image_io import ImageInput, load_image
-from dsct.prediction.people import People
+from dsct.prediction.people import People, Truth
+from dsct.visualize.drawing.figure import WIDTH, NotebookFigure
 from dsct.visualize.drawing.panel import Panel, draw_people_in_axes
-from dsct.visualize.drawing.person_cards import Truth, compare, person_cards
-from dsct.visualize.drawing.picture import WIDTH, Picture
+from dsct.visualize.drawing.person_cards import compare, person_cards
 
 
 def draw_people(
@@ -51,7 +51,7 @@ def draw_people(
         comparison = compare(people, target)
         cards = person_cards(people, comparison, max_labels)
         panel = Panel(picture, people, comparison, cards, WIDTH, cards_below)
-        figure: Figure = Picture(*panel.size)
+        figure: Figure = NotebookFigure(*panel.size)
         panel.draw(figure, 0.0, 0.0)
         return figure
     draw_people_in_axes(ax, picture, people, compare(people, target))

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import cast
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
+from typing_extensions import Unpack
 
-from dsct.image_io import ImageInput, load_image
+from dsct.image_io import ImageInput
 from dsct.person_colors import person_color
+from dsct.prediction.look import LayerLook, SubjectTrace, heaviest
+from dsct.prediction.options import Options, lists_options
+from dsct.prediction.predictor import Predictor
+from dsct.prediction.shipped_weights import AnyModel
+from dsct.visualize.drawing.figure import FONT, with_note
 from dsct.visualize.drawing.image_axes import draw_numbered_boxes, say_nobody, show_image
 from dsct.visualize.drawing.markers import draw_reference_point, draw_weighted_points, point_in_legend, star_in_legend
 from dsct.visualize.drawing.panel_grid import panel_grid
-from dsct.visualize.drawing.picture import FONT, with_note
-from dsct.visualize.subject_trace import LookedAt, SubjectTrace, choose_people, heaviest, trace_subjects
-
-if TYPE_CHECKING:
-    from dsct.modules import DSCT
+from dsct.visualize.subject_trace import choose_people
 
 FADE = 0.45
 _CONTEXT_COLOR, _CONTEXT_EDGE = "black", "white"
@@ -30,8 +31,9 @@ _LEGEND = (
 )
 
 
+@lists_options
 def draw_sampling(
-    model: DSCT | str | os.PathLike[str] | None,
+    model: AnyModel,
     image: ImageInput,
     *,
     layer: int = -1,
@@ -39,7 +41,7 @@ def draw_sampling(
     contextual: bool = True,
     most_points: int = 300,
     ax: Axes | None = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Figure:
     """Draws where a decoder layer sampled the image for each person.
 
@@ -54,14 +56,14 @@ def draw_sampling(
         contextual: whether the context is shown.
         most_points: of a person's sampling points, and of those of its context, so many of the greatest weight.
         ax: draw all into these axes, without legend and caption.
-        **options: those of `trace_subjects`, such as `score_threshold`.
+        **options: as in `dsct.predict`, such as `score_threshold`.
 
     Returns:
         A new figure, or the figure of `ax`.
 
     Raises:
-        ValueError: no such layer or person, or `most_points` is below 1.
-        TypeError: the decoder of `model` cannot say where it looked.
+        ValueError: There is no such layer or person, or `most_points` is below 1.
+        TypeError: The decoder of `model` cannot say where it looked.
 
     Example:
         >>> import dsct, numpy as np
@@ -73,33 +75,34 @@ def draw_sampling(
     """
     if most_points < 1:
         raise ValueError(f"draw_sampling: most_points must be at least 1, got {most_points}")
-    picture = load_image(image)
-    subjects = choose_people(trace_subjects(image, model, **options), people, "draw_sampling")
+    look = Predictor(model, **options).look(image)
+    subjects = choose_people(look.subjects, people, "draw_sampling")
     looked = {index: _layer(subject, layer) for index, subject in subjects.items()}
     fusing = [index for index, at in looked.items() if contextual and len(at.context_weights)]
     if ax is not None:
-        _draw(ax, picture, subjects, looked, fusing, most_points)
+        _draw(ax, look.image, subjects, looked, fusing, most_points)
         return cast(Figure, ax.get_figure(root=True))
     columns = 2 if len(fusing) in (1, 3) else 3
     legend = _LEGEND if fusing else _LEGEND[: 2 if looked else 0]
-    caption = with_note(_caption(looked, contextual, most_points), model)
-    figure, (first, *others) = panel_grid(1 + len(fusing), columns, picture.width / picture.height, legend, caption)
-    _draw(first, picture, subjects, looked, [], most_points)
+    caption = with_note(_caption(looked, contextual, most_points), look.note)
+    shape = 1 + len(fusing), columns, look.image.width / look.image.height
+    figure, (first, *others) = panel_grid(*shape, legend, caption)
+    _draw(first, look.image, subjects, looked, [], most_points)
     first.set_title("own sampling points", fontsize=FONT, loc="left")
     for axes, index in zip(others, fusing, strict=True):
-        _draw(axes, picture, {index: subjects[index]}, looked, [index], most_points)
+        _draw(axes, look.image, {index: subjects[index]}, looked, [index], most_points)
         axes.set_title(f"person {index + 1} with context", fontsize=FONT, loc="left")
     return figure
 
 
-def _layer(subject: SubjectTrace, layer: int) -> LookedAt:
+def _layer(subject: SubjectTrace, layer: int) -> LayerLook:
     layers = subject.layers
     if not -len(layers) <= layer < len(layers):
         raise ValueError(f"draw_sampling: layer must be in {-len(layers)}..{len(layers) - 1}, got {layer}")
     return layers[layer]
 
 
-def _caption(looked: dict[int, LookedAt], contextual: bool, most_points: int) -> str:
+def _caption(looked: dict[int, LayerLook], contextual: bool, most_points: int) -> str:
     if not looked:
         return ""
     text = "Size and opacity: weight, relative to the greatest of its kind. Points outside the image are not shown."
@@ -113,13 +116,13 @@ def _caption(looked: dict[int, LookedAt], contextual: bool, most_points: int) ->
 
 def _draw(
     ax: Axes,
-    picture: Image.Image,
+    image: Image.Image,
     subjects: dict[int, SubjectTrace],
-    looked: dict[int, LookedAt],
+    looked: dict[int, LayerLook],
     with_context: list[int],
     most_points: int,
 ) -> None:
-    show_image(ax, picture, FADE)
+    show_image(ax, image, FADE)
     if not subjects:
         say_nobody(ax)
     for index in with_context:

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from PIL import Image
+from typing_extensions import Unpack
 
 from dsct.image_io import ImageInput, load_image
+from dsct.modules import DSCT
 from dsct.person_colors import ink, person_color
-from dsct.prediction.shipped_weights import resolve_model
+from dsct.prediction.look import Floats, heaviest
+from dsct.prediction.options import Options, lists_options
+from dsct.prediction.predictor import Predictor
+from dsct.prediction.shipped_weights import AnyModel
+from dsct.visualize.drawing.figure import FONT, with_note
 from dsct.visualize.drawing.image_axes import draw_box, person_line_style, show_image
 from dsct.visualize.drawing.markers import draw_weighted_points, point_in_legend
 from dsct.visualize.drawing.panel_grid import panel_grid
-from dsct.visualize.drawing.picture import FONT, with_note
-from dsct.visualize.subject_trace import Floats, heaviest, trace_subjects
-
-if TYPE_CHECKING:
-    from dsct.modules import DSCT
-
-    AnyModel: TypeAlias = DSCT | str | os.PathLike[str] | None
 
 FADE = 0.45
 _MOST_POINTS = 100  # per person
@@ -33,12 +32,13 @@ _ON_SQUARE = " The square stands for any image, whatever its shape."
 _ON_IMAGE = " Boxes and sampling points of the last decoder layer are those of the queries that found somebody."
 
 
+@lists_options
 def draw_subject_positions(
     models: Mapping[Any, AnyModel] | Iterable[AnyModel],
     image: ImageInput | None = None,
     *,
     ax: Axes | None = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Figure:
     """Draws the reference points of all subject queries: one panel per model.
 
@@ -50,13 +50,13 @@ def draw_subject_positions(
             mapping the keys are N, or names for the titles.
         image: anything `load_image` reads; None draws the unit square instead.
         ax: draw the only model of `models` into these axes, without legend and caption.
-        **options: those of `trace_subjects`, such as `score_threshold`.
+        **options: as in `dsct.predict`, such as `score_threshold`.
 
     Returns:
         A new figure, or the figure of `ax`.
 
     Raises:
-        ValueError: no model; a key of `models` is not the N of its model; several models and `ax`.
+        ValueError: There is no model, or several for one `ax`, or a key of `models` is not the N of its model.
 
     Example:
         >>> import dsct
@@ -69,47 +69,48 @@ def draw_subject_positions(
         raise ValueError("draw_subject_positions: models must hold at least one model, got none")
     if ax is not None and len(items) > 1:
         raise ValueError(f"draw_subject_positions: ax takes one model, got {len(items)}")
-    named = [(model, *_resolved(key, model)) for key, model in items]
+    predictors = [Predictor(model, **options) for _, model in items]
+    titles = [_title(key, predictor.model) for (key, _), predictor in zip(items, predictors, strict=True)]
+    loaded = None if image is None else load_image(image)
     if ax is not None:
-        _draw(ax, named[0][1], image, options)
+        _draw(ax, predictors[0], loaded)
         return cast(Figure, ax.get_figure(root=True))
-    picture = None if image is None else load_image(image)
-    shipped = None if any(model is None for model, *_ in named) else named  # the note is on what None stands for
-    legend = [] if picture else [_context_in_legend()]
-    if picture:
+    if loaded:
         legend = [point_in_legend("sampling points; size and opacity: attention weight", "0.6")]
+    else:
+        legend = [_context_in_legend()]
     figure, axes = panel_grid(
-        len(named),
-        min(len(named), 5) if len(named) != 4 else 4,
-        picture.width / picture.height if picture else 1.0,
+        len(items),
+        min(len(items), 5) if len(items) != 4 else 4,
+        loaded.width / loaded.height if loaded else 1.0,
         legend,
-        with_note(_CAPTION + (_ON_IMAGE if picture else _ON_SQUARE), shipped),
+        with_note(
+            _CAPTION + (_ON_IMAGE if loaded else _ON_SQUARE),
+            next((predictor.note for predictor in predictors if predictor.note), None),
+        ),
     )
-    for one, (_, module, title) in zip(axes, named, strict=True):
-        _draw(one, module, image, options)
+    for one, predictor, title in zip(axes, predictors, titles, strict=True):
+        _draw(one, predictor, loaded)
         one.set_title(title, fontsize=FONT, loc="left", parse_math=False)
     return figure
 
 
-def _resolved(key: object, model: AnyModel) -> tuple[DSCT, str]:
-    """The model itself and the title of its panel."""
-    module, _ = resolve_model(model, None)
-    number = module.config.num_subject_queries
+def _title(key: object, model: DSCT) -> str:
+    number = model.config.num_subject_queries
     if isinstance(key, int) and key != number:
         raise ValueError(f"draw_subject_positions: models[{key}] must have {key} subject queries, got {number}")
-    return module, f"N = {number}" if key is None or isinstance(key, int) else f"{key}: N = {number}"
+    return f"N = {number}" if key is None or isinstance(key, int) else f"{key}: N = {number}"
 
 
-def _draw(ax: Axes, model: DSCT, image: ImageInput | None, options: dict[str, Any]) -> None:
-    context, subject = _reference_points(model)
+def _draw(ax: Axes, predictor: Predictor, image: Image.Image | None) -> None:
+    context, subject = _reference_points(predictor.model)
     if image is None:
         ax.set(xlim=(0, 1), ylim=(1, 0), aspect="equal", xticks=[], yticks=[])
         ax.plot(*context.T, **_context_style())
     else:
-        picture = load_image(image)
-        show_image(ax, picture, FADE)
-        subject = subject * np.array(picture.size, np.float32)
-        for found in trace_subjects(image, model, **options):
+        show_image(ax, image, FADE)
+        subject = subject * np.array(image.size, np.float32)
+        for found in predictor.look(image).subjects:
             color, at = person_color(found.query), found.layers[-1]
             heavy = heaviest(at.sampling_points, at.sampling_weights, _MOST_POINTS)
             draw_weighted_points(ax, *heavy, color, scale=0.4)

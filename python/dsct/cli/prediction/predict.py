@@ -13,13 +13,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-import dsct
 from dsct.cli.device import DeviceOption, choose_device
 from dsct.cli.errors import told_in_one_sentence
 from dsct.cli.prediction.annotated import AnnotatedFiles
 from dsct.cli.prediction.inputs import Input, collect
 from dsct.cli.prediction.writers import Json, Result, ResultFile, Text, format_of
-from dsct.prediction.video import count_frames, predict_frames
+from dsct.prediction.predictor import Predictor
+from dsct.prediction.video import count_frames
 
 
 @told_in_one_sentence
@@ -52,9 +52,7 @@ def predict(
     """
     formats = {path: format_of(path) for path in out or []}
     files, others = collect(paths)
-    chosen = choose_device(device)
-    model = None if weights is None else dsct.load_model(weights, chosen)
-    options = {"threshold": threshold, "batch_size": batch_size, "device": chosen}
+    predictor = Predictor(weights, threshold=threshold, batch_size=batch_size, device=choose_device(device))
     stderr = Console(stderr=True, soft_wrap=True, highlight=False)
     if others and not quiet:
         listed = ", ".join(f"{count} {suffix or 'without ending'}" for suffix, count in others.most_common())
@@ -70,7 +68,7 @@ def predict(
             writers.append(stack.enter_context(AnnotatedFiles(annotate, len(files))))
         progress = stack.enter_context(_progress(stderr, visible=stderr.is_terminal and not quiet))
         task = progress.add_task("predicting", total=None if progress.disable else _expected(files, every))
-        for done, result in enumerate(_results(files, model, every, options, errors), start=1):
+        for done, result in enumerate(_results(files, predictor, every, errors), start=1):
             for writer in writers:
                 writer.write(result)
             progress.update(task, completed=done + len(errors))
@@ -80,9 +78,7 @@ def predict(
         raise typer.Exit(1)
 
 
-def _results(
-    files: Sequence[Input], model: dsct.DSCT | None, every: int, options: dict[str, Any], errors: list[str]
-) -> Iterator[Result]:
+def _results(files: Sequence[Input], predictor: Predictor, every: int, errors: list[str]) -> Iterator[Result]:
     """The results of all files in order; what cannot be read is told in `errors` and has none."""
 
     def on_error(path: Any, error: Exception) -> None:
@@ -91,12 +87,12 @@ def _results(
     for is_video, group in groupby(files, key=lambda file: file.is_video):
         paths = (file.path for file in group)
         if not is_video:
-            for people in dsct.predict_stream(paths, model, on_error=on_error, **options):
+            for people in predictor.stream(paths, on_error=on_error):
                 yield Result(Path(str(people.image_path)), None, people)
             continue
         for path in paths:
             try:
-                for time, people in predict_frames(path, model, every=every, **options):
+                for time, people in predictor.frames(path, every=every):
                     yield Result(path, time, people)
             except (OSError, ValueError, ImportError) as error:
                 on_error(path, error)

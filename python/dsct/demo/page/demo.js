@@ -114,7 +114,7 @@ document.addEventListener("drop", (event) => {
 });
 
 byId("download").addEventListener("click", () => {
-  const { picture, ...numbers } = answer;
+  const { preview, ...numbers } = answer;
   const url = URL.createObjectURL(new Blob([JSON.stringify(numbers, null, 2)], { type: "application/json" }));
   element("a", { href: url, download: `${answer.image.replace(/\.[^.]*$/, "")}.json` }).click();
   URL.revokeObjectURL(url);

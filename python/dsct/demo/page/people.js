@@ -33,7 +33,7 @@ export function showPeople(answer, personColors) {
   size = { width: answer.width, height: answer.height };
   colors = personColors;
   hovered = kept = null;
-  image.src = answer.picture;
+  image.src = answer.preview;
   image.width = answer.width;
   image.height = answer.height;
   view.style.setProperty("--aspect", String(size.width / size.height));

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from dsct.person_colors import PERSON_COLORS, ink, person_color
-from dsct.visualize.drawing.picture import FONT
+from dsct.visualize.drawing.figure import FONT
 
 _LINE_STYLES = ("-", "--", ":")  # keeps a second and a third round of colours apart
 

@@ -14,9 +14,9 @@ from PIL import Image
 
 from dsct.person_colors import WRONG_COLOR, ink, person_color
 from dsct.prediction.people import People, Person
+from dsct.visualize.drawing.figure import FONT, GAP, LINE, add_axes
 from dsct.visualize.drawing.image_axes import draw_box, draw_tag, person_line_style, show_image
 from dsct.visualize.drawing.person_cards import WRONG, Card, Comparison, shorten
-from dsct.visualize.drawing.picture import FONT, GAP, LINE, add_axes
 
 CARD_WIDTH = 2.9
 MAX_IMAGE_HEIGHT = 6.0

@@ -10,7 +10,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from dsct.visualize.drawing.picture import FONT, GAP, LINE, WIDTH, Picture, add_axes
+from dsct.visualize.drawing.figure import FONT, GAP, LINE, WIDTH, NotebookFigure, add_axes
 
 _MAX_HEIGHT = 4.2  # inches, of a panel
 _MIN_WIDTH = 2.25  # inches, of the room of a panel, so that its title fits
@@ -21,7 +21,7 @@ _CAPTION_LINE = 0.145
 
 def panel_grid(
     count: int, columns: int, aspect: float, legend: Sequence[Artist] = (), caption: str = ""
-) -> tuple[Picture, list[Axes]]:
+) -> tuple[NotebookFigure, list[Axes]]:
     """A figure of notebook width with `count` empty panels, row by row.
 
     Args:
@@ -45,7 +45,7 @@ def panel_grid(
     lines = textwrap.wrap(caption, 150)
     legend_height = (LINE + 0.1) * -(-len(legend) // _entries_per_row(legend)) if legend else 0.0
     top_of_footer = rows * (height + _TITLE + GAP) + GAP
-    figure = Picture(WIDTH, top_of_footer + legend_height + len(lines) * _CAPTION_LINE + GAP)
+    figure = NotebookFigure(WIDTH, top_of_footer + legend_height + len(lines) * _CAPTION_LINE + GAP)
     total = figure.get_figheight()
     axes = []
     for number in range(count):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,25 +12,13 @@ from numpy.typing import NDArray
 from torchvision.ops import box_iou
 
 from dsct.person_colors import WRONG_COLOR, person_color
-from dsct.prediction.people import People, Person
+from dsct.prediction.people import People, Person, Truth
 
 RIGHT, WRONG = "\N{CHECK MARK}", "\N{BALLOT X}"  # red alone is not readable for everyone
 
 _TRUTH_WIDTH = 36  # characters
 _TRUTH_LINES = 3
 _NAME_LENGTH = 17  # characters: the longest EMOTIC class, Doubt/Confusion, fits with its mark
-
-
-class Truth(Protocol):
-    """What is known about an image, such as a record of a data set.
-
-    `boxes` are (n, 4) xyxy in pixels; `labels` are (n, C) 0/1, or (n,) class indices.
-    """
-
-    @property
-    def boxes(self) -> Any: ...
-    @property
-    def labels(self) -> Any: ...
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from dsct.prediction.shipped_weights import SHIPPED_NOTE
-
 # Inches at 100 dots per inch: a figure is as wide as a notebook cell.
 DPI = 100
 WIDTH = 10.0
@@ -18,7 +16,7 @@ LINE = 0.19
 FONT = 9.0  # points
 
 
-class Picture(Figure):
+class NotebookFigure(Figure):
     """A matplotlib figure that notebooks show even when pyplot was never imported.
 
     Args:
@@ -26,7 +24,7 @@ class Picture(Figure):
         height: likewise.
 
     Example:
-        >>> Picture(2.0, 1.0).get_size_inches().tolist()
+        >>> NotebookFigure(2.0, 1.0).get_size_inches().tolist()
         [2.0, 1.0]
     """
 
@@ -49,6 +47,6 @@ def add_axes(figure: Figure, left: float, top: float, width: float, height: floa
     return axes
 
 
-def with_note(caption: str, model: object) -> str:
-    """`caption`, and what a reader must know about the weights that come with dsct where `model` is None."""
-    return f"{caption} {SHIPPED_NOTE}" if model is None else caption
+def with_note(caption: str, note: str | None) -> str:
+    """`caption`, and what a reader must know about the weights, if there is anything."""
+    return f"{caption} {note}" if note else caption

@@ -1,0 +1,92 @@
+"""The options of a prediction: their names, types, meanings and defaults."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, TypedDict, TypeVar, cast, get_type_hints
+
+import torch
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Options(TypedDict, total=False):
+    """What may be settled besides the model; `dsct.Predictor` and everything that predicts takes these.
+
+    Attributes:
+        threshold: multi-label models report the classes whose probability exceeds this: one number, or one per class.
+            None takes the thresholds stored with the weights, else 0.5. Multi-class models report the most probable.
+        score_threshold: predictions scored lower are left out. None asks that the class probabilities of a person
+            add up to at least ½, which is a score of ½/C, or keeps all where the score is a mean of logits.
+        nms_iou: of two predictions that overlap by more than this, the lower score is left out. None keeps both; the
+            default is 0.5.
+        short_side: the short side is resized to this many pixels. None takes what is stored with the weights, else 800.
+        long_side: the long side never exceeds this. None takes what is stored with the weights, else 1333.
+        device: where the model runs; a model passed as a module is moved there. None leaves it where it is.
+        batch_size: how many images of equal size run at once; the default is 4.
+
+    Example:
+        >>> import dsct, numpy as np
+        >>> options: Options = {"short_side": 96, "score_threshold": 0.0}
+        >>> len(dsct.predict(np.zeros((96, 128, 3), dtype=np.uint8), dsct.DSCT(dsct.DSCTConfig.tiny()), **options)) > 0
+        True
+    """
+
+    threshold: float | Sequence[float] | None
+    score_threshold: float | None
+    nms_iou: float | None
+    short_side: int | None
+    long_side: int | None
+    device: str | torch.device | None
+    batch_size: int
+
+
+DEFAULTS: Options = {
+    "threshold": None,
+    "score_threshold": None,
+    "nms_iou": 0.5,
+    "short_side": None,
+    "long_side": None,
+    "device": None,
+    "batch_size": 4,
+}
+
+
+def completed(options: Options) -> Options:
+    """The options given, and the defaults of the others.
+
+    Raises:
+        TypeError: There is no such option.
+        ValueError: `batch_size` is below 1; the model decides about the others.
+
+    Example:
+        >>> completed({"batch_size": 8})["nms_iou"]
+        0.5
+    """
+    for name in options.keys() - DEFAULTS.keys():
+        raise TypeError(f"predict: options must be among {', '.join(DEFAULTS)}, got {name}")
+    complete: Options = {**DEFAULTS, **options}
+    if complete["batch_size"] < 1:
+        raise ValueError(f"predict: batch_size must be at least 1, got {complete['batch_size']}")
+    return complete
+
+
+def lists_options(function: Function) -> Function:
+    """Makes `inspect.signature`, and with it `help`, list every option in place of ``**options``.
+
+    Example:
+        >>> @lists_options
+        ... def look(image, **options): ...
+        >>> list(inspect.signature(look).parameters)[:3]
+        ['image', 'threshold', 'score_threshold']
+    """
+    hints = get_type_hints(Options)
+    signature = inspect.signature(function)
+    own = [parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[name])
+        for name, default in DEFAULTS.items()
+    ]
+    cast(Any, function).__signature__ = signature.replace(parameters=[*own, *options])
+    return function
