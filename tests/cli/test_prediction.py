@@ -19,7 +19,6 @@ from typer.testing import CliRunner
 
 import dsct
 from dsct.cli import app
-from dsct.cli.prediction import predict as command
 from dsct.cli.prediction.inputs import collect
 from dsct.prediction.people import People
 from dsct.prediction.predictor import Predictor, predict_frames

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +245,47 @@ def test_model_from_a_file(tmp_path: Path, tiny: dsct.DSCT) -> None:
     from_file = dsct.predict(noise(64, 48), path, **options)
     assert from_file.note is None
     assert_same(from_file, dsct.predict(noise(64, 48), tiny, **options))
+
+
+def test_a_predictor_loads_its_model_once_and_gives_what_predict_gives(
+    tmp_path: Path, tiny: dsct.DSCT, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_model(tiny, tmp_path / "model.safetensors")
+    load, loaded = shipped_weights.load_model, []
+    monkeypatch.setattr(shipped_weights, "load_model", lambda *given: loaded.append(given) or load(*given))
+    options: dict[str, Any] = {"short_side": 64, "long_side": 200, "score_threshold": 0.0}
+    predictor = dsct.Predictor(tmp_path / "model.safetensors", **options)
+    images = [noise(64, 48, 1), noise(48, 64, 2)]
+    for people in ([predictor(image) for image in images], list(predictor.stream(images))):
+        for one, image in zip(people, images, strict=True):
+            assert_same(one, dsct.predict(image, tiny, **options))
+    assert len(loaded) == 1
+
+
+def test_people_know_the_query_that_found_them() -> None:
+    assert dsct.predict(noise(64, 48), Oracle(ALL)).queries.tolist() == [2, 3]
+    everybody = dsct.predict([noise(64, 48)] * 2, Oracle([FAINT] * 3), nms_iou=None, score_threshold=0.0)
+    assert [people.queries.tolist() for people in everybody] == [[0, 1, 2]] * 2
+
+
+class Slow(Oracle):
+    """Stays in the model for a while, as a large one does, and looks at its mode at the end."""
+
+    def forward(self, images: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        output = super().forward(images)
+        time.sleep(0.02)
+        self.modes.append(self.training)
+        return output
+
+
+def test_threads_that_share_a_predictor_leave_the_model_in_its_mode() -> None:
+    model = Slow([CENTER]).train()
+    predictor = dsct.Predictor(model, short_side=48)
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(predictor, [noise(64, 48)] * 16))
+    assert [len(people) for people in found] == [1] * 16
+    assert model.modes == [False] * 32
+    assert all(module.training for module in model.modules())
 
 
 def test_shipped_weights_say_what_they_are_once(

@@ -20,6 +20,7 @@ def test_the_program_runs(tmp_path: Path) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "best epoch 1" in done.stdout
+    assert "[(48, 48), (64, 48)]" in done.stdout
     assert "hidden_dim" in done.stdout
     assert "spatial_shapes" in done.stdout
     assert "no weights file at no such file.safetensors" in done.stdout

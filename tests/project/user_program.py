@@ -20,6 +20,7 @@ from dsct.data import SyntheticDataset, Target, collate, evaluation_transform
 from dsct.interop.attention import accelerate_attention
 from dsct.interop.deformable_detr import convert
 from dsct.metrics import Evaluation, Evaluator, evaluate
+from dsct.prediction.options import Options
 from dsct.train import TrainConfig, Trainer, TrainResult
 
 
@@ -68,6 +69,15 @@ def predictions(model: dsct.DSCT, file: Path) -> list[str]:
     several: list[dsct.People] = dsct.predict([np.zeros((48, 64, 3), dtype=np.uint8)] * 2, file)
     lines = [f"{person.box[0]:.0f} {person.score:.2f} {', '.join(person.labels)}" for person in people]
     return [*lines, *(f"{len(found)} in {found.image_size}" for found in several)]
+
+
+def one_predictor(model: dsct.DSCT, options: Options) -> list[tuple[int, int]]:
+    predictor = dsct.Predictor(model, **options)
+    people: dsct.People = predictor(np.zeros((48, 64, 3), dtype=np.uint8))
+    points = [subject.layers[-1].sampling_points for subject in predictor.look(np.zeros((48, 64), np.uint8)).subjects]
+    assert len(points) == len(people) == len(people.queries)
+    images = (np.zeros((48, width, 3), dtype=np.uint8) for width in (48, 64))
+    return [people.image_size for people in predictor.stream(images)]
 
 
 class Attention(nn.Module):
@@ -128,6 +138,7 @@ def main(folder: Path) -> None:
     report = dsct.load_pretrained(dsct.DSCT(config), folder / "model.safetensors", verbose=False)
     print(f"{len(report.missing)} parameters are missing")
     print(*predictions(model.eval(), folder / "model.safetensors"), sep="\n")
+    print(one_predictor(model, {"short_side": 48, "nms_iou": None}))
     print(*(tuple(tensor.shape) for tensor in operator()))
     print(type(other_models(dsct.DSCT(DSCTConfig.tiny(num_subject_queries=0)))).__name__)
     print(*refused(), sep="\n")
