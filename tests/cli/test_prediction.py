@@ -34,30 +34,30 @@ def run(*arguments: Any, code: int = 0, env: dict[str, str] | None = None) -> Re
 
 
 @pytest.fixture(scope="module")
-def pictures() -> list[Image.Image]:
+def images() -> list[Image.Image]:
     return drawn(5)
 
 
 @pytest.fixture
-def folder(tmp_path: Path, pictures: list[Image.Image]) -> Path:
-    """Pictures 1, 2, 10 and deep/1, among files of other kinds."""
+def folder(tmp_path: Path, images: list[Image.Image]) -> Path:
+    """Images 1, 2, 10 and deep/1, among files of other kinds."""
     folder = tmp_path / "photos"
     (folder / "deep").mkdir(parents=True)
-    for name, picture in zip(("10.png", "1.png", "2.PNG", "deep/1.png"), pictures, strict=False):
-        picture.save(folder / name)
+    for name, image in zip(("10.png", "1.png", "2.PNG", "deep/1.png"), images, strict=False):
+        image.save(folder / name)
     for name in ("notes.txt", "table.csv", "deep/more.txt", ".hidden.png", "README"):
-        (folder / name).write_text("no picture")
+        (folder / name).write_text("no image")
     (folder / ".cache").mkdir()
-    pictures[0].save(folder / ".cache" / "thumbnail.png")
+    images[0].save(folder / ".cache" / "thumbnail.png")
     return folder
 
 
 @pytest.fixture
-def clip(tmp_path: Path, pictures: list[Image.Image]) -> Path:
+def clip(tmp_path: Path, images: list[Image.Image]) -> Path:
     """Five frames of 0.2 s."""
     with VideoWriter(tmp_path / "clip.mp4") as writer:
-        for number, picture in enumerate(pictures):
-            writer.write(number / 5, picture)
+        for number, image in enumerate(images):
+            writer.write(number / 5, image)
     return tmp_path / "clip.mp4"
 
 
@@ -81,7 +81,7 @@ def test_folder_in_natural_order_as_json_json_lines_and_csv(folder: Path, tmp_pa
     outs = [tmp_path / "results" / f"a.{ending}" for ending in ("json", "jsonl", "csv")]
     result = run(folder, *(argument for out in outs for argument in ("--out", out)))
     assert result.stdout == ""
-    assert "neither pictures nor videos: 2 .txt, 1 without ending, 1 .csv" in result.stderr.replace("\n", " ")
+    assert "neither images nor videos: 2 .txt, 1 without ending, 1 .csv" in result.stderr.replace("\n", " ")
     paths = [folder / name for name in IN_ORDER]
     expected = dsct.predict(paths)
     assert sum(map(len, expected)) > 4
@@ -140,7 +140,7 @@ def test_video_frames_have_times(clip: Path, tmp_path: Path) -> None:
     assert rows == [row for time, people in expected for row in as_rows(people, clip, time)]
 
 
-def test_annotated_pictures_and_videos(folder: Path, clip: Path, tmp_path: Path) -> None:
+def test_annotated_images_and_videos(folder: Path, clip: Path, tmp_path: Path) -> None:
     run(folder, clip, "--annotate", tmp_path / "drawn", "--quiet")
     names = ["001_1.png", "002_2.png", "003_10.png", "004_1.png", "005_clip.mp4"]
     assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == names
@@ -149,9 +149,9 @@ def test_annotated_pictures_and_videos(folder: Path, clip: Path, tmp_path: Path)
             assert figure.width >= 1000
     before, after = (list(frames(path)) for path in (clip, tmp_path / "drawn" / "005_clip.mp4"))
     assert [time for time, _ in after] == pytest.approx([time for time, _ in before])
-    for (_, plain), (_, picture) in zip(before, after, strict=True):
-        assert picture.size == plain.size
-        difference = np.abs(np.asarray(plain, np.int16) - np.asarray(picture, np.int16)).max(2)
+    for (_, plain), (_, image) in zip(before, after, strict=True):
+        assert image.size == plain.size
+        difference = np.abs(np.asarray(plain, np.int16) - np.asarray(image, np.int16)).max(2)
         assert (difference > 60).sum() > 100  # boxes and tags
         assert np.median(difference) < 30
 
@@ -202,9 +202,9 @@ def test_nobody_found_is_no_row_but_an_object(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["Übermut 😀.png", "a\u2028b.png", os.fsdecode(b"caf\xe9.png"), 'a,"b".png'])
-def test_names_of_any_kind_come_back(name: str, tmp_path: Path, pictures: list[Image.Image]) -> None:
+def test_names_of_any_kind_come_back(name: str, tmp_path: Path, images: list[Image.Image]) -> None:
     path = tmp_path / name
-    pictures[0].save(path)
+    images[0].save(path)
     outs = [tmp_path / "out" / f"a.{ending}" for ending in ("json", "jsonl", "csv")]
     run(path, *(argument for out in outs for argument in ("--out", out)), "--json", "--annotate", tmp_path / "drawn")
     (one,) = json.loads(outs[0].read_text(encoding="utf-8"))
@@ -264,7 +264,7 @@ def test_progress_goes_to_a_terminal_only(folder: Path) -> None:
     assert hidden.stdout == shown.stdout
 
 
-def test_without_pyav_pictures_go_on(folder: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pyav_images_go_on(folder: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     result = run(folder, clip, "--json", code=1)
     assert len(json.loads(result.stdout)) == 4
@@ -276,8 +276,8 @@ def test_without_pyav_pictures_go_on(folder: Path, clip: Path, monkeypatch: pyte
     [
         (["photos", "--out", "a.xml"], "--out must end in .json, .jsonl, .csv, got 'a.xml'"),
         (["photos", "absent.jpg", "--out", "a.csv"], "there is no file or folder absent.jpg"),
-        (["empty", "--out", "a.csv"], "error: empty holds no picture and no video\n"),
-        (["texts", "--out", "a.csv"], "error: texts holds no picture and no video, but 1 other files\n"),
+        (["empty", "--out", "a.csv"], "error: empty holds no image and no video\n"),
+        (["texts", "--out", "a.csv"], "error: texts holds no image and no video, but 1 other files\n"),
         (["photos", "--out", "photos/1.png/a.csv"], "1.png"),
         (["photos", "--threshold", "2"], "threshold"),
     ],
@@ -308,8 +308,8 @@ def test_each_file_is_taken_once_and_hidden_ones_only_by_name(folder: Path) -> N
     assert sum(others.values()) == 5
 
 
-def test_content_decides_where_the_name_says_nothing(folder: Path, clip: Path, pictures: list[Image.Image]) -> None:
-    pictures[0].save(folder / "photo", format="JPEG")
+def test_content_decides_where_the_name_says_nothing(folder: Path, clip: Path, images: list[Image.Image]) -> None:
+    images[0].save(folder / "photo", format="JPEG")
     clip.rename(folder / "film.data")
     files, _ = collect([folder / "photo", folder / "film.data"])
     assert [file.is_video for file in files] == [False, True]

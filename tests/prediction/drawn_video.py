@@ -1,4 +1,4 @@
-"""Drawn scenes as pictures, and videos of them in forms that `dsct.video` does not write itself."""
+"""Synthetic scenes as images, and videos of them in forms that `dsct.video` does not write itself."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def drawn(count: int, size: tuple[int, int] = (128, 96)) -> list[Image.Image]:
 
 
 def encode(
-    path: Path, pictures: Sequence[Image.Image], rate: int = 10, codec: str = "libx264", pix_fmt: str = "yuv420p",
+    path: Path, images: Sequence[Image.Image], rate: int = 10, codec: str = "libx264", pix_fmt: str = "yuv420p",
     rotation: int = 0, mirrored: bool = False, **options: Any,
 ) -> Path:  # fmt: skip
     """Writes a video with PyAV alone; `rotation`, counter-clockwise, and `mirrored` are told to the player."""
     with av.open(str(path), "w", **options) as container:
         stream: Any = container.add_stream(codec, rate=rate)
-        stream.width, stream.height = pictures[0].size
+        stream.width, stream.height = images[0].size
         stream.pix_fmt = pix_fmt
         if rotation or mirrored:
             stream.set_display_rotation(rotation, mirrored)
-        for picture in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(picture))))
+        for image in images:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(image))))
         container.mux(stream.encode())
     return path
 

@@ -1,4 +1,4 @@
-"""Boxes and tags drawn on to a picture: in the right place and colour, and nowhere else."""
+"""Boxes and tags drawn onto an image: in the right place and colour, and nowhere else."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def pixels(image: Image.Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def touched(people: People) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Where drawing changed the white picture."""
+    """Where drawing changed the white image."""
     return (pixels(annotate(people.source, people)) != 255).any(2)
 
 
@@ -37,7 +37,7 @@ def tag_pixels(boxes: list[list[float]]) -> int:
     return int((touched(people) & ~touched(dataclasses.replace(people, labels=[[]] * len(boxes)))).sum())
 
 
-def test_the_picture_is_copied_and_nobody_changes_nothing() -> None:
+def test_the_image_is_copied_and_nobody_changes_nothing() -> None:
     people = found([])
     source = people.source
     assert isinstance(source, Image.Image)
@@ -66,12 +66,12 @@ def test_only_box_and_tag_are_touched() -> None:
 
 
 @pytest.mark.parametrize("box", [[0, 0, 40, 40], [280, 0, 320, 240], [300, 220, 320, 240], [0, 0, 320, 240]])
-def test_tags_stay_in_the_picture(box: list[float]) -> None:
+def test_tags_stay_in_the_image(box: list[float]) -> None:
     assert tag_pixels([box]) > 0.8 * tag_pixels([[100, 100, 200, 200]])
 
 
 @pytest.mark.parametrize("size", [(1, 1), (20, 300), (300, 20)])
-def test_small_pictures_and_many_people(size: tuple[int, int]) -> None:
+def test_small_images_and_many_people(size: tuple[int, int]) -> None:
     people = found([[0, 0, *map(float, size)]] * 9, size, "Überraschung/Ärger")
     assert annotate(people.source, people).size == size
     assert touched(people).any()

@@ -1,4 +1,4 @@
-"""Every way to hand over a picture ends as the RGB that a person sees."""
+"""Every way to hand over an image ends as the RGB that a person sees."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def saved(image: Image.Image, path: Path, **options: Any) -> Path:
     return path
 
 
-def test_same_picture_from_path_pil_array_and_tensor(tmp_path: Path) -> None:
+def test_same_image_from_path_pil_array_and_tensor(tmp_path: Path) -> None:
     rgb = picture()
     tensor = torch.from_numpy(rgb).permute(2, 0, 1)
     path = saved(Image.fromarray(rgb), tmp_path / "a.png")

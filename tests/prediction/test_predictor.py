@@ -1,4 +1,4 @@
-"""From a picture to people: sizes, coordinates, options, and what is left of the model afterwards."""
+"""From an image to people: sizes, coordinates, options, and what is left of the model afterwards."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Answer = tuple[list[float], list[float]]  # box as cxcywh in [0, 1], class proba
 
 
 class Oracle(dsct.DSCT):
-    """A model that keeps what it was given and answers the same for every picture."""
+    """A model that keeps what it was given and answers the same for every image."""
 
     def __init__(self, answers: list[Answer], **overrides: Any) -> None:
         classes = len(answers[0][1])
@@ -86,9 +86,9 @@ def test_rotated_photo_has_upright_coordinates(tmp_path: Path) -> None:
 
 def test_the_model_sees_what_evaluation_shows_it() -> None:
     model = Oracle([CENTER])
-    picture = noise(64, 48)
-    dsct.predict(picture, model)
-    expected, _ = evaluation_transform()(Image.fromarray(picture), {"boxes": torch.zeros(0, 4)})
+    image = noise(64, 48)
+    dsct.predict(image, model)
+    expected, _ = evaluation_transform()(Image.fromarray(image), {"boxes": torch.zeros(0, 4)})
     assert expected.shape == (3, 800, 1066)
     torch.testing.assert_close(model.seen[0], expected[None], rtol=0, atol=0)
 
@@ -143,13 +143,13 @@ def test_thresholds_of_multi_label_models() -> None:
 
 
 def test_list_gives_what_single_calls_give(tiny: dsct.DSCT) -> None:
-    pictures = [noise(64, 48, 1), noise(64, 48, 2), noise(48, 64, 3), Image.fromarray(noise(128, 96, 4))]
+    images = [noise(64, 48, 1), noise(64, 48, 2), noise(48, 64, 3), Image.fromarray(noise(128, 96, 4))]
     options: dict[str, Any] = {"short_side": 64, "long_side": 200, "score_threshold": 0.0, "nms_iou": None}
-    together = dsct.predict(pictures, tiny, **options)
+    together = dsct.predict(images, tiny, **options)
     assert len(together) == 4
-    for picture, people in zip(pictures, together, strict=True):
+    for image, people in zip(images, together, strict=True):
         assert len(people) == tiny.config.num_subject_queries
-        assert_same(people, dsct.predict(picture, tiny, **options))
+        assert_same(people, dsct.predict(image, tiny, **options))
 
 
 def test_neighbours_of_equal_size_run_together_and_nothing_is_padded() -> None:
@@ -167,20 +167,20 @@ def test_neighbours_of_equal_size_run_together_and_nothing_is_padded() -> None:
 
 
 def test_stream_gives_what_the_list_gives_and_reads_when_due(tiny: dsct.DSCT) -> None:
-    pictures = [noise(64, 48, 1), noise(64, 48, 2), noise(48, 64, 3), noise(64, 48, 4), noise(64, 48, 5)]
+    images = [noise(64, 48, 1), noise(64, 48, 2), noise(48, 64, 3), noise(64, 48, 4), noise(64, 48, 5)]
     options: dict[str, Any] = {"short_side": 64, "long_side": 200, "score_threshold": 0.0}
     asked: list[int] = []
 
     def source() -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
-        for number, picture in enumerate(pictures):
+        for number, image in enumerate(images):
             asked.append(number)
-            yield picture
+            yield image
 
     stream = dsct.predict_stream(source(), tiny, batch_size=2, **options)
     assert asked == []
     first = next(stream)
     assert asked == [0, 1]
-    for people, expected in zip([first, *stream], dsct.predict(pictures, tiny, **options), strict=True):
+    for people, expected in zip([first, *stream], dsct.predict(images, tiny, **options), strict=True):
         assert_same(people, expected)
         assert people.source is expected.source
 
@@ -188,18 +188,16 @@ def test_stream_gives_what_the_list_gives_and_reads_when_due(tiny: dsct.DSCT) ->
 def test_stream_leaves_what_cannot_be_read_out(tmp_path: Path) -> None:
     model = Oracle([CENTER])
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 and no more")
-    pictures = [noise(64, 48), tmp_path / "broken.jpg", noise(9000, 1), tmp_path / "absent.jpg", noise(48, 64)]
+    images = [noise(64, 48), tmp_path / "broken.jpg", noise(9000, 1), tmp_path / "absent.jpg", noise(48, 64)]
     told: list[tuple[Any, str]] = []
-    people = list(
-        dsct.predict_stream(pictures, model, on_error=lambda source, error: told.append((source, str(error))))
-    )
+    people = list(dsct.predict_stream(images, model, on_error=lambda source, error: told.append((source, str(error)))))
     assert [one.image_size for one in people] == [(64, 48), (48, 64)]
-    assert [source for source, _ in told] == pictures[1:4]
+    assert [source for source, _ in told] == images[1:4]
     assert "cannot identify" in told[0][1]
     assert "too narrow" in told[1][1]
     assert "absent" in told[2][1]
     with pytest.raises(UnidentifiedImageError):
-        list(dsct.predict_stream(pictures, model))
+        list(dsct.predict_stream(images, model))
 
 
 def test_stream_changes_nothing_between_two_results() -> None:
@@ -211,7 +209,7 @@ def test_stream_changes_nothing_between_two_results() -> None:
 
 
 @pytest.mark.parametrize("options", [{"batch_size": 0}, {"threshold": 2.0}, {"short_side": 0}, {"model": "nowhere"}])
-def test_stream_rejects_before_the_first_picture(options: dict[str, Any]) -> None:
+def test_stream_rejects_before_the_first_image(options: dict[str, Any]) -> None:
     with pytest.raises((ValueError, OSError)):
         dsct.predict_stream([], **{"model": Oracle([CENTER], multi_label=True), **options})
 

@@ -28,35 +28,35 @@ def difference(one: Image.Image, other: Image.Image) -> float:
     return float(np.abs(np.asarray(one, np.float32) - np.asarray(other, np.float32)).mean())
 
 
-def write(path: Path, pictures: Iterable[Image.Image], rate: float | Fraction = 10) -> Path:
+def write(path: Path, images: Iterable[Image.Image], rate: float | Fraction = 10) -> Path:
     with VideoWriter(path) as writer:
-        for number, picture in enumerate(pictures):
-            writer.write(float(number / rate), picture)
+        for number, image in enumerate(images):
+            writer.write(float(number / rate), image)
     return path
 
 
 def marked(size: tuple[int, int] = (64, 48)) -> Image.Image:
     """White but for a red bar at the upper left, so that each way to turn or mirror it looks different."""
-    picture = Image.new("RGB", size, "white")
-    picture.paste((200, 0, 0), (0, 0, 24, 8))
-    return picture
+    image = Image.new("RGB", size, "white")
+    image.paste((200, 0, 0), (0, 0, 24, 8))
+    return image
 
 
 def test_frames_are_what_was_written_at_its_time(tmp_path: Path) -> None:
-    pictures = drawn(6)
-    found = list(frames(write(tmp_path / "a.mp4", pictures)))
+    images = drawn(6)
+    found = list(frames(write(tmp_path / "a.mp4", images)))
     assert [time for time, _ in found] == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
-    for (_, picture), expected in zip(found, pictures, strict=True):
-        assert (picture.mode, picture.size) == ("RGB", (128, 96))
-        assert difference(picture, expected) < 8
-    assert difference(found[0][1], pictures[1]) > 20
+    for (_, image), expected in zip(found, images, strict=True):
+        assert (image.mode, image.size) == ("RGB", (128, 96))
+        assert difference(image, expected) < 8
+    assert difference(found[0][1], images[1]) > 20
 
 
 @pytest.mark.parametrize("color", ["red", "lime", "blue", "white", "black", "#808080"])
 def test_colours_survive(tmp_path: Path, color: str) -> None:
     plain = Image.new("RGB", (64, 48), color)
-    ((_, picture),) = frames(write(tmp_path / "a.mp4", [plain]))
-    assert difference(picture, plain) < 4
+    ((_, image),) = frames(write(tmp_path / "a.mp4", [plain]))
+    assert difference(image, plain) < 4
 
 
 @pytest.mark.parametrize(
@@ -90,19 +90,19 @@ def test_turned_and_mirrored_as_the_file_asks(tmp_path: Path, rotation: int, mir
     expected = marked().rotate(rotation, expand=True)
     if mirrored:
         expected = expected.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    ((_, picture),) = frames(encode(tmp_path / "a.mp4", [marked()], rotation=rotation, mirrored=mirrored))
-    assert picture.size == expected.size
-    assert difference(picture, expected) < 4
+    ((_, image),) = frames(encode(tmp_path / "a.mp4", [marked()], rotation=rotation, mirrored=mirrored))
+    assert image.size == expected.size
+    assert difference(image, expected) < 4
 
 
 def test_odd_sizes_are_read_as_they_are(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mp4", drawn(2, (129, 97)), pix_fmt="yuv444p")
-    assert [picture.size for _, picture in frames(path)] == [(129, 97)] * 2
+    assert [image.size for _, image in frames(path)] == [(129, 97)] * 2
 
 
 def test_odd_sizes_are_written_with_a_copy_of_the_last_row_and_column(tmp_path: Path) -> None:
-    picture = Image.new("RGB", (63, 47), "white")
-    ((_, found),) = frames(write(tmp_path / "a.mp4", [picture]))
+    image = Image.new("RGB", (63, 47), "white")
+    ((_, found),) = frames(write(tmp_path / "a.mp4", [image]))
     assert found.size == (64, 48)
     assert difference(found, Image.new("RGB", (64, 48), "white")) < 2
 
@@ -123,10 +123,10 @@ def test_writer_starts_at_zero_goes_forward_and_keeps_the_first_size(tmp_path: P
     found = list(frames(path))
     assert [time for time, _ in found] == pytest.approx([0.0, 0.5, 0.5], abs=1e-3)
     assert found[2][0] > found[1][0]
-    assert {picture.size for _, picture in found} == {(64, 48)}
+    assert {image.size for _, image in found} == {(64, 48)}
 
 
-def test_writer_leaves_a_whole_file_when_interrupted_and_none_without_pictures(tmp_path: Path) -> None:
+def test_writer_leaves_a_whole_file_when_interrupted_and_none_without_images(tmp_path: Path) -> None:
     def interrupted() -> Iterator[Image.Image]:
         yield from [marked()] * 4
         raise KeyboardInterrupt
@@ -190,8 +190,8 @@ def test_plain_text_is_no_video_whatever_its_name(tmp_path: Path) -> None:
 
 
 def test_truncated_video_gives_what_is_there_and_then_says_so(tmp_path: Path) -> None:
-    pictures = drawn(40)
-    whole = encode(tmp_path / "a.mp4", pictures, options={"movflags": "faststart"}).read_bytes()
+    images = drawn(40)
+    whole = encode(tmp_path / "a.mp4", images, options={"movflags": "faststart"}).read_bytes()
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     times: list[float] = []
     with pytest.raises(OSError, match=r"cut\.mp4 ends after \d\.\d of 4\.0 s"):
@@ -245,7 +245,7 @@ def assert_same(one: People, other: People) -> None:
     assert (one.labels, one.image_size) == (other.labels, other.image_size)
 
 
-def test_people_of_frames_are_those_of_the_pictures(tmp_path: Path) -> None:
+def test_people_of_frames_are_those_of_the_images(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mp4", drawn(5))
     expected = dict(frames(path, every=2))
     found = dict(predict_frames(path, every=2, batch_size=2))
@@ -274,14 +274,14 @@ def test_only_the_batch_under_way_is_in_memory(monkeypatch: pytest.MonkeyPatch) 
 
     def endless(path: Path, **options: Any) -> Iterator[tuple[float, Image.Image]]:
         while True:
-            picture = Image.new("RGB", (32, 24))
-            made.append(weakref.ref(picture))
-            yield 0.0, picture
+            image = Image.new("RGB", (32, 24))
+            made.append(weakref.ref(image))
+            yield 0.0, image
 
     monkeypatch.setattr(video_module, "frames", endless)
     most = 0
     for number, _ in enumerate(predict_frames("endless", batch_size=3, short_side=24)):
-        most = max(most, sum(picture() is not None for picture in made))
+        most = max(most, sum(image() is not None for image in made))
         if number == 20:
             break
     assert 3 <= most <= 5

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation show its numbers."""
+"""Figures of an evaluation show its numbers."""
 
 from __future__ import annotations
 

@@ -20,15 +20,15 @@ from dsct.prediction.shipped_weights import SHIPPED_WEIGHTS
 from dsct.visualize import trace_subjects
 
 CONFIG = dsct.DSCTConfig.tiny()
-Picture = np.ndarray[Any, np.dtype[np.uint8]]
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
-def drawn(index: int, width: int = 320, height: int = 240) -> Picture:
+def drawn(index: int, width: int = 320, height: int = 240) -> Pixels:
     image, _ = SyntheticDataset("test", 40, image_size=(width, height))[index]
     return np.ascontiguousarray(np.moveaxis(image.numpy(), 0, -1))
 
 
-def noise(width: int, height: int) -> Picture:
+def noise(width: int, height: int) -> Pixels:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 

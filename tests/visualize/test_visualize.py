@@ -167,12 +167,12 @@ def test_class_names_are_not_read_as_formulas() -> None:
 def test_leaves_pyplot_alone_and_shows_itself_in_notebooks() -> None:
     before = Gcf.get_all_fig_managers()
     people = scene(40, 30, [[10, 5, 30, 25]])
-    picture = people.plot()._repr_png_()  # type: ignore[attr-defined]
-    assert picture.startswith(b"\x89PNG")
+    image = people.plot()._repr_png_()  # type: ignore[attr-defined]
+    assert image.startswith(b"\x89PNG")
     assert Gcf.get_all_fig_managers() == before
 
 
-def test_contact_sheet_writes_one_page_with_every_picture(tmp_path: Path) -> None:
+def test_contact_sheet_writes_one_page_with_every_image(tmp_path: Path) -> None:
     colors = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 0, 255)]
     items = []
     for color in colors:
@@ -194,10 +194,10 @@ def test_rejects(tmp_path: Path) -> None:
     path = tmp_path / "sheet.png"
     with pytest.raises(ValueError, match="max_labels must be at least 1"):
         draw_people(people.source, people, max_labels=0)
-    with pytest.raises(ValueError, match="items must hold at least one picture"):
+    with pytest.raises(ValueError, match="items must hold at least one image"):
         contact_sheet([], path)
     with pytest.raises(ValueError, match="columns must be at least 1, got 0"):
         contact_sheet([(people.source, people, None)], path, columns=0)
-    with pytest.raises(ValueError, match="300 pictures are too many for one page"):
+    with pytest.raises(ValueError, match="300 images are too many for one page"):
         contact_sheet([(people.source, people, None)] * 300, path, columns=1)
     assert not path.exists()

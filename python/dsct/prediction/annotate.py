@@ -1,4 +1,4 @@
-"""People drawn on to their picture, fast enough for the frames of a video; `dsct.visualize` draws figures to read."""
+"""People drawn onto their image, fast enough for the frames of a video; `dsct.visualize` draws figures to read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dsct.person_colors import ink, person_color
 from dsct.prediction.people import People, Person
 
 _DARK = "#1A1A1A"
-_LINES_PER_PICTURE = 30  # the height of a tag's text, and with it the width of a box, follows that of the picture
+_LINES_PER_IMAGE = 30  # the height of a tag's text, and with it the width of a box, follows that of the image
 _LEAST_TEXT = 11  # pixels
 
 
@@ -25,12 +25,12 @@ def annotate(image: ImageInput, people: People) -> Image.Image:
         people: the result of `dsct.predict` for this image.
 
     Returns:
-        A new RGB picture of the size of `image`.
+        A new RGB image of the size of `image`.
 
     Raises:
-        TypeError: as in `load_image`.
-        ValueError: as in `load_image`.
-        OSError: as in `load_image`.
+        TypeError: `image` is of another kind.
+        ValueError: the image has a wrong shape.
+        OSError: the image cannot be read.
 
     Example:
         >>> import dsct, numpy as np
@@ -39,24 +39,24 @@ def annotate(image: ImageInput, people: People) -> Image.Image:
         >>> annotate(blank, people).size
         (80, 60)
     """
-    picture = load_image(image)
-    draw = ImageDraw.Draw(picture)
-    text_size = max(min(picture.size) // _LINES_PER_PICTURE, _LEAST_TEXT)
+    annotated = load_image(image)
+    draw = ImageDraw.Draw(annotated)
+    text_size = max(min(annotated.size) // _LINES_PER_IMAGE, _LEAST_TEXT)
     line = max(text_size // 5, 2)
     for index, person in enumerate(people):
         x1, y1, x2, y2 = (round(value) for value in person.box)
-        # A dark line outside keeps light colours readable on light pictures.
+        # A dark line outside keeps light colours readable on light images.
         draw.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=_DARK, width=line + 2)
         draw.rectangle((x1, y1, x2, y2), outline=person_color(index), width=line)
     for index, person in enumerate(people):
-        _draw_tag(draw, picture.size, index, person, _font(text_size))
-    return picture
+        _draw_tag(draw, annotated.size, index, person, _font(text_size))
+    return annotated
 
 
 def _draw_tag(
     draw: ImageDraw.ImageDraw, size: tuple[int, int], index: int, person: Person, font: ImageFont.FreeTypeFont
 ) -> None:
-    """Above the box where there is room, else inside it; always within the picture unless wider than that."""
+    """Above the box where there is room, else inside it; always within the image unless wider than that."""
     text, color = _tag(index, person), person_color(index)
     pad = font.size / 4
     width, height = draw.textlength(text, font) + 2 * pad, sum(font.getmetrics())

@@ -157,7 +157,7 @@ def require_trace(model: DSCT) -> None:
     """Refuses a model whose decoder cannot say where it looked.
 
     Raises:
-        TypeError: The decoder does not take ``return_trace``.
+        TypeError: the decoder does not take ``return_trace``.
     """
     decoder = model.transformer.decoder
     parameters = inspect.signature(decoder.forward).parameters.values()

@@ -57,7 +57,7 @@ def completed(options: Options) -> Options:
     """The options given, and the defaults of the others.
 
     Raises:
-        TypeError: There is no such option.
+        TypeError: there is no such option.
         ValueError: `batch_size` is below 1; the model decides about the others.
 
     Example:

@@ -121,7 +121,7 @@ class People:
         """One row per person: image, person (from 1), x1, y1, x2, y2, score, labels (joined by ", "), every class.
 
         Raises:
-            ImportError: The package pandas is not installed.
+            ImportError: the package pandas is not installed.
         """
         try:
             import pandas

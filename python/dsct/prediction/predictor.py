@@ -45,8 +45,8 @@ class Predictor:
 
     Raises:
         TypeError: `model` is of another kind, or there is no such option.
-        ValueError: An option is out of range.
-        OSError: The weights cannot be read.
+        ValueError: an option is out of range.
+        OSError: the weights cannot be read.
 
     Example:
         >>> import dsct, numpy as np
@@ -83,8 +83,8 @@ class Predictor:
 
         Raises:
             TypeError: `image` is of another kind.
-            ValueError: The image has a wrong shape or is too narrow.
-            OSError: The image cannot be read.
+            ValueError: the image has a wrong shape or is too narrow.
+            OSError: the image cannot be read.
         """
         return next(self.stream([image]))
 
@@ -105,9 +105,9 @@ class Predictor:
             An iterator of the people of each image, in order. `People.source` is the image as it was given.
 
         Raises:
-            TypeError: While iterating: an image is of another kind.
-            ValueError: While iterating: an image has a wrong shape or is too narrow.
-            OSError: While iterating: an image cannot be read.
+            TypeError: while iterating, an image is of another kind.
+            ValueError: while iterating, an image has a wrong shape or is too narrow.
+            OSError: while iterating, an image cannot be read.
         """
         for _, same_size in groupby(self._read(images, on_error), key=lambda one: one.pixels.shape):
             while batch := list(islice(same_size, self._batch_size)):
@@ -118,7 +118,7 @@ class Predictor:
     ) -> Iterator[tuple[float, People]]:
         """Finds the people in the frames of a video, in the memory of one batch however long it is.
 
-        Each frame is judged for itself: person 1 of one frame need not be person 1 of the next.
+        Frames are independent: person 1 of one frame need not be person 1 of the next.
 
         Args:
             path: the video file.
@@ -132,15 +132,10 @@ class Predictor:
         Raises:
             ImportError: PyAV is not installed.
             ValueError: `every`, `start` or `stop` is out of range.
-            OSError: While iterating: as in `dsct.video.frames`, after the people of all frames that could be read.
+            OSError: while iterating, as in `dsct.video.frames`, after the people of all frames that could be read.
         """
         # The arguments are checked in this call already; a generator function would wait for the first result.
-        read = video.frames(path, every=every, start=start, stop=stop)
-        return (
-            timed
-            for batch in _batches(read, self._batch_size)
-            for timed in zip((time for time, _ in batch), self.stream(frame for _, frame in batch), strict=True)
-        )
+        return self._timed(video.frames(path, every=every, start=start, stop=stop))
 
     def look(self, image: ImageInput) -> Look:
         """Finds the people in an image, and says where the model looked for each of them.
@@ -153,8 +148,8 @@ class Predictor:
 
         Raises:
             TypeError: `image` is of another kind, or the decoder of the model cannot say where it looked.
-            ValueError: The image has a wrong shape or is too narrow.
-            OSError: The image cannot be read.
+            ValueError: the image has a wrong shape or is too narrow.
+            OSError: the image cannot be read.
         """
         require_trace(self.model)
         loaded = load_image(image)
@@ -174,12 +169,16 @@ class Predictor:
 
         Raises:
             TypeError: `image` is of another kind.
-            ValueError: The image has a wrong shape or is too narrow.
-            OSError: The image cannot be read.
+            ValueError: the image has a wrong shape or is too narrow.
+            OSError: the image cannot be read.
         """
         loaded = load_image(image)
         maps = self._run(self.model.backbone[0], [self._prepared(image, loaded)])
         return loaded, [features[0] for features in maps]
+
+    def _timed(self, frames: Iterable[tuple[float, Image.Image]]) -> Iterator[tuple[float, People]]:
+        for batch in _batches(frames, self._batch_size):
+            yield from zip((time for time, _ in batch), self.stream(frame for _, frame in batch), strict=True)
 
     def _read(
         self, images: Iterable[ImageInput], on_error: Callable[[ImageInput, Exception], None] | None
@@ -235,8 +234,8 @@ def predict(
 
     Raises:
         TypeError: `image` or `model` is of another kind, or there is no such option.
-        ValueError: An argument is out of range.
-        OSError: An image or the weights cannot be read.
+        ValueError: an argument is out of range.
+        OSError: an image or the weights cannot be read.
 
     Example:
         >>> import dsct, numpy as np
@@ -257,21 +256,21 @@ def predict_stream(
     on_error: Callable[[ImageInput, Exception], None] | None = None,
     **options: Unpack[Options],
 ) -> Iterator[People]:
-    """Finds the people in any number of images, one result after the other, in the memory of one batch.
+    """Finds the people in any number of images: `Predictor.stream`, for once.
 
     Args:
-        images: as in `dsct.Predictor.stream`.
+        images: from a list or a generator. They are read when their batch is due.
         model: as in `predict`.
-        on_error: as in `dsct.Predictor.stream`.
-        **options: as in `predict`; `batch_size` images are held at once.
+        on_error: as in `Predictor.stream`.
+        **options: as in `predict`.
 
     Returns:
         An iterator of the people of each image, in order. `People.source` is the image as it was given.
 
     Raises:
         TypeError: `model` is of another kind, or there is no such option; while iterating, an image is.
-        ValueError: An argument is out of range.
-        OSError: The weights cannot be read; while iterating, an image.
+        ValueError: an argument is out of range.
+        OSError: the weights cannot be read; while iterating, an image.
 
     Example:
         >>> import dsct, numpy as np
@@ -293,17 +292,15 @@ def predict_frames(
     stop: float | None = None,
     **options: Unpack[Options],
 ) -> Iterator[tuple[float, People]]:
-    """Finds the people in the frames of a video, in the memory of one batch however long it is.
-
-    Each frame is judged for itself: person 1 of one frame need not be person 1 of the next.
+    """Finds the people in the frames of a video: `Predictor.frames`, for once.
 
     Args:
         path: as in `dsct.video.frames`.
-        model: as in `dsct.predict`.
+        model: as in `predict`.
         every: as in `dsct.video.frames`.
         start: as in `dsct.video.frames`.
         stop: as in `dsct.video.frames`.
-        **options: as in `dsct.predict`.
+        **options: as in `predict`.
 
     Returns:
         An iterator of (time in seconds, people). `People.source` is the frame.
@@ -311,9 +308,8 @@ def predict_frames(
     Raises:
         ImportError: PyAV is not installed.
         TypeError: `model` is of another kind, or there is no such option.
-        ValueError: An argument is out of range.
-        OSError: The weights cannot be read; while iterating, as in `dsct.video.frames`, after the people of all frames
-            that could be read.
+        ValueError: an argument is out of range.
+        OSError: the weights cannot be read; while iterating, as in `Predictor.frames`.
 
     Example:
         >>> import dsct, pathlib, tempfile

@@ -25,9 +25,9 @@ _BT_709, _LIMITED_RANGE = 1, 1  # as numbered in H.273
 def frames(
     path: str | os.PathLike[str], *, every: int = 1, start: float | None = None, stop: float | None = None
 ) -> Iterator[tuple[float, Image.Image]]:
-    """Reads the pictures of a video one after the other, turned and mirrored as a player shows them.
+    """Reads the frames of a video one after the other, turned and mirrored as a player shows them.
 
-    Pixels are taken as square. Audio and cover pictures are left out.
+    Pixels are taken as square. Audio and cover images are left out.
 
     Args:
         path: the video file.
@@ -36,13 +36,13 @@ def frames(
         stop: seconds from the beginning; this frame and later ones are left out.
 
     Returns:
-        An iterator of (time in seconds from the beginning, RGB picture). It holds the file open until it ends.
+        An iterator of (time in seconds from the beginning, RGB image). It holds the file open until it ends.
 
     Raises:
         ImportError: PyAV is not installed.
         ValueError: `every` is below 1, or `start` and `stop` are no span of time.
-        FileNotFoundError: while iterating: there is no such file.
-        OSError: while iterating: the file is no video, is damaged, or its stream ends more than a second before the
+        FileNotFoundError: while iterating, there is no such file.
+        OSError: while iterating, the file is no video, is damaged, or its stream ends more than a second before the
             time its header announces. What was read before has been yielded. Matroska announces nothing.
 
     Example:
@@ -51,7 +51,7 @@ def frames(
         >>> with VideoWriter(file) as writer:
         ...     for number in range(10):
         ...         writer.write(number / 5, Image.new("RGB", (64, 48), "grey"))
-        >>> [(time, picture.size) for time, picture in frames(file, every=4)]
+        >>> [(time, image.size) for time, image in frames(file, every=4)]
         [(0.0, (64, 48)), (0.8, (64, 48)), (1.6, (64, 48))]
     """
     if every < 1:
@@ -66,7 +66,7 @@ def frames(
 
 
 def count_frames(path: str | os.PathLike[str], every: int = 1) -> int | None:
-    """About how many pictures `frames` yields, from the header of the file; None when that does not say.
+    """About how many images `frames` yields, from the header of the file; None when that does not say.
 
     Args:
         path: as in `frames`.
@@ -74,7 +74,7 @@ def count_frames(path: str | os.PathLike[str], every: int = 1) -> int | None:
 
     Raises:
         ImportError: PyAV is not installed.
-        OSError: the file is missing or no video.
+        OSError: the file is missing or is no video.
 
     Example:
         >>> import pathlib, tempfile
@@ -94,10 +94,10 @@ def count_frames(path: str | os.PathLike[str], every: int = 1) -> int | None:
 
 
 class VideoWriter:
-    """Writes pictures as H.264 video in an MP4 file, for a ``with`` block; whatever ends it, what was written plays.
+    """Writes images as H.264 video in an MP4 file, for a ``with`` block; whatever ends it, what was written plays.
 
     Colours are kept as 4:2:0, so a side of odd length gets one more row or column, a copy of the last. The file is
-    made with the first picture. Pictures of another size than the first are resized to it. There is no audio.
+    made with the first image. Images of another size than the first are resized to it. There is no audio.
 
     Args:
         path: the file to write, ending in .mp4; missing folders are made.
@@ -105,7 +105,7 @@ class VideoWriter:
     Raises:
         ImportError: PyAV is not installed.
         ValueError: `path` does not end in .mp4.
-        OSError: while writing: the file cannot be written.
+        OSError: while writing, the file cannot be written.
 
     Example:
         >>> import pathlib, tempfile
@@ -113,7 +113,7 @@ class VideoWriter:
         >>> with VideoWriter(file) as writer:
         ...     writer.write(0.0, Image.new("RGB", (63, 48), "red"))
         ...     writer.write(0.5, Image.new("RGB", (63, 48), "red"))
-        >>> [(time, picture.size) for time, picture in frames(file)]
+        >>> [(time, image.size) for time, image in frames(file)]
         [(0.0, (64, 48)), (0.5, (64, 48))]
     """
 
@@ -123,21 +123,21 @@ class VideoWriter:
             raise ValueError(f"VideoWriter: path must end in .mp4, got {str(path)!r}")
         self._av = _pyav()
         self._container: OutputContainer | None = None
-        self._last = -1  # the latest picture's time, in ticks
+        self._last = -1  # the latest image's time, in ticks
 
-    def write(self, time: float, picture: Image.Image) -> None:
-        """Adds a picture, shown from `time`, in seconds, to the time of the next; the first is shown at once."""
+    def write(self, time: float, image: Image.Image) -> None:
+        """Adds an image, shown from `time`, in seconds, to the time of the next; the first is shown at once."""
         if self._container is None:
-            self._container = self._open(time, picture)
-        if picture.size != self._size:
-            picture = picture.resize(self._size)
-        pixels = np.asarray(picture.convert("RGB"))
+            self._container = self._open(time, image)
+        if image.size != self._size:
+            image = image.resize(self._size)
+        pixels = np.asarray(image.convert("RGB"))
         height, width = pixels.shape[:2]
         even = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(even))
         frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
         ticks = max(round((time - self._first) / _TICK), self._last + 1)
-        # Nobody says how long the last picture is shown: as long as the one before, alone a second.
+        # Nobody says how long the last image is shown: as long as the one before, alone a second.
         duration = ticks - self._last if self._last >= 0 else round(1 / _TICK)
         frame.pts, frame.duration, frame.time_base = ticks, duration, _TICK
         self._last = ticks
@@ -158,15 +158,15 @@ class VideoWriter:
     ) -> None:
         self.close()
 
-    def _open(self, time: float, picture: Image.Image) -> OutputContainer:
+    def _open(self, time: float, image: Image.Image) -> OutputContainer:
         from av.codec.context import Flags
 
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._size, self._first = picture.size, time
+        self._size, self._first = image.size, time
         codec = "libx264" if "libx264" in self._av.codecs_available else "mpeg4"
         container: OutputContainer = self._av.open(os.fspath(self.path), "w")
         stream: VideoStream = container.add_stream(codec)  # type: ignore[assignment]
-        stream.width, stream.height = (side + side % 2 for side in picture.size)
+        stream.width, stream.height = (side + side % 2 for side in image.size)
         stream.pix_fmt = "yuv420p"
         # Players guess the meaning of untagged colours from the size, each in its own way.
         stream.colorspace = stream.color_primaries = stream.color_trc = _BT_709
@@ -187,7 +187,7 @@ def _pyav() -> Any:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """The file and its first stream of moving pictures; PyAV's errors inside the block become OSErrors."""
+    """The file and its first stream of moving images; PyAV's errors inside the block become OSErrors."""
     import av
     from av.stream import Disposition
 
@@ -195,7 +195,7 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         raise FileNotFoundError(f"no video file at {path}")
     try:
         with av.open(os.fspath(path)) as container:
-            # Cover pictures of music are streams too, and FFmpeg draws plain text as a terminal would.
+            # Cover images of music are streams too, and FFmpeg draws plain text as a terminal would.
             streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
             if not streams or container.format.name == "tty":
                 raise OSError(f"{path} holds no video")
@@ -215,13 +215,13 @@ def _frames(path: Path, every: int, start: float, stop: float | None) -> Iterato
         for packet in container.demux(stream):
             end = max(end, (packet.pts or 0) + (packet.duration or 0))
             try:
-                pictures = packet.decode()
+                decoded_frames = packet.decode()
             except InvalidDataError:
                 # The last packet, of size 0, asks for what is left: PyAV 17 tells there that the file is cut off.
                 if packet.size or not _ends_early(stream, end):
                     raise
                 break
-            for frame in pictures:
+            for frame in decoded_frames:
                 # Streams without a container around them have no times.
                 ticks = frame.pts - origin if frame.pts is not None else decoded / (stream.guessed_rate or 25) / tick
                 decoded, time = decoded + 1, float(ticks * tick)
@@ -244,7 +244,7 @@ def _ends_early(stream: VideoStream, end: int) -> bool:
 
 
 def _upright(frame: VideoFrame) -> Image.Image:
-    """The picture as its display matrix wants it: x' = a x + c y, y' = b x + d y, by quarter turns and mirrors."""
+    """The image as its display matrix wants it: x' = a x + c y, y' = b x + d y, by quarter turns and mirrors."""
     pixels = frame.to_ndarray(format="rgb24")
     matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     if matrix is not None:

@@ -44,7 +44,7 @@ def draw_activations(
         A new figure, or the figure of `ax`.
 
     Raises:
-        ValueError: The backbone has no such level.
+        ValueError: the backbone has no such level.
 
     Example:
         >>> import dsct, numpy as np

@@ -28,10 +28,10 @@ from dsct.visualize.drawing.figure import GAP
 from dsct.visualize.drawing.panel import CARD_WIDTH, Panel
 from dsct.visualize.drawing.person_cards import Card, Line
 
-_LINE_WIDTH = 33  # characters: so many wide ones still fit
+_LINE_WIDTH = 33  # characters: this many wide characters fit
 _CLASS_LINES = 3
 _FINDING_LINES = 4
-_MOST_PIXELS = 800  # per side: photographs of 20 megapixels would fill the memory
+_MOST_PIXELS = 800  # per side: images of 20 megapixels would fill the memory
 _WIDTH = CARD_WIDTH + 2 * GAP  # three columns are as wide as a notebook
 
 
@@ -124,7 +124,7 @@ def _remarks(findings: Sequence[Finding]) -> dict[tuple[str, int], list[str]]:
 
 def _panel(data: AnnotatedSplit, index: int, remarks: list[str]) -> Panel:
     annotations = data.annotations(index)
-    image = _picture(annotations)
+    image = _image(annotations)
     full_width = image.width
     image.thumbnail((_MOST_PIXELS, _MOST_PIXELS))
     names = _class_names(annotations, data.class_names)
@@ -143,7 +143,7 @@ def _panel(data: AnnotatedSplit, index: int, remarks: list[str]) -> Panel:
     return Panel(image, people, None, cards, _WIDTH, cards_below=True)
 
 
-def _picture(annotations: Annotations) -> Image.Image:
+def _image(annotations: Annotations) -> Image.Image:
     if annotations.image_path is not None:
         with contextlib.suppress(Exception):  # the check has told why it cannot be read; the page only shows where
             return load_image(annotations.image_path)

@@ -22,9 +22,9 @@ def contact_sheet(
     """Writes a PNG page of many images with their people, as `draw_people` draws them.
 
     Args:
-        items: (image, people, target or None) per picture, row by row.
+        items: (image, people, target or None) per image, row by row.
         path: the file to write.
-        columns: pictures per row.
+        columns: images per row.
         max_labels: emotions per card.
 
     Raises:
@@ -48,7 +48,7 @@ def contact_sheet(
         cards = person_cards(people, comparison, max_labels)
         panels.append(Panel(load_image(image), people, comparison, cards, width, cards_below=True))
     if not panels:
-        raise ValueError("contact_sheet: items must hold at least one picture, got none")
+        raise ValueError("contact_sheet: items must hold at least one image, got none")
     write_page(panels, path, columns)
 
 
@@ -62,7 +62,7 @@ def write_page(panels: Sequence[Panel], path: str | os.PathLike[str], columns: i
     rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
     heights = [max(panel.size[1] for panel in row) for row in rows]
     if sum(heights) * DPI > 65_000:
-        raise ValueError(f"contact_sheet: {len(panels)} pictures are too many for one page; write several")
+        raise ValueError(f"contact_sheet: {len(panels)} images are too many for one page; write several")
     figure = NotebookFigure(width * min(columns, len(panels)), sum(heights))
     top = 0.0
     for row, height in zip(rows, heights, strict=True):

@@ -60,8 +60,8 @@ def draw_context(
         A new figure, or the figure of `ax`.
 
     Raises:
-        ValueError: There is no such layer or person.
-        TypeError: The decoder of `model` cannot say where it looked.
+        ValueError: there is no such layer or person.
+        TypeError: the decoder of `model` cannot say where it looked.
 
     Example:
         >>> import dsct, numpy as np

@@ -34,8 +34,8 @@ def draw_k_sweep(results: Any, *, metric: str = "mAP, %", ax: Axes | None = None
         A new figure, or the figure of `ax`.
 
     Raises:
-        TypeError: `results` is neither.
-        ValueError: no result, a size is negative or no integer, a value is not finite, or a pair comes twice.
+        TypeError: `results` is neither a mapping nor a table.
+        ValueError: there is no result, a size is negative or no integer, a value is not finite, or a pair comes twice.
 
     Example:
         >>> figure = draw_k_sweep({(50, 50): 36.9, (100, 50): 37.3, (100, 100): 37.1})

@@ -27,7 +27,7 @@ def loss_curves(runs: Mapping[str, str | os.PathLike[str]]) -> NotebookFigure:
 
     Raises:
         FileNotFoundError: a folder holds no ``log.csv``.
-        ValueError: no run, or a log without an epoch.
+        ValueError: there is no run, or a log holds no epoch.
 
     Example:
         >>> import pathlib, tempfile

@@ -44,15 +44,15 @@ def draw_people(
         >>> draw_people(blank, nobody).get_axes()[1].texts[0].get_text()
         'nobody found'
     """
-    picture = load_image(image)
+    loaded = load_image(image)
     if ax is None:
         widest_beside = 1.4 if len(people) <= 4 else 1.0  # one column of cards, or two, which leave less room
-        cards_below = picture.width > widest_beside * picture.height
+        cards_below = loaded.width > widest_beside * loaded.height
         comparison = compare(people, target)
         cards = person_cards(people, comparison, max_labels)
-        panel = Panel(picture, people, comparison, cards, WIDTH, cards_below)
+        panel = Panel(loaded, people, comparison, cards, WIDTH, cards_below)
         figure: Figure = NotebookFigure(*panel.size)
         panel.draw(figure, 0.0, 0.0)
         return figure
-    draw_people_in_axes(ax, picture, people, compare(people, target))
+    draw_people_in_axes(ax, loaded, people, compare(people, target))
     return cast(Figure, ax.get_figure(root=True))

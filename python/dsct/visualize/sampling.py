@@ -62,8 +62,8 @@ def draw_sampling(
         A new figure, or the figure of `ax`.
 
     Raises:
-        ValueError: There is no such layer or person, or `most_points` is below 1.
-        TypeError: The decoder of `model` cannot say where it looked.
+        ValueError: there is no such layer or person, or `most_points` is below 1.
+        TypeError: the decoder of `model` cannot say where it looked.
 
     Example:
         >>> import dsct, numpy as np

@@ -56,7 +56,7 @@ def draw_subject_positions(
         A new figure, or the figure of `ax`.
 
     Raises:
-        ValueError: There is no model, or several for one `ax`, or a key of `models` is not the N of its model.
+        ValueError: there is no model, or several for one `ax`, or a key of `models` is not the N of its model.
 
     Example:
         >>> import dsct

@@ -27,8 +27,8 @@ def trace_subjects(image: ImageInput, model: AnyModel = None, **options: Unpack[
 
     Raises:
         TypeError: `image` or `model` is of another kind, or the decoder of `model` cannot say where it looked.
-        ValueError: An argument is out of range.
-        OSError: The image or the weights cannot be read.
+        ValueError: an argument is out of range.
+        OSError: the image or the weights cannot be read.
 
     Example:
         >>> import dsct, numpy as np
@@ -44,7 +44,7 @@ def choose_people(subjects: list[SubjectTrace], people: Sequence[int] | None, op
     """The subjects numbered `people`, from 0, by their number; None is all.
 
     Raises:
-        ValueError: There is no such person; the message begins with `op`.
+        ValueError: there is no such person; the message begins with `op`.
     """
     for index in people or ():
         if not 0 <= index < len(subjects):

@@ -1,4 +1,4 @@
-"""The pictures and videos that ``dsct predict --annotate`` writes."""
+"""The images and videos that ``dsct predict --annotate`` writes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dsct.prediction.video import VideoWriter
 
 
 class AnnotatedFiles:
-    """Draws people on to pictures and videos, in files of a folder, numbered because two inputs may have one name.
+    """Draws people onto images and videos, in files of a folder, numbered because two inputs may have one name.
 
     Args:
         folder: where to; made if missing.
@@ -28,7 +28,7 @@ class AnnotatedFiles:
         self._video: VideoWriter | None = None
 
     def write(self, result: Result) -> None:
-        """Writes a picture, or the next frame of a video."""
+        """Writes an image, or the next frame of a video."""
         if result.path != self._source:
             self._close_video()
             self._source, self._number = result.path, self._number + 1

@@ -1,4 +1,4 @@
-"""The pictures and videos that ``dsct predict`` is pointed at."""
+"""The images and videos that ``dsct predict`` is pointed at."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Input(NamedTuple):
 
 
 def collect(paths: Sequence[Path]) -> tuple[list[Input], Counter[str]]:
-    """Finds the pictures and videos in files and folders, each once.
+    """Finds the images and videos in files and folders, each once.
 
-    A folder is taken with all below it, in natural order (2 before 10), but for hidden files and linked folders; what
+    A folder is taken with its subfolders, in natural order (2 before 10), but for hidden files and linked folders; what
     a file is, its name says there. A file named itself is taken whatever its name is; its content decides.
 
     Args:
@@ -42,7 +42,7 @@ def collect(paths: Sequence[Path]) -> tuple[list[Input], Counter[str]]:
 
     Raises:
         FileNotFoundError: a path does not exist.
-        ValueError: a folder holds no picture and no video.
+        ValueError: a folder holds no image and no video.
         OSError: a folder cannot be read.
 
     Example:
@@ -59,11 +59,11 @@ def collect(paths: Sequence[Path]) -> tuple[list[Input], Counter[str]]:
     for path in paths:
         if path.is_dir():
             inside = list(_walk(path))
-            wanted = [Input(file, _is_video_name(file)) for file in inside if _is_picture_or_video_name(file)]
+            wanted = [Input(file, _is_video_name(file)) for file in inside if _is_image_or_video_name(file)]
             if not wanted:
                 others_there = f", but {len(inside)} other files" if inside else ""
-                raise ValueError(f"{path} holds no picture and no video{others_there}")
-            others.update(file.suffix.lower() for file in inside if not _is_picture_or_video_name(file))
+                raise ValueError(f"{path} holds no image and no video{others_there}")
+            others.update(file.suffix.lower() for file in inside if not _is_image_or_video_name(file))
         elif path.exists():
             wanted = [Input(path, _is_video(path))]
         else:
@@ -94,13 +94,13 @@ def _is_video_name(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def _is_picture_or_video_name(path: Path) -> bool:
+def _is_image_or_video_name(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
 
 
 def _is_video(path: Path) -> bool:
-    """By name; what has another name and is no picture to Pillow can only be a video."""
-    if _is_picture_or_video_name(path):
+    """By name; what has another name and is no image to Pillow can only be a video."""
+    if _is_image_or_video_name(path):
         return _is_video_name(path)
     try:
         with Image.open(path):

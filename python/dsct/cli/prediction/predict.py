@@ -24,26 +24,26 @@ from dsct.prediction.video import count_frames
 
 @told_in_one_sentence
 def predict(
-    paths: Annotated[list[Path], typer.Argument(help="Pictures, videos, and folders with all below them.")],
+    paths: Annotated[list[Path], typer.Argument(help="Images, videos, and folders with their subfolders.")],
     weights: Annotated[Path | None, typer.Option(help="Weights; by default those that come with dsct.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Report labels above this probability (multi-label).")] = None,
     out: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE", help="Write to this .json, .jsonl or .csv file and print nothing; repeatable."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object per picture or frame.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object per image or frame.")] = False,
     annotate: Annotated[
         Path | None,
         typer.Option("--annotate", "--plot-dir", metavar="DIR", help="Draw the people into copies in this folder."),
     ] = None,
     every: Annotated[int, typer.Option(min=1, help="Of a video, take one frame in so many.")] = 1,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures of equal size at once.")] = 4,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images of equal size at once.")] = 4,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, and only errors on stderr.")] = False,
     device: DeviceOption = "auto",
 ) -> None:
-    """Find the people in pictures and videos and the emotions they show.
+    """Find the people in images and videos and the emotions they show.
 
-    JSON is an array of one object per picture or frame, JSON lines are these objects: image, width, height, note and
+    JSON is an array of one object per image or frame, JSON lines are these objects: image, width, height, note and
     people (box, score, labels, probabilities); for a frame image is the video, and there is its time in seconds. CSV
     has a row per person. Videos need PyAV, the extra named video.
 
@@ -56,7 +56,7 @@ def predict(
     stderr = Console(stderr=True, soft_wrap=True, highlight=False)
     if others and not quiet:
         listed = ", ".join(f"{count} {suffix or 'without ending'}" for suffix, count in others.most_common())
-        stderr.print(f"skipped, being neither pictures nor videos: {listed}", markup=False)
+        stderr.print(f"skipped, being neither images nor videos: {listed}", markup=False)
     errors: list[str] = []
     with ExitStack() as stack:
         writers: list[ResultFile | AnnotatedFiles] = [

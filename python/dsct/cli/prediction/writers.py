@@ -21,7 +21,7 @@ from dsct.prediction.people import People
 
 
 class Result(NamedTuple):
-    """The people of a picture, or of the frame of a video `time` seconds from its beginning."""
+    """The people of an image, or of the frame of a video `time` seconds from its beginning."""
 
     path: Path
     time: float | None
@@ -72,7 +72,7 @@ class Text(Format):
 
 
 class Json(Format):
-    """One array with an object per picture or frame, each on a line of its own or, with `indent`, spread out."""
+    """One array with an object per image or frame, each on a line of its own or, with `indent`, spread out."""
 
     begin = "["
 
@@ -94,7 +94,7 @@ class Json(Format):
 
 
 class JsonLines(Format):
-    """An object per picture or frame, a line each."""
+    """An object per image or frame, a line each."""
 
     def record(self, result: Result) -> str:
         """The line."""
@@ -102,13 +102,13 @@ class JsonLines(Format):
 
 
 class Csv(Format):
-    """A row per person: image, time (empty for pictures), person (from 1), x1 to y2, score, labels, every class."""
+    """A row per person: image, time (empty for images), person (from 1), x1 to y2, score, labels, every class."""
 
     def __init__(self) -> None:
         self._has_header = False
 
     def record(self, result: Result) -> str:
-        """The rows of one picture or frame; before the first, the header."""
+        """The rows of one image or frame; before the first, the header."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         if not self._has_header:
