@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from PIL import Image
 
-from dsct.data.transforms import LONG_SIDE, SHORT_SIDE
-from dsct.image_io import ImageInput
+from dsct.data.transforms import LONG_SIDE, SHORT_SIDE, Transform
+from dsct.image_io import ImageInput, load_image
 
 if TYPE_CHECKING:
     from dsct.modules import DSCT
@@ -32,3 +34,24 @@ def resize_sides(model: DSCT, short_side: int | None, long_side: int | None) -> 
     if short is not None and long <= short:
         raise ValueError(f"predict: long_side must be greater than short_side, got {long} and {short}")
     return short, long
+
+
+def prepare(source: ImageInput, image: Image.Image, transform: Transform) -> ModelInput:
+    """What the model gets for `image`, which was read from `source`."""
+    pixels, _ = transform(image, {"boxes": torch.zeros(0, 4)})
+    return ModelInput(source, image.size, pixels)
+
+
+def read_each(
+    images: Iterable[ImageInput], transform: Transform, on_error: Callable[[ImageInput, Exception], None] | None
+) -> Iterator[ModelInput]:
+    """Reads and prepares images one after the other; `on_error` is told what cannot be read, None raises it."""
+    for source in images:
+        try:
+            prepared = prepare(source, load_image(source), transform)
+        except Exception as error:  # Pillow's decoders raise many types for damaged files
+            if on_error is None:
+                raise
+            on_error(source, error)
+        else:
+            yield prepared

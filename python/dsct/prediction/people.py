@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from torch import Tensor
+
+    from dsct.config import DSCTConfig
 
 
 class Truth(Protocol):
@@ -176,6 +179,27 @@ class People:
             ", ".join(f"{label} {person.probabilities[label]:.2f}" for label in labels)
             or "no emotion above its threshold"
         )
+
+
+def people_of(
+    result: Mapping[str, Tensor], config: DSCTConfig, source: ImageInput, size: tuple[int, int], note: str | None
+) -> People:
+    """One image's row of what :class:`dsct.PostProcess` returns, with names for numbers."""
+    labels = result["labels"].cpu()
+    indices = (
+        [row.nonzero().flatten().tolist() for row in labels] if config.multi_label else labels.unsqueeze(1).tolist()
+    )
+    return People(
+        boxes=result["boxes"].cpu().numpy(),
+        scores=result["scores"].cpu().numpy(),
+        labels=[[config.names[index] for index in row] for row in indices],
+        probabilities=result["probabilities"].cpu().numpy(),
+        class_names=config.names,
+        image_size=size,
+        source=source,
+        note=note,
+        queries=result["queries"].cpu().numpy(),
+    )
 
 
 def _count(number: int) -> str:

@@ -13,16 +13,15 @@ from PIL import Image
 from torch import Tensor
 from typing_extensions import Unpack
 
-from dsct.config import DSCTConfig
 from dsct.data.transforms import evaluation_transform
 from dsct.image_io import ImageInput, load_image
 from dsct.modules.evaluating import evaluating
 from dsct.post_process import PostProcess, least_score
 from dsct.prediction import video
 from dsct.prediction.look import Look, require_trace, subject_traces
-from dsct.prediction.model_input import ModelInput, resize_sides
+from dsct.prediction.model_input import ModelInput, prepare, read_each, resize_sides
 from dsct.prediction.options import Options, completed, lists_options
-from dsct.prediction.people import People
+from dsct.prediction.people import People, people_of
 from dsct.prediction.shipped_weights import AnyModel, resolve_model
 
 T = TypeVar("T")
@@ -109,7 +108,7 @@ class Predictor:
             ValueError: while iterating, an image has a wrong shape or is too narrow.
             OSError: while iterating, an image cannot be read.
         """
-        for _, same_size in groupby(self._read(images, on_error), key=lambda one: one.pixels.shape):
+        for _, same_size in groupby(read_each(images, self._transform, on_error), key=lambda one: one.pixels.shape):
             while batch := list(islice(same_size, self._batch_size)):
                 yield from self._people(batch, self._run(self.model, batch))
 
@@ -153,7 +152,7 @@ class Predictor:
         """
         require_trace(self.model)
         loaded = load_image(image)
-        batch = [self._prepared(image, loaded)]
+        batch = [prepare(image, loaded, self._transform)]
         output, trace = self._run(lambda pixels: self.model(pixels, return_trace=True), batch)
         (people,) = self._people(batch, output)
         return Look(loaded, people, subject_traces(people, trace, self.model.config.num_context_queries))
@@ -173,30 +172,12 @@ class Predictor:
             OSError: the image cannot be read.
         """
         loaded = load_image(image)
-        maps = self._run(self.model.backbone[0], [self._prepared(image, loaded)])
+        maps = self._run(self.model.backbone[0], [prepare(image, loaded, self._transform)])
         return loaded, [features[0] for features in maps]
 
     def _timed(self, frames: Iterable[tuple[float, Image.Image]]) -> Iterator[tuple[float, People]]:
         for batch in _batches(frames, self._batch_size):
             yield from zip((time for time, _ in batch), self.stream(frame for _, frame in batch), strict=True)
-
-    def _read(
-        self, images: Iterable[ImageInput], on_error: Callable[[ImageInput, Exception], None] | None
-    ) -> Iterator[ModelInput]:
-        """Reads and resizes images one after the other."""
-        for source in images:
-            try:
-                prepared = self._prepared(source, load_image(source))
-            except Exception as error:  # Pillow's decoders raise many types for damaged files
-                if on_error is None:
-                    raise
-                on_error(source, error)
-            else:
-                yield prepared
-
-    def _prepared(self, source: ImageInput, image: Image.Image) -> ModelInput:
-        pixels, _ = self._transform(image, {"boxes": torch.zeros(0, 4)})
-        return ModelInput(source, image.size, pixels)
 
     def _run(self, call: Callable[[Tensor], T], batch: Sequence[ModelInput]) -> T:
         """What `call`, the model or a part of it, makes of the pixels of a batch, in evaluation mode."""
@@ -208,7 +189,10 @@ class Predictor:
     def _people(self, batch: Sequence[ModelInput], output: dict[str, Any]) -> list[People]:
         sizes = torch.tensor([one.size[::-1] for one in batch], device=output["pred_boxes"].device)
         results = self._post_process(output, sizes)
-        return [_named(one, result, self.model.config, self.note) for one, result in zip(batch, results, strict=True)]
+        return [
+            people_of(result, self.model.config, one.source, one.size, self.note)
+            for one, result in zip(batch, results, strict=True)
+        ]
 
 
 @overload
@@ -222,7 +206,7 @@ def predict(
     """Finds the people in an image and their emotions.
 
     The image is read as a person sees it (`dsct.image_io.load_image`) and resized as in evaluation. Of several
-    predictions for one person the best is kept. Who predicts more than once keeps a `dsct.Predictor`.
+    predictions for one person the best is kept. To predict more than once, keep a `dsct.Predictor`.
 
     Args:
         image: as `dsct.Predictor` takes it, or a list of images.
@@ -256,7 +240,7 @@ def predict_stream(
     on_error: Callable[[ImageInput, Exception], None] | None = None,
     **options: Unpack[Options],
 ) -> Iterator[People]:
-    """Finds the people in any number of images: `Predictor.stream`, for once.
+    """Finds the people in any number of images: `Predictor.stream` in one call.
 
     Args:
         images: from a list or a generator. They are read when their batch is due.
@@ -292,7 +276,7 @@ def predict_frames(
     stop: float | None = None,
     **options: Unpack[Options],
 ) -> Iterator[tuple[float, People]]:
-    """Finds the people in the frames of a video: `Predictor.frames`, for once.
+    """Finds the people in the frames of a video: `Predictor.frames` in one call.
 
     Args:
         path: as in `dsct.video.frames`.
@@ -339,22 +323,3 @@ def _batches(frames: Iterable[T], batch_size: int) -> Iterator[list[T]]:
         yield batch
         raise
     yield batch
-
-
-def _named(item: ModelInput, result: dict[str, Tensor], config: DSCTConfig, note: str | None) -> People:
-    """One image's row of what :class:`dsct.PostProcess` returns, with names for numbers."""
-    labels = result["labels"].cpu()
-    indices = (
-        [row.nonzero().flatten().tolist() for row in labels] if config.multi_label else labels.unsqueeze(1).tolist()
-    )
-    return People(
-        boxes=result["boxes"].cpu().numpy(),
-        scores=result["scores"].cpu().numpy(),
-        labels=[[config.names[index] for index in row] for row in indices],
-        probabilities=result["probabilities"].cpu().numpy(),
-        class_names=config.names,
-        image_size=item.size,
-        source=item.source,
-        note=note,
-        queries=result["queries"].cpu().numpy(),
-    )
