@@ -71,7 +71,7 @@ def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
     Example:
         >>> import pathlib, tempfile
-        >>> file = pathlib.Path(tempfile.mkdtemp()) / "picture.png"
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "image.png"
         >>> Image.new("RGB", (6, 4)).save(file)
         >>> upright_size(file)
         (6, 4)
