@@ -13,13 +13,13 @@ fn run(image_path: &str, weights_path: &str) -> dsct::Result<()> {
     let checkpoint = Checkpoint::read(weights_path)?;
     let model = checkpoint.model()?;
     let image = photo::read(image_path)?;
-    let (_, height, width) = image.size3()?;
-    let input = photo::prepare(&image, checkpoint.preprocess.unwrap_or_default())?;
+    let (_, height, width) = image.dim();
+    let input = photo::prepare(image.view(), checkpoint.preprocess.unwrap_or_default())?;
     let output = no_grad(|| model.forward(&input, None))?;
 
     let least = 0.5 / model.config().num_classes as f64;
     let rule = PostProcess { nms_iou: Some(0.5), score_threshold: Some(least), ..PostProcess::default() };
-    let sizes = Tensor::from_slice(&[height, width]).view([1, 2]);
+    let sizes = Tensor::from_slice(&[height as i64, width as i64]).view([1, 2]);
     let found = rule.run(model.config(), &output.pred_logits, &output.pred_boxes, &sizes)?;
     for person in found[0].people()? {
         let names: Vec<&str> = person.labels.iter().map(|&class| model.config().class_names[class].as_str()).collect();

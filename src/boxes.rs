@@ -5,6 +5,7 @@
 //! [`SMALLEST_AREA`], so that boxes without area have finite values and gradients: the GIoU of two of them at one place
 //! is 0.
 
+use ndarray::ArrayView2;
 use tch::Tensor;
 
 use crate::{Error, Result};
@@ -18,6 +19,14 @@ pub type Corners = [f64; 4];
 /// Corners of a box given by centre and size.
 pub fn corners([cx, cy, w, h]: [f64; 4]) -> Corners {
     [cx - w / 2.0, cy - h / 2.0, cx + w / 2.0, cy + h / 2.0]
+}
+
+/// The boxes (n, 4) one by one.
+///
+/// # Panics
+/// A row has fewer than 4 numbers.
+pub(crate) fn each_box(boxes: ArrayView2<'_, f64>) -> impl Iterator<Item = [f64; 4]> + '_ {
+    (0..boxes.nrows()).map(move |row| std::array::from_fn(|side| boxes[[row, side]]))
 }
 
 fn area(a: Corners) -> f64 {

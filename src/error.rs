@@ -103,3 +103,9 @@ impl From<tch::TchError> for Error {
         }
     }
 }
+
+impl From<ndarray::ShapeError> for Error {
+    fn from(error: ndarray::ShapeError) -> Self {
+        Self::Value(error.to_string())
+    }
+}

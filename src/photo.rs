@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use ndarray::{concatenate, s, Array3, ArrayD, ArrayView3, Axis};
 use tch::{vision, Kind, Tensor};
 
 use crate::checkpoint::Preprocess;
@@ -15,14 +16,20 @@ const IMAGENET_STD: [f64; 3] = [0.229, 0.224, 0.225];
 ///
 /// # Errors
 /// The file is missing or no image.
-pub fn read(path: impl AsRef<Path>) -> Result<Tensor> {
+pub fn read(path: impl AsRef<Path>) -> Result<Array3<u8>> {
     let path = path.as_ref();
     std::fs::metadata(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
     let image = vision::image::load(path).map_err(|e| Error::Value(format!("{}: {e}", path.display())))?;
-    match image.size()[..] {
-        [1 | 2, h, w] => Ok(image.f_narrow(0, 0, 1)?.f_expand([3, h, w], false)?),
-        [3 | 4, ..] => Ok(image.f_narrow(0, 0, 3)?),
-        _ => Err(Error::argument("photo", "image", "(1 to 4, H, W)", image.size())),
+    let image: ArrayD<u8> = (&image).try_into()?;
+    let image: Array3<u8> = image.into_dimensionality()?;
+    match image.len_of(Axis(0)) {
+        1 | 2 => {
+            let grey = image.slice(s![..1, .., ..]);
+            Ok(concatenate![Axis(0), grey, grey, grey])
+        }
+        3 => Ok(image),
+        4 => Ok(image.slice_move(s![..3, .., ..])),
+        _ => Err(Error::argument("photo", "image", "(1 to 4, H, W)", image.shape())),
     }
 }
 
@@ -30,10 +37,14 @@ pub fn read(path: impl AsRef<Path>) -> Result<Tensor> {
 /// (1, 3, H', W') float32.
 ///
 /// # Errors
-/// Torch's.
-pub fn prepare(image: &Tensor, preprocess: Preprocess) -> Result<Tensor> {
-    let (_, h, w) = image.size3()?;
-    let mut batch = image.f_unsqueeze(0)?.f_to_kind(Kind::Float)?;
+/// Another shape, or one without pixels; torch's.
+pub fn prepare(image: ArrayView3<u8>, preprocess: Preprocess) -> Result<Tensor> {
+    let (channels, h, w) = image.dim();
+    if channels != 3 || h == 0 || w == 0 {
+        return Err(Error::argument("photo", "image", "(3, H, W), at least one pixel", image.shape()));
+    }
+    let (h, w) = (h as i64, w as i64);
+    let mut batch = Tensor::try_from(image.as_standard_layout())?.f_unsqueeze(0)?.f_to_kind(Kind::Float)?;
     let size = resized(h, w, preprocess);
     if size != [h, w] {
         batch = batch.f_internal_upsample_bilinear2d_aa(size, false, None, None)?;
@@ -64,6 +75,25 @@ fn resized(h: i64, w: i64, Preprocess { short_side, long_side }: Preprocess) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_of_another_shape_is_refused() {
+        for shape in [(1, 4, 4), (3, 0, 4), (3, 4, 0)] {
+            let text = prepare(Array3::zeros(shape).view(), Preprocess::default()).unwrap_err().to_string();
+            assert!(text.starts_with("photo: image must be (3, H, W), at least one pixel, got ("), "{text}");
+        }
+    }
+
+    #[test]
+    fn any_layout_is_the_same_image() {
+        let image = Array3::from_shape_fn((3, 5, 7), |(c, y, x)| (80 * c + 13 * y + x) as u8);
+        let rule = Preprocess { short_side: Some(8), long_side: 20 };
+        let by_pixel = image.view().permuted_axes([1, 2, 0]).as_standard_layout().into_owned();
+        let (one, other) =
+            (prepare(image.view(), rule).unwrap(), prepare(by_pixel.view().permuted_axes([2, 0, 1]), rule).unwrap());
+        assert_eq!(one, other);
+        assert_eq!(one.size(), [1, 3, 8, 11]);
+    }
 
     #[test]
     fn resize_follows_the_short_side_until_the_long_side_is_full() {

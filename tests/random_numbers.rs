@@ -4,7 +4,8 @@
 use dsct::average_precision::{average_precision, Candidates};
 use dsct::boxes::{corners, giou, iou, Corners};
 use dsct::criterion::linear_assignment;
-use dsct::post_process::nms;
+use dsct::post_process::{batched_nms, nms};
+use ndarray::{s, Array1, Array2, Array3, ArrayView2, Axis, ShapeBuilder};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -21,21 +22,23 @@ fn tame() -> impl Strategy<Value = f64> {
 }
 
 /// Least cost of all assignments of the rows from `row` on to columns that are not `used`.
-fn exhaustive(cost: &[f64], columns: usize, row: usize, used: u32) -> f64 {
-    if row * columns == cost.len() {
+fn exhaustive(cost: ArrayView2<f64>, row: usize, used: u32) -> f64 {
+    if row == cost.nrows() {
         return 0.0;
     }
-    let free = (0..columns).filter(|column| used & (1 << column) == 0);
-    let total = |c: usize| cost[row * columns + c] + exhaustive(cost, columns, row + 1, used | 1 << c);
-    free.map(total).fold(f64::INFINITY, f64::min)
+    let free = (0..cost.ncols()).filter(|column| used & (1 << column) == 0);
+    free.map(|c| cost[[row, c]] + exhaustive(cost, row + 1, used | 1 << c)).fold(f64::INFINITY, f64::min)
 }
 
-fn matrix(number: impl Strategy<Value = f64>, limit: usize) -> impl Strategy<Value = (usize, usize, Vec<f64>)> {
-    let numbers = vec(number, limit * limit);
-    (0..=limit, 0..=limit, numbers).prop_map(|(rows, columns, mut cost)| {
-        cost.truncate(rows * columns);
-        (rows, columns, cost)
-    })
+/// Up to `limit` rows and columns, in the order of rows or of columns, with or without numbers between them.
+fn matrix(number: impl Strategy<Value = f64>, limit: usize) -> impl Strategy<Value = Array2<f64>> {
+    (0..=limit, 0..=limit, vec(number, 2 * limit * limit), any::<bool>(), 1..3usize).prop_map(
+        |(rows, columns, numbers, by_column, step)| {
+            let shape = (rows, columns * step).set_f(by_column);
+            let all = Array2::from_shape_vec(shape, numbers[..rows * columns * step].to_vec()).unwrap();
+            all.slice_move(s![.., ..;step])
+        },
+    )
 }
 
 /// Σ (R_k − R_{k−1}) P_k over the distinct scores of one class, each sample counted `weight` times.
@@ -67,22 +70,19 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn assignments_cost_the_least((rows, columns, cost) in matrix(tame(), 6)) {
-        let pairs = linear_assignment(&cost, rows, columns).unwrap();
+    fn assignments_cost_the_least(cost in matrix(tame(), 6)) {
+        let (rows, columns) = cost.dim();
+        let pairs = linear_assignment(cost.view()).unwrap();
         prop_assert_eq!(pairs.len(), rows.min(columns));
-        let total: f64 = pairs.iter().map(|&(row, column)| cost[row * columns + column]).sum();
-        let wide: Vec<f64> = if rows <= columns {
-            cost.clone()
-        } else {
-            (0..columns).flat_map(|c| (0..rows).map(move |r| (r, c))).map(|(r, c)| cost[r * columns + c]).collect()
-        };
-        let least = if cost.is_empty() { 0.0 } else { exhaustive(&wide, rows.max(columns), 0, 0) };
+        let total: f64 = pairs.iter().map(|&(row, column)| cost[[row, column]]).sum();
+        let least = exhaustive(if rows <= columns { cost.view() } else { cost.t() }, 0, 0);
         prop_assert!((total - least).abs() < 1e-9, "{total} for {least}");
     }
 
     #[test]
-    fn any_matrix_is_assigned_or_refused((rows, columns, cost) in matrix(number(), 24)) {
-        match linear_assignment(&cost, rows, columns) {
+    fn any_matrix_is_assigned_or_refused(cost in matrix(number(), 24)) {
+        let (rows, columns) = cost.dim();
+        match linear_assignment(cost.view()) {
             Err(error) => {
                 let unusable = cost.iter().any(|x| !x.is_finite() || x.abs() > 1e299);
                 prop_assert!(unusable && error.to_string().starts_with("linear_assignment: "), "{error}");
@@ -101,12 +101,6 @@ proptest! {
     }
 
     #[test]
-    fn sides_that_do_not_fit_are_refused(rows in any::<usize>(), columns in any::<usize>(), cost in vec(tame(), 0..4)) {
-        let fits = rows.checked_mul(columns) == Some(cost.len());
-        prop_assert_eq!(linear_assignment(&cost, rows, columns).is_ok(), fits);
-    }
-
-    #[test]
     fn precision_is_the_definition(
         (classes, samples, rows) in (1..4usize, 1..6usize, 0..11usize),
         candidates in vec((any::<prop::sample::Index>(), vec(tame(), 3), any::<[bool; 3]>()), 0..12),
@@ -114,45 +108,48 @@ proptest! {
         missed in vec(0..3u8, 3),
         threads in 1..3usize,
     ) {
-        let sample: Vec<usize> = candidates.iter().map(|(index, ..)| index.index(samples)).collect();
-        let scores: Vec<f64> = (0..classes).flat_map(|c| candidates.iter().map(move |of| of.1[c])).collect();
-        let positive: Vec<bool> = (0..classes).flat_map(|c| candidates.iter().map(move |of| of.2[c])).collect();
-        let weights: Vec<f64> = weights[..rows * samples].iter().map(|&w| f64::from(w)).collect();
-        let k = sample.len();
-        let of_row = |row: usize| -> Vec<f64> { sample.iter().map(|&i| weights[row * samples + i]).collect() };
-        let total = |row: usize, c: usize| -> f64 {
-            let found = of_row(row).iter().zip(&positive[c * k..]).filter(|(_, &p)| p).map(|(w, _)| w).sum::<f64>();
+        let (shape, sample) = ((candidates.len(), classes), candidates.iter().map(|of| of.0.index(samples) as i64));
+        let scores = Array2::from_shape_fn(shape, |(k, c)| candidates[k].1[c]);
+        let positive = Array2::from_shape_fn(shape, |(k, c)| candidates[k].2[c]);
+        let sample: Array1<i64> = sample.collect();
+        let weights = Array2::from_shape_fn((rows, samples), |(row, i)| f64::from(weights[row * samples + i]));
+        let of_row = |row: usize| -> Vec<f64> { sample.iter().map(|&i| weights[[row, i as usize]]).collect() };
+        let num_positive = Array2::from_shape_fn((rows, classes), |(row, c)| {
+            let found = of_row(row).iter().zip(positive.column(c)).filter(|(_, &p)| p).map(|(w, _)| w).sum::<f64>();
             found + f64::from(missed[c])
-        };
-        let num_positive: Vec<f64> =
-            (0..rows).flat_map(|row| (0..classes).map(move |c| (row, c))).map(|(row, c)| total(row, c)).collect();
-        let of = Candidates { scores: &scores, positive: &positive, sample: &sample };
-        let found = average_precision(of, &weights, samples, &num_positive, classes, threads).unwrap();
-        prop_assert_eq!(found.len(), rows * classes);
-        for (at, (&found, &total)) in found.iter().zip(&num_positive).enumerate() {
-            let (row, range) = (at / classes, at % classes * k..(at % classes + 1) * k);
+        });
+        let of = Candidates { scores: scores.view(), positive: positive.view(), sample: sample.view() };
+        let found = average_precision(of, weights.view(), num_positive.view(), threads).unwrap();
+        prop_assert_eq!(found.dim(), (rows, classes));
+        for ((row, c), &found) in found.indexed_iter() {
+            let total = num_positive[[row, c]];
             if total == 0.0 {
                 prop_assert!(found.is_nan());
             } else {
-                let expected =
-                    precision_by_definition(&scores[range.clone()], &positive[range], &of_row(row), total);
+                let (scores, positive) = (scores.column(c).to_vec(), positive.column(c).to_vec());
+                let expected = precision_by_definition(&scores, &positive, &of_row(row), total);
                 prop_assert!((found - expected).abs() < 1e-12, "{found} for {expected}");
             }
         }
     }
 
     #[test]
-    fn any_lengths_are_measured_or_refused(
-        (scores, positive, sample) in (vec(number(), 0..7), vec(any::<bool>(), 0..7), vec(0..4usize, 0..7)),
-        (weights, num_positive) in (vec(number(), 0..7), vec(number(), 0..7)),
-        (samples, classes) in (
-            prop_oneof![0..5usize, select(vec![usize::MAX, 1 << 63])],
-            prop_oneof![0..5usize, select(vec![usize::MAX, 1 << 62])],
-        ),
+    fn any_arrays_are_measured_or_refused(
+        (scores, weights, num_positive) in (matrix(number(), 4), matrix(number(), 4), matrix(number(), 4)),
+        (positive, sample) in (matrix(tame(), 4), vec(prop_oneof![0..4i64, any::<i64>()], 0..7)),
+        fitting in any::<bool>(),
     ) {
-        let of = Candidates { scores: &scores, positive: &positive, sample: &sample };
-        match average_precision(of, &weights, samples, &num_positive, classes, 1) {
-            Ok(found) => prop_assert_eq!(found.len(), num_positive.len()),
+        let mut positive = positive.mapv(|number| number > 0.5);
+        let mut sample = Array1::from(sample);
+        let mut num_positive = num_positive;
+        if fitting {
+            positive = scores.mapv(|score| score > 0.5);
+            sample = Array1::from_shape_fn(scores.nrows(), |k| k as i64 % 3);
+            num_positive = Array2::from_elem((weights.nrows(), scores.ncols()), 1e300);
+        }
+        let of = Candidates { scores: scores.view(), positive: positive.view(), sample: sample.view() };
+        match average_precision(of, weights.view(), num_positive.view(), 1) {
+            Ok(found) => prop_assert_eq!(found.dim(), (weights.nrows(), scores.ncols())),
             Err(error) => prop_assert!(error.to_string().starts_with("average_precision: "), "{error}"),
         }
     }
@@ -172,13 +169,34 @@ proptest! {
         threshold in prop_oneof![0.0..1.0f64, number()],
     ) {
         let (boxes, scores): (Vec<Corners>, Vec<f64>) = people.into_iter().unzip();
-        let kept = nms(&boxes, &scores, threshold);
+        let (sides, ranks) = (Array2::from(boxes.clone()), Array1::from(scores.clone()));
+        let kept = nms(sides.view(), ranks.view(), threshold).unwrap();
         let apart = |(i, &a): (usize, &usize)| kept[..i].iter().all(|&b| iou(boxes[b], boxes[a]) <= threshold);
         prop_assert!(kept.iter().enumerate().all(apart));
         prop_assert!(!kept.windows(2).any(|two| scores[two[0]] < scores[two[1]]));
         for left_out in (0..boxes.len()).filter(|i| !kept.contains(i)) {
             let spares = |&other: &usize| iou(boxes[other], boxes[left_out]) <= threshold;
             prop_assert!(!kept.iter().all(spares), "box {left_out} is left out for nothing");
+        }
+    }
+
+    #[test]
+    fn suppression_in_many_images_is_that_in_each(
+        people in vec((prop::array::uniform4(number()), number()), 24),
+        (images, threads) in (1..5usize, 1..3usize),
+        threshold in 0.0..1.0f64,
+    ) {
+        let queries = people.len() / images;
+        let boxes = Array3::from_shape_fn((images, queries, 4), |(i, q, side)| people[i * queries + q].0[side]);
+        let scores = Array2::from_shape_fn((images, queries), |(i, q)| people[i * queries + q].1);
+        let keep = batched_nms(boxes.view(), scores.view(), threshold, threads).unwrap();
+        for (image, keep) in keep.outer_iter().enumerate() {
+            let (boxes, scores) = (boxes.index_axis(Axis(0), image), scores.row(image));
+            let there: Vec<usize> = (0..queries).filter(|&q| !boxes.row(q).iter().any(|side| side.is_nan())).collect();
+            let alone = nms(boxes.select(Axis(0), &there).view(), scores.select(Axis(0), &there).view(), threshold);
+            let mut alone: Vec<usize> = alone.unwrap().into_iter().map(|at| there[at]).collect();
+            alone.sort_unstable();
+            prop_assert_eq!((0..queries).filter(|&q| keep[q]).collect::<Vec<_>>(), alone);
         }
     }
 }

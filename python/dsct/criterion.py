@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -111,12 +110,10 @@ class SetCriterion(nn.Module):
             of the earlier ones.
 
         Raises:
-            TypeError: a dtype does not fit, or something is not a tensor.
-            ValueError: a shape, device or label does not fit, or a value is not finite, or `num_boxes` is not
+            TypeError: A dtype does not fit, or something is not a tensor.
+            ValueError: A shape, device or label does not fit, or a value is not finite, or `num_boxes` is not
                 positive; the message names it.
         """
-        if num_boxes is not None and not 0 < num_boxes < math.inf:
-            raise ValueError(f"criterion: num_boxes must be positive and finite, got {num_boxes}")
         aux = outputs.get("aux_outputs", ())
         names = [*(f"aux_outputs[{i}]" for i in range(len(aux))), "outputs"]
         layers = [_output(layer, name) for layer, name in zip([*aux, outputs], names, strict=True)]
@@ -124,13 +121,12 @@ class SetCriterion(nn.Module):
         pairs = _pairs(targets)
         if num_boxes is None:
             num_boxes = _num_boxes(pairs, logits[-1].device)
-        # Divided here: the native code takes less than one box for one, and a process's share may be less.
-        sums = _dsct.set_criterion(self.cfg.native, logits, boxes, pairs, 1.0)
+        of_layers = _dsct.set_criterion(self.cfg.native, logits, boxes, pairs, num_boxes)
         suffixes = [*(f"_{layer}" for layer in range(len(aux))), ""]
         return {
             name + suffix: loss
-            for name, of_layers in zip(("loss_ce", "loss_bbox", "loss_giou"), sums, strict=True)
-            for suffix, loss in zip(suffixes, (of_layers * (1.0 / num_boxes)).unbind(), strict=True)
+            for name, losses in zip(("loss_ce", "loss_bbox", "loss_giou"), of_layers, strict=True)
+            for suffix, loss in zip(suffixes, losses.unbind(), strict=True)
         }
 
     def total(self, losses: Mapping[str, Tensor]) -> Tensor:
@@ -143,7 +139,7 @@ class SetCriterion(nn.Module):
             A 0-dim tensor.
 
         Raises:
-            ValueError: there is no weight for a loss, or no loss.
+            ValueError: There is no weight for a loss, or no loss.
         """
         unknown = sorted(losses.keys() - self.weight_dict.keys())
         if unknown or not losses:

@@ -9,13 +9,14 @@
 //! An extra logit beyond the C classes takes no part. Everything that the costs depend on is copied to the host once;
 //! there each image sees its own subjects only, in float64 and in parallel.
 
+use ndarray::{s, Array1, Array2, ArrayView2, ArrayView4};
 use tch::kind::Element;
 use tch::{no_grad, Device, Kind, Tensor};
 
 use super::linear_assignment::linear_assignment;
 use super::predictions::{output_name, Predictions};
-use super::targets::{Subject, Targets};
-use crate::boxes::{corners, giou};
+use super::targets::Targets;
+use crate::boxes::{corners, each_box, giou, Corners};
 use crate::{threads, DsctConfig, Error, Result};
 
 /// Matched (query, subject) of every layer and image, sorted by query; subjects count from 0 within their image.
@@ -86,22 +87,21 @@ where
     let host: Vec<T> = to_host(predictions, targets)?;
     let (logits, rest) = host.split_at(predictions.logits.numel());
     let (boxes, rest) = rest.split_at(predictions.boxes.numel());
+    let logits = ArrayView4::from_shape((layers, batch, queries, config.num_logits() as usize), logits)?;
+    let boxes = ArrayView4::from_shape((layers, batch, queries, 4), boxes)?;
     let (subjects, starts) = (targets.read(config, rest)?, &targets.starts);
     let threads = tch::get_num_threads().max(1) as usize;
     let pairs: Vec<Result<_>> = threads::map(threads, layers * batch, |item| {
-        let of_item = |values: &[T], width: usize| -> Vec<f64> {
-            let size = queries * width;
-            values[item * size..(item + 1) * size].iter().map(|&value| value.into()).collect()
-        };
         let (layer, image) = (item / batch, item % batch);
-        let logits = of_item(logits, config.num_logits() as usize);
-        let boxes = of_item(boxes, 4);
+        let of_item = |values: &ArrayView4<T>| values.slice(s![layer, image, .., ..]).mapv(Into::into);
+        let (logits, boxes) = (of_item(&logits), of_item(&boxes));
         for (name, values) in [("pred_logits", &logits), ("pred_boxes", &boxes)] {
             require_finite(&output_name(name, layer, layers), image, values)?;
         }
-        let subjects = &subjects[starts[image]..starts[image + 1]];
-        let cost = costs(config, &logits, &boxes, subjects);
-        let mut pairs = linear_assignment(&cost, subjects.len(), queries)
+        let of_image = s![starts[image]..starts[image + 1], ..];
+        let (bounds, shows) = (subjects.bounds.slice(of_image), subjects.shows.slice(of_image));
+        let cost = costs(config, logits.view(), boxes.view(), bounds, shows);
+        let mut pairs = linear_assignment(cost.view())
             .map_err(|error| Error::Value(format!("criterion: image {image}, decoder layer {layer}: {error}")))?;
         pairs.iter_mut().for_each(|pair| *pair = (pair.1, pair.0));
         pairs.sort_unstable();
@@ -125,41 +125,39 @@ fn to_host<T: Element + Copy>(predictions: &Predictions, targets: &Targets) -> R
     })
 }
 
-fn require_finite(name: &str, image: usize, values: &[f64]) -> Result<()> {
+fn require_finite(name: &str, image: usize, values: &Array2<f64>) -> Result<()> {
     match values.iter().find(|value| !value.is_finite()) {
         Some(value) => Err(Error::Value(format!("criterion: {name} must be finite, got {value} in image {image}"))),
         None => Ok(()),
     }
 }
 
-/// Cost of every (subject, query) of one image, (n, N) row after row.
-fn costs(config: &DsctConfig, logits: &[f64], boxes: &[f64], subjects: &[Subject]) -> Vec<f64> {
-    let (width, queries) = (config.num_logits() as usize, boxes.len() / 4);
-    let mut cost = vec![0.0; subjects.len() * queries];
-    if cost.is_empty() {
-        return cost;
-    }
+/// Cost (n, N) of every subject with every query of one image, from `logits` (N, C') and `boxes` (N, 4).
+fn costs(
+    config: &DsctConfig,
+    logits: ArrayView2<f64>,
+    boxes: ArrayView2<f64>,
+    bounds: ArrayView2<f64>,
+    shows: ArrayView2<bool>,
+) -> Array2<f64> {
+    let mut cost = Array2::zeros((bounds.nrows(), boxes.nrows()));
+    let mut of_class = Array1::zeros(boxes.nrows());
     let share = if config.multi_label { config.cost_class / config.num_classes as f64 } else { config.cost_class };
-    let mut of_class = vec![0.0; queries];
-    for class in 0..config.num_classes as usize {
-        if !subjects.iter().any(|subject| subject.shows[class]) {
+    for (logits, shows) in logits.columns().into_iter().zip(shows.columns()) {
+        if !shows.iter().any(|&shown| shown) {
             continue;
         }
-        for (value, logits) in of_class.iter_mut().zip(logits.chunks_exact(width)) {
-            *value = share * class_cost(config, logits[class]);
-        }
-        for (subject, row) in subjects.iter().zip(cost.chunks_exact_mut(queries)) {
-            if subject.shows[class] {
-                row.iter_mut().zip(&of_class).for_each(|(total, value)| *total += value);
-            }
+        of_class.zip_mut_with(&logits, |value, &logit| *value = share * class_cost(config, logit));
+        for (mut row, _) in cost.rows_mut().into_iter().zip(shows).filter(|(_, &shown)| shown) {
+            row += &of_class;
         }
     }
-    for (query, side) in boxes.chunks_exact(4).enumerate() {
-        let bounds = [side[0], side[1], side[2], side[3]];
-        let points = corners(bounds);
-        for (subject, row) in subjects.iter().zip(cost.chunks_exact_mut(queries)) {
-            let distance: f64 = bounds.iter().zip(&subject.bounds).map(|(a, b)| (a - b).abs()).sum();
-            row[query] += config.cost_bbox * distance - config.cost_giou * giou(points, corners(subject.bounds));
+    let found: Vec<([f64; 4], Corners)> = each_box(boxes).map(|side| (side, corners(side))).collect();
+    for (mut row, wanted) in cost.rows_mut().into_iter().zip(each_box(bounds)) {
+        let wanted_corners = corners(wanted);
+        for (total, (found, found_corners)) in row.iter_mut().zip(&found) {
+            let distance: f64 = found.iter().zip(wanted).map(|(a, b)| (a - b).abs()).sum();
+            *total += config.cost_bbox * distance - config.cost_giou * giou(*found_corners, wanted_corners);
         }
     }
     cost

@@ -2,46 +2,42 @@
 //! shortest augmenting paths (Jonker and Volgenant 1987), O(min² · max). Deterministic: ties go to a free column, then
 //! to the lower index.
 
+use ndarray::ArrayView2;
+
 use crate::{Error, Result};
 
 const NONE: usize = usize::MAX;
 
-/// Pairs (row, column) of least total cost, min(`rows`, `columns`) of them, sorted by row.
-///
-/// `cost` holds `rows` × `columns` numbers, row after row.
+/// Pairs (row, column) of least total cost, min(R, C) of them, sorted by row, for `cost` (R, C).
 ///
 /// # Errors
-/// A cost is NaN or infinite, or there are not `rows` × `columns` of them.
-pub fn linear_assignment(cost: &[f64], rows: usize, columns: usize) -> Result<Vec<(usize, usize)>> {
-    if rows.checked_mul(columns) != Some(cost.len()) {
-        return Err(Error::argument("linear_assignment", "cost", format!("{rows} x {columns} numbers"), cost.len()));
-    }
+/// A cost is NaN or infinite, or their sum is.
+pub fn linear_assignment(cost: ArrayView2<f64>) -> Result<Vec<(usize, usize)>> {
     if cost.is_empty() {
         return Ok(Vec::new());
     }
-    if let Some(at) = cost.iter().position(|value| !value.is_finite()) {
+    if let Some(((row, column), value)) = cost.indexed_iter().find(|(_, value)| !value.is_finite()) {
         return Err(Error::Value(format!(
-            "linear_assignment: cost must be finite, got {} in row {}, column {}",
-            cost[at],
-            at / columns,
-            at % columns
+            "linear_assignment: cost must be finite, got {value} in row {row}, column {column}"
         )));
     }
-    if rows <= columns {
-        return Ok(shortest_augmenting_paths(cost, rows, columns)?.into_iter().enumerate().collect());
+    if cost.nrows() <= cost.ncols() {
+        return Ok(shortest_augmenting_paths(cost)?.into_iter().enumerate().collect());
     }
-    let transposed: Vec<f64> = (0..columns).flat_map(|c| (0..rows).map(move |r| cost[r * columns + c])).collect();
-    let row_of = shortest_augmenting_paths(&transposed, columns, rows)?;
+    let row_of = shortest_augmenting_paths(cost.t())?;
     let mut pairs: Vec<_> = row_of.into_iter().enumerate().map(|(column, row)| (row, column)).collect();
     pairs.sort_unstable();
     Ok(pairs)
 }
 
-/// The column of every row, for `rows` ≤ `columns`.
+/// The column of every row of `cost` (R, C), for R ≤ C.
 ///
 /// `row_price` and `column_price` are a feasible dual solution: cost ≥ row price + column price everywhere, with
 /// equality on assigned pairs. Each row grows a tree of shortest paths over reduced costs until it meets a free column.
-fn shortest_augmenting_paths(cost: &[f64], rows: usize, columns: usize) -> Result<Vec<usize>> {
+fn shortest_augmenting_paths(cost: ArrayView2<f64>) -> Result<Vec<usize>> {
+    let (rows, columns) = cost.dim();
+    // Rows in one piece: each is read once per path.
+    let cost = cost.as_standard_layout();
     let (mut row_price, mut column_price) = (vec![0.0; rows], vec![0.0; columns]);
     let (mut column_of, mut row_of) = (vec![NONE; rows], vec![NONE; columns]);
     let (mut distance, mut reached_from) = (vec![0.0; columns], vec![NONE; columns]);
@@ -56,8 +52,9 @@ fn shortest_augmenting_paths(cost: &[f64], rows: usize, columns: usize) -> Resul
         let free = loop {
             let mut nearest = 0;
             let reduced = length - row_price[row];
+            let of_row = cost.row(row);
             for (at, &column) in open.iter().enumerate() {
-                let through = reduced + cost[row * columns + column] - column_price[column];
+                let through = reduced + of_row[column] - column_price[column];
                 if through < distance[column] {
                     distance[column] = through;
                     reached_from[column] = row;
@@ -100,16 +97,17 @@ fn shortest_augmenting_paths(cost: &[f64], rows: usize, columns: usize) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use ndarray::{arr2, Array2};
+
     use super::*;
 
     /// Least cost over all assignments of rows to distinct columns, for rows ≤ columns.
-    fn exhaustive(cost: &[f64], rows: usize, columns: usize, row: usize, used: u32) -> f64 {
-        if row == rows {
+    fn exhaustive(cost: ArrayView2<f64>, row: usize, used: u32) -> f64 {
+        if row == cost.nrows() {
             return 0.0;
         }
-        let free = (0..columns).filter(|column| used & (1 << column) == 0);
-        free.map(|c| cost[row * columns + c] + exhaustive(cost, rows, columns, row + 1, used | 1 << c))
-            .fold(f64::INFINITY, f64::min)
+        let free = (0..cost.ncols()).filter(|column| used & (1 << column) == 0);
+        free.map(|c| cost[[row, c]] + exhaustive(cost, row + 1, used | 1 << c)).fold(f64::INFINITY, f64::min)
     }
 
     #[test]
@@ -124,35 +122,30 @@ mod tests {
             let (rows, columns) = (rows.min(columns), rows.max(columns));
             // Few distinct values in every other trial: ties.
             let levels = if trial % 2 == 0 { 3 } else { 1_000_000 };
-            let cost: Vec<f64> = (0..rows * columns).map(|_| random(levels) as f64 - 1.0).collect();
-            let pairs = linear_assignment(&cost, rows, columns).unwrap();
-            let total: f64 = pairs.iter().map(|&(r, c)| cost[r * columns + c]).sum();
-            assert_eq!(total, exhaustive(&cost, rows, columns, 0, 0));
+            let cost = Array2::from_shape_simple_fn((rows, columns), || random(levels) as f64 - 1.0);
+            let pairs = linear_assignment(cost.view()).unwrap();
+            let total: f64 = pairs.iter().map(|&(r, c)| cost[[r, c]]).sum();
+            assert_eq!(total, exhaustive(cost.view(), 0, 0));
             assert!(pairs.iter().enumerate().all(|(row, pair)| pair.0 == row));
 
-            let cost = &cost;
-            let transposed: Vec<f64> =
-                (0..columns).flat_map(|c| (0..rows).map(move |r| cost[r * columns + c])).collect();
-            let pairs = linear_assignment(&transposed, columns, rows).unwrap();
-            assert_eq!(pairs.iter().map(|&(c, r)| cost[r * columns + c]).sum::<f64>(), total);
+            let pairs = linear_assignment(cost.t()).unwrap();
+            assert_eq!(pairs.iter().map(|&(c, r)| cost[[r, c]]).sum::<f64>(), total);
             assert!(pairs.windows(2).all(|two| two[0].0 < two[1].0));
         }
     }
 
     #[test]
     fn empty_sides_are_ordinary() {
-        assert_eq!(linear_assignment(&[], 0, 5).unwrap(), []);
-        assert_eq!(linear_assignment(&[], 5, 0).unwrap(), []);
-        assert_eq!(linear_assignment(&[], usize::MAX, 0).unwrap(), []);
+        for sides in [(0, 5), (5, 0), (0, 0), (usize::MAX >> 1, 0)] {
+            assert_eq!(linear_assignment(Array2::zeros(sides).view()).unwrap(), []);
+        }
     }
 
     #[test]
     fn unusable_costs_are_refused() {
         for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            let text = linear_assignment(&[0.0, 1.0, 2.0, bad], 2, 2).unwrap_err().to_string();
+            let text = linear_assignment(arr2(&[[0.0, 1.0], [2.0, bad]]).view()).unwrap_err().to_string();
             assert!(text.contains("row 1, column 1"), "{text}");
         }
-        assert!(linear_assignment(&[0.0; 3], 2, 2).is_err());
-        assert!(linear_assignment(&[], 1 << 32, 1 << 32).is_err(), "the product wraps to 0");
     }
 }

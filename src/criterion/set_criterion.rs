@@ -7,7 +7,7 @@ use super::focal_loss::sigmoid_focal_loss;
 use super::hungarian_matcher::hungarian_matcher;
 use super::predictions::Predictions;
 use super::targets::Targets;
-use crate::{DsctConfig, Result};
+use crate::{DsctConfig, Error, Result};
 
 /// Unweighted losses, each (L,), the last decoder layer last.
 pub struct Losses {
@@ -21,17 +21,20 @@ pub struct Losses {
 
 /// Matches and computes the losses; differentiable in the predictions.
 ///
-/// `num_boxes`, by which every loss is divided, is the number of ground-truth boxes, matched or not (over several
-/// processes their mean); less than 1 counts as 1.
+/// Every loss is divided by `num_boxes`, positive: the number of ground-truth boxes, matched or not, at least 1, or
+/// what stands for it where several batches or processes share a step.
 ///
 /// # Errors
-/// Those of [`hungarian_matcher`].
+/// Those of [`hungarian_matcher`]; `num_boxes` is not positive and finite.
 pub fn set_criterion(
     config: &DsctConfig,
     predictions: &Predictions,
     targets: &Targets,
     num_boxes: f64,
 ) -> Result<Losses> {
+    if !(num_boxes > 0.0 && num_boxes.is_finite()) {
+        return Err(Error::argument("criterion", "num_boxes", "positive and finite", num_boxes));
+    }
     let matching = hungarian_matcher(config, predictions, targets)?;
     let (batch, queries) = (predictions.batch(), predictions.queries());
     let indices =
@@ -47,7 +50,7 @@ pub fn set_criterion(
     let matched = predictions.boxes.f_flatten(0, 2)?.f_index_select(0, &query)?.f_view(layers)?;
     let (bbox, giou) = box_losses(&matched, &targets.boxes.f_index_select(0, &subject)?.f_view(layers)?)?;
 
-    let scale = 1.0 / num_boxes.max(1.0);
+    let scale = 1.0 / num_boxes;
     Ok(Losses { class: class.f_mul_scalar(scale)?, bbox: bbox.f_mul_scalar(scale)?, giou: giou.f_mul_scalar(scale)? })
 }
 

@@ -1,5 +1,6 @@
 //! Ground truth of a batch, as the criterion takes it.
 
+use ndarray::{Array2, ArrayView2};
 use tch::{Device, Kind, Tensor};
 
 use super::predictions::shape;
@@ -73,45 +74,49 @@ impl Targets {
     ///
     /// # Errors
     /// A box that is not finite or has a negative side, a label that is not a class, not 0 or not 1.
-    pub(super) fn read<T: Copy + Into<f64>>(&self, config: &DsctConfig, host: &[T]) -> Result<Vec<Subject>> {
-        let (boxes, labels) = host.split_at(4 * self.len());
-        let classes = config.num_classes as usize;
-        let mut subjects = Vec::with_capacity(self.len());
+    pub(super) fn read<T: Copy + Into<f64>>(&self, config: &DsctConfig, host: &[T]) -> Result<Subjects> {
+        let (subjects, classes) = (self.len(), config.num_classes as usize);
+        let (bounds, labels) = host.split_at(4 * subjects);
+        let width = if config.multi_label { classes } else { 1 };
+        let bounds = ArrayView2::from_shape((subjects, 4), bounds)?.mapv(Into::into);
+        let labels = ArrayView2::from_shape((subjects, width), labels)?.mapv(Into::into);
+        self.check_values(config, &bounds, &labels)?;
+        let shows = match config.multi_label {
+            true => labels.mapv(|label| label == 1.0),
+            false => Array2::from_shape_fn((subjects, classes), |(row, class)| labels[[row, 0]] == class as f64),
+        };
+        Ok(Subjects { bounds, shows })
+    }
+
+    fn check_values(&self, config: &DsctConfig, bounds: &Array2<f64>, labels: &Array2<f64>) -> Result<()> {
         for image in 0..self.batch() {
-            let refuse = |key: &str, expected: &str, got: &[f64]| {
-                Error::argument("criterion", &format!("targets[{image}][\"{key}\"]"), expected, got)
+            let refuse = |key: &str, expected: &str, got: Vec<f64>| {
+                Err(Error::argument("criterion", &format!("targets[{image}][\"{key}\"]"), expected, got))
             };
             for subject in self.starts[image]..self.starts[image + 1] {
-                let bounds = std::array::from_fn(|side| boxes[4 * subject + side].into());
-                if bounds.iter().any(|side: &f64| !side.is_finite()) || bounds[2] < 0.0 || bounds[3] < 0.0 {
-                    return Err(refuse("boxes", "finite cx, cy, w, h with w, h >= 0", &bounds));
+                let (bounds, labels) = (bounds.row(subject), labels.row(subject));
+                if bounds.iter().any(|side| !side.is_finite()) || bounds[2] < 0.0 || bounds[3] < 0.0 {
+                    return refuse("boxes", "finite cx, cy, w, h with w, h >= 0", bounds.to_vec());
                 }
-                let shows: Vec<bool> = if config.multi_label {
-                    let row: Vec<f64> = labels[subject * classes..][..classes].iter().map(|&x| x.into()).collect();
-                    if row.iter().any(|&x| x != 0.0 && x != 1.0) {
-                        return Err(refuse("labels", "0 or 1 everywhere", &row));
-                    }
-                    row.iter().map(|&x| x == 1.0).collect()
-                } else {
-                    let label: f64 = labels[subject].into();
-                    if !(0.0..classes as f64).contains(&label) {
-                        return Err(refuse("labels", &format!("class numbers from 0 to {}", classes - 1), &[label]));
-                    }
-                    (0..classes).map(|class| class as f64 == label).collect()
-                };
-                subjects.push(Subject { bounds, shows });
+                if config.multi_label && labels.iter().any(|&label| label != 0.0 && label != 1.0) {
+                    return refuse("labels", "0 or 1 everywhere", labels.to_vec());
+                }
+                if !config.multi_label && !(0.0..config.num_classes as f64).contains(&labels[0]) {
+                    let expected = format!("class numbers from 0 to {}", config.num_classes - 1);
+                    return refuse("labels", &expected, labels.to_vec());
+                }
             }
         }
-        Ok(subjects)
+        Ok(())
     }
 }
 
-/// One subject as numbers.
-pub(super) struct Subject {
-    /// Centre and size.
-    pub bounds: [f64; 4],
-    /// Whether it shows each of the C classes.
-    pub shows: Vec<bool>,
+/// The T subjects of all images as numbers.
+pub(super) struct Subjects {
+    /// (T, 4) centre and size.
+    pub bounds: Array2<f64>,
+    /// (T, C) whether a subject shows a class.
+    pub shows: Array2<bool>,
 }
 
 fn check(config: &DsctConfig, image: usize, target: &Target, device: Device) -> Result<()> {

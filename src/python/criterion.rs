@@ -1,8 +1,10 @@
 //! Matching, losses and post-processing.
 
+use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyModule;
 
+use super::array::readonly;
 use super::config::PyConfig;
 use super::gateway::run;
 use super::tensor::{unwrap, PyTensor};
@@ -48,11 +50,19 @@ fn box_losses(py: Python<'_>, predicted: PyTensor, wanted: PyTensor) -> PyResult
     run(py, move || criterion::box_losses(&predicted.0, &wanted.0).map(|(l1, giou)| (PyTensor(l1), PyTensor(giou))))
 }
 
-/// `cost` row after row, as a flat list.
+/// `cost` (R, C) -> rows and columns of the pairs, int64, sorted by row.
 #[pyfunction]
-fn linear_assignment(py: Python<'_>, cost: Vec<f64>, rows: usize, columns: usize) -> PyResult<Vec<(usize, usize)>> {
-    run(py, move || criterion::linear_assignment(&cost, rows, columns))
+fn linear_assignment<'py>(py: Python<'py>, cost: &Bound<'py, PyAny>) -> PyResult<(Indices<'py>, Indices<'py>)> {
+    let cost = readonly("linear_assignment", "cost", "(R, C)", cost)?;
+    let cost = cost.as_array();
+    let (rows, columns): (Vec<i64>, Vec<i64>) = run(py, move || {
+        let pairs = criterion::linear_assignment(cost)?;
+        Ok(pairs.into_iter().map(|(row, column)| (row as i64, column as i64)).unzip())
+    })?;
+    Ok((rows.into_pyarray(py), columns.into_pyarray(py)))
 }
+
+type Indices<'py> = Bound<'py, PyArray1<i64>>;
 
 /// The batch of a call: outputs of the decoder layers, the last one last, and labels and boxes per image.
 fn batch(

@@ -1,58 +1,65 @@
-//! Evaluation.
+//! Evaluation, on NumPy arrays.
 
+use numpy::{IntoPyArray, PyArray2};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyModule;
-use tch::{Kind, Tensor};
 
+use super::array::readonly;
 use super::gateway::run;
-use super::tensor::PyTensor;
 use crate::average_precision::{average_precision as weighted, Candidates};
-use crate::{Error, Result};
+use crate::post_process::batched_nms;
 
 /// Adds the functions of this file to `module`.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_function(wrap_pyfunction!(average_precision, module)?)
+    module.add_function(wrap_pyfunction!(average_precision, module)?)?;
+    module.add_function(wrap_pyfunction!(nms, module)?)
 }
 
-/// `scores` and `positive` (C, K), `sample` (K,), `weights` (R, I), `num_positive` (R, C) -> (R, C) float64.
+/// `scores` and `positive` (K, C), `sample` (K,), `weights` (R, I), `num_positive` (R, C) -> (R, C) float64.
 #[pyfunction]
-fn average_precision(
-    py: Python<'_>,
-    scores: PyTensor,
-    positive: PyTensor,
-    sample: PyTensor,
-    weights: PyTensor,
-    num_positive: PyTensor,
-) -> PyResult<PyTensor> {
-    run(py, move || {
-        for (name, tensor, dims) in [
-            ("scores", &scores.0, 2),
-            ("positive", &positive.0, 2),
-            ("sample", &sample.0, 1),
-            ("weights", &weights.0, 2),
-            ("num_positive", &num_positive.0, 2),
-        ] {
-            if tensor.dim() != dims {
-                let expected = format!("a tensor of {dims} dimensions");
-                return Err(Error::argument("average_precision", name, expected, tensor.size()));
-            }
-        }
-        let (classes, samples) = (scores.0.size()[0] as usize, weights.0.size()[1] as usize);
-        let (scores, positive) =
-            (numbers(&scores.0)?, Vec::<bool>::try_from(&positive.0.f_to_kind(Kind::Bool)?.f_flatten(0, -1)?)?);
-        let sample = Vec::<i64>::try_from(&sample.0.f_to_kind(Kind::Int64)?)?;
-        // A negative number becomes one beyond every sample.
-        let sample: Vec<usize> =
-            sample.into_iter().map(|sample| usize::try_from(sample).unwrap_or(usize::MAX)).collect();
-        let candidates = Candidates { scores: &scores, positive: &positive, sample: &sample };
-        let threads = tch::get_num_threads().max(1) as usize;
-        let shape = num_positive.0.size();
-        let result =
-            weighted(candidates, &numbers(&weights.0)?, samples, &numbers(&num_positive.0)?, classes, threads)?;
-        Ok(PyTensor(Tensor::f_from_slice(&result)?.f_reshape(shape)?))
-    })
+fn average_precision<'py>(
+    py: Python<'py>,
+    scores: &Bound<'py, PyAny>,
+    positive: &Bound<'py, PyAny>,
+    sample: &Bound<'py, PyAny>,
+    weights: &Bound<'py, PyAny>,
+    num_positive: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyArray2<f64>>> {
+    let op = "average_precision";
+    let (scores, sample) = (readonly(op, "scores", "(K, C)", scores)?, readonly(op, "sample", "(K,)", sample)?);
+    let weights = readonly(op, "weights", "(R, I)", weights)?;
+    let num_positive = readonly(op, "num_positive", "(R, C)", num_positive)?;
+    // A NumPy bool may be any byte, a bool of Rust 0 or 1 only.
+    readonly::<bool, ndarray::Ix2>(op, "positive", "(K, C)", positive)?;
+    let bytes = positive.call_method1(intern!(py, "view"), (intern!(py, "uint8"),))?;
+    let bytes = readonly::<u8, _>(op, "positive", "(K, C)", &bytes)?;
+
+    let (scores, bytes, sample) = (scores.as_array(), bytes.as_array(), sample.as_array());
+    let (weights, num_positive) = (weights.as_array(), num_positive.as_array());
+    let result = run(py, move || {
+        let positive = bytes.mapv(|byte| byte != 0);
+        let candidates = Candidates { scores: scores.view(), positive: positive.view(), sample: sample.view() };
+        weighted(candidates, weights, num_positive, threads())
+    })?;
+    Ok(result.into_pyarray(py))
 }
 
-fn numbers(tensor: &Tensor) -> Result<Vec<f64>> {
-    Ok(Vec::try_from(&tensor.f_to_kind(Kind::Double)?.f_flatten(0, -1)?)?)
+/// `boxes` (I, N, 4), corners, NaN where there is none, and `scores` (I, N) -> (I, N) bool, which of them are kept.
+#[pyfunction]
+fn nms<'py>(
+    py: Python<'py>,
+    boxes: &Bound<'py, PyAny>,
+    scores: &Bound<'py, PyAny>,
+    iou: f64,
+) -> PyResult<Bound<'py, PyArray2<bool>>> {
+    let boxes = readonly("nms", "boxes", "(I, N, 4)", boxes)?;
+    let scores = readonly("nms", "scores", "(I, N)", scores)?;
+    let (boxes, scores) = (boxes.as_array(), scores.as_array());
+    let keep = run(py, move || batched_nms(boxes, scores, iou, threads()))?;
+    Ok(keep.into_pyarray(py))
+}
+
+fn threads() -> usize {
+    tch::get_num_threads().max(1) as usize
 }

@@ -1,5 +1,6 @@
 //! The extension module `dsct._dsct`. The only folder that names pyo3: parse, release the GIL, call, map the error.
 
+mod array;
 mod config;
 mod criterion;
 mod error;

@@ -18,6 +18,7 @@ from torch import Tensor
 from dsct import _dsct
 from dsct.config import DSCTConfig
 from dsct.criterion import HungarianMatcher
+from tests.metrics.arrays import LAYOUTS, UNREADABLE
 from tests.reference.criterion import HungarianMatcher as ReferenceMatcher
 
 PRESETS = ("paper_emotic", "paper_caer_s", "official_emotic", "official_caer_s")
@@ -49,12 +50,12 @@ def subjects(cfg: DSCTConfig, counts: list[int], seed: int = 0) -> Targets:
 
 
 def check_against_scipy(cost: np.ndarray[Any, Any]) -> None:
-    pairs = _dsct.linear_assignment(cost.ravel().tolist(), *cost.shape)
-    rows, columns = linear_sum_assignment(cost)
-    ours = cost[[row for row, _ in pairs], [column for _, column in pairs]].sum() if pairs else 0.0
-    assert ours == pytest.approx(cost[rows, columns].sum(), rel=1e-12, abs=1e-12)
-    assert [row for row, _ in pairs] == sorted({row for row, _ in pairs})
-    assert len(pairs) == len({column for _, column in pairs}) == min(cost.shape)
+    rows, columns = _dsct.linear_assignment(cost)
+    ours = cost[rows, columns].sum()
+    assert ours == pytest.approx(cost[linear_sum_assignment(cost)].sum(), rel=1e-12, abs=1e-12)
+    assert rows.dtype == columns.dtype == np.int64
+    assert rows.tolist() == sorted(set(rows.tolist()))
+    assert len(rows) == len(set(columns.tolist())) == min(cost.shape)
 
 
 @pytest.mark.parametrize("kind", ["continuous", "ties", "one value", "ranges"])
@@ -82,9 +83,30 @@ def test_large_assignment_costs_what_scipy_finds(shape: tuple[int, int]) -> None
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 def test_assignment_refuses_unusable_costs(bad: float) -> None:
     with pytest.raises(ValueError, match=r"cost must be finite, got .* in row 1, column 0"):
-        _dsct.linear_assignment([0.0, 1.0, bad, 2.0], 2, 2)
-    with pytest.raises(ValueError, match="cost must be 2 x 2 numbers, got 3"):
-        _dsct.linear_assignment([0.0, 1.0, 2.0], 2, 2)
+        _dsct.linear_assignment(np.array([[0.0, 1.0], [bad, 2.0]]))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(4, 7), (7, 4), (5, 5), (1, 3), (0, 3), (3, 0)])
+def test_assignment_reads_any_layout(layout: str, shape: tuple[int, int]) -> None:
+    cost = np.random.default_rng(2).normal(size=shape)
+    laid_out = LAYOUTS[layout](cost)
+    for found, expected in zip(_dsct.linear_assignment(laid_out), _dsct.linear_assignment(cost), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(laid_out, cost)
+
+
+@pytest.mark.parametrize(
+    ("cost", "error", "message"),
+    [
+        (np.zeros(4), ValueError, r"linear_assignment: cost must be \(R, C\), got \(4\)"),
+        (np.zeros((1, 2, 3)), ValueError, r"cost must be \(R, C\), got \(1, 2, 3\)"),
+        *((cost, TypeError, message) for cost, message in UNREADABLE),
+    ],
+)
+def test_assignment_refuses_what_is_no_matrix_of_float64(cost: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        _dsct.linear_assignment(cost)
 
 
 # --- matching ---------------------------------------------------------------------------------------------------------

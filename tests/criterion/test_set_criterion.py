@@ -249,6 +249,13 @@ def test_parts_of_a_batch_add_up_to_the_loss_of_the_whole() -> None:
         torch.testing.assert_close(sum(part[name] for part in parts), expected, rtol=1e-12, atol=0)
 
 
+def test_a_share_of_less_than_one_box_is_no_whole_one() -> None:
+    cfg = DSCTConfig.paper_caer_s(dec_layers=1)
+    out, targets = layer(cfg, 1, 2), subjects(cfg, 1)
+    whole, quarter = (SetCriterion(cfg)(out, targets, num_boxes=number) for number in (1.0, 0.25))
+    assert all(quarter[name] == 4 * value for name, value in whole.items())
+
+
 @pytest.mark.parametrize("number", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_bad_number_of_boxes_is_named(number: float) -> None:
     cfg = DSCTConfig.paper_caer_s(dec_layers=1)

@@ -167,6 +167,17 @@ def test_accelerate_changes_the_speed_of_a_hugging_face_model_alone(
         transformers.accelerate(nn.Linear(3, 3), torch.randn(1, 3))
 
 
+def test_a_frozen_backbone_stays_frozen_while_a_model_is_accelerated(hugging_face: Any) -> None:
+    model = copy.deepcopy(hugging_face).train()
+    model.model.backbone.eval()
+    modes = {name: module.training for name, module in model.named_modules()}
+    exchanged = transformers.accelerate(model, torch.randn(1, 3, 64, 64), verbose=False).exchanged
+    found = {name: module.training for name, module in model.named_modules()}
+    assert all(found[name] == mode for name, mode in modes.items() if name in found)
+    assert not any(found[name] for name in found if name.startswith("model.backbone"))
+    assert all(found[name] for name in exchanged)
+
+
 def test_a_hugging_face_model_keeps_everything_but_its_heads(hugging_face: Any) -> None:
     model = transformers.convert(hugging_face, 3, 26, verbose=False)
     config = model.config

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import average_precision_score
 
+from dsct import _dsct
 from dsct.metrics import average_precision, weighted_average_precision
+from tests.metrics.arrays import LAYOUTS, UNREADABLE
+
+
+def candidates(count: int = 7, classes: int = 3, images: int = 4, rows: int = 9) -> dict[str, Any]:
+    """In the order of the native function's arguments."""
+    generator = np.random.default_rng(4)
+    return {
+        "scores": generator.integers(0, 5, (count, classes)) / 5,
+        "positive": generator.random((count, classes)) < 0.5,
+        "image": generator.integers(images, size=count),
+        "weights": generator.integers(0, 3, (rows, images)).astype(float),
+        "num_positive": np.full((rows, classes), 50.0),
+    }
 
 
 def test_average_precision_equals_scikit_learn_with_ties() -> None:
@@ -72,3 +89,66 @@ def test_bad_weighting_is_named(change: dict[str, object], message: str) -> None
                  "num_positive": [[1]]}  # fmt: skip
     with pytest.raises(ValueError, match=message):
         weighted_average_precision(**{**arguments, **change})
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("size", [{}, {"count": 0}, {"images": 1}, {"rows": 0}, {"rows": 1}, {"classes": 1}])
+def test_any_layout_is_measured_without_a_change(layout: str, size: dict[str, int]) -> None:
+    arguments = candidates(**size)
+    laid_out = {name: LAYOUTS[layout](array) for name, array in arguments.items()}
+    expected = weighted_average_precision(**arguments)
+    assert expected.shape == arguments["num_positive"].shape
+    np.testing.assert_array_equal(weighted_average_precision(**laid_out), expected)
+    np.testing.assert_array_equal(_dsct.average_precision(*laid_out.values()), expected)
+    for name, array in arguments.items():
+        np.testing.assert_array_equal(laid_out[name], array)
+
+
+def test_no_class_at_all_is_no_error() -> None:
+    assert weighted_average_precision(**candidates(classes=0)).shape == (9, 0)
+
+
+@pytest.mark.parametrize("change", [
+    lambda array: array.tolist(),
+    lambda array: array.astype(array.dtype.newbyteorder()),
+    lambda array: np.frombuffer(b"." + array.tobytes(), np.uint8)[1:].view(array.dtype).reshape(array.shape),
+    torch.from_numpy,
+], ids=["list", "other byte order", "not aligned", "tensor"])  # fmt: skip
+def test_whatever_numpy_understands_is_measured(change: Any) -> None:
+    arguments = candidates()
+    changed = {name: change(array) for name, array in arguments.items()}
+    np.testing.assert_array_equal(weighted_average_precision(**changed), weighted_average_precision(**arguments))
+
+
+def test_any_byte_but_zero_is_true() -> None:
+    arguments = candidates()
+    odd = (arguments["positive"].astype(np.uint8) * 0x82).view(bool)
+    found = weighted_average_precision(**{**arguments, "positive": odd})
+    np.testing.assert_array_equal(found, weighted_average_precision(**arguments))
+
+
+@pytest.mark.parametrize("name", ["scores", "weights", "num_positive"])
+@pytest.mark.parametrize(("array", "message"), UNREADABLE)
+def test_native_code_refuses_what_it_cannot_read(name: str, array: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=f"average_precision: {name} .*{message}"):
+        _dsct.average_precision(*{**candidates(), name: array}.values())
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"positive": np.zeros((7, 3), np.uint8)}, TypeError, "positive must be a NumPy array of bool, got uint8"),
+        ({"image": np.zeros(7, np.int32)}, TypeError, "sample must be a NumPy array of int64, got int32"),
+        ({"image": np.zeros((7, 1), int)}, ValueError, r"sample must be \(K,\), got \(7, 1\)"),
+        ({"image": np.zeros(6, int)}, ValueError, r"sample must be \(7\), one per candidate, got \(6\)"),
+        ({"image": np.full(7, -1)}, ValueError, r"sample must be numbers in 0\.\.4, the weights in a row, got -1"),
+        ({"image": np.full(7, 4)}, ValueError, r"sample must be numbers in 0\.\.4, the weights in a row, got 4"),
+        ({"scores": np.zeros(7)}, ValueError, r"scores must be \(K, C\), got \(7\)"),
+        ({"positive": np.zeros((7, 2), bool)}, ValueError, r"positive must be \(7, 3\), the shape of scores, got"),
+        ({"num_positive": np.zeros((8, 3))}, ValueError, r"num_positive must be \(9, 3\), a row per weighting, got"),
+        ({"weights": np.zeros((9, 0))}, ValueError, r"sample must be numbers in 0\.\.0"),
+    ],
+)
+def test_native_code_names_what_does_not_fit(change: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=f"average_precision: {message}"):
+        _dsct.average_precision(*{**candidates(), **change}.values())

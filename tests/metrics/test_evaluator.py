@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import average_precision_score, confusion_matrix
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.ops import box_iou, nms
 
 from dsct.cli.evaluation.report import as_json, as_markdown
@@ -246,6 +247,32 @@ def test_interval_of_average_precision_equals_resampling_by_hand() -> None:
         expected = bootstrap.interval(np.array([one[name].value for one in values]))
         assert result.intervals is not None
         np.testing.assert_allclose(result.intervals.value, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_an_evaluation_of_arrays_makes_no_tensor(multi_label: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    results, truths = random_scenes(multi_label)
+    arrays = [[{name: value.numpy() for name, value in one.items()} for one in of] for of in (results, truths)]
+    options: dict[str, Any] = {"bootstrap": Bootstrap(8), "thresholds": [0.5] * 3 if multi_label else None}
+    of_tensors = Evaluator(NAMES, multi_label)
+    of_tensors.update(results, truths)
+    expected = of_tensors.compute(**options)
+
+    def refuse(*arguments: Any, **_: Any) -> None:
+        raise AssertionError(f"a tensor is made of {type(arguments[0])}")
+
+    class NoTensors(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> None:
+            refuse(func)
+
+    for name in ("tensor", "as_tensor", "from_numpy", "frombuffer", "asarray"):
+        monkeypatch.setattr(torch, name, refuse)
+    with NoTensors():
+        evaluator = Evaluator(NAMES, multi_label)
+        evaluator.update(*arrays)
+        found = evaluator.compute(**options)
+    monkeypatch.undo()
+    assert as_json(found, {}) == as_json(expected, {})
 
 
 def test_report_names_protocols_and_labels() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 
@@ -67,3 +69,24 @@ def test_precision_must_be_known_and_the_mode_comes_back(model: dsct.DSCT) -> No
     evaluate(model, DATA, dsct.PostProcess(model.config), new_evaluator(model), indices=[0])
     assert model.training
     model.eval()
+
+
+@pytest.mark.parametrize("succeeds", [True, False])
+def test_a_frozen_norm_stays_frozen_after_evaluate(model: dsct.DSCT, succeeds: bool) -> None:
+    def fail(outputs: object, batch: object) -> None:
+        raise RuntimeError("on_batch fails")
+
+    model.train()
+    model.backbone.eval()
+    model.transformer.encoder.layers[0].norm1.eval()
+    modes = {name: module.training for name, module in model.named_modules()}
+    try:
+        with nullcontext() if succeeds else pytest.raises(RuntimeError, match="on_batch fails"):
+            evaluate(
+                model, DATA, dsct.PostProcess(model.config), new_evaluator(model), indices=[0],
+                on_batch=None if succeeds else fail,
+            )  # fmt: skip
+        assert {name: module.training for name, module in model.named_modules()} == modes
+        assert len(set(modes.values())) == 2
+    finally:
+        model.eval()

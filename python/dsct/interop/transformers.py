@@ -14,6 +14,7 @@ from dsct.checkpoint.hugging_face import sizes_of_config
 from dsct.interop.attention import accelerate_attention
 from dsct.interop.deformable_detr import from_tensors
 from dsct.modules import DSCT
+from dsct.modules.evaluating import evaluating
 
 
 @dataclass(frozen=True)
@@ -109,19 +110,14 @@ def convert(
 @torch.no_grad()
 def _timed(model: nn.Module, pixel_values: Tensor, repeats: int = 2) -> tuple[list[Tensor], float]:
     """Floating-point outputs of the last pass, and the seconds of the fastest."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
     seconds = []
-    try:
+    with evaluating(model):
         for _ in range(repeats):
             began = time.perf_counter()
             outputs = model(pixel_values)
             if pixel_values.is_cuda:
                 torch.cuda.synchronize(pixel_values.device)
             seconds.append(time.perf_counter() - began)
-    finally:
-        for module in training:
-            module.training = True
     values = outputs.values() if isinstance(outputs, Mapping) else [outputs]
     return [value for value in values if isinstance(value, Tensor) and value.is_floating_point()], min(seconds)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torchvision.ops import batched_nms
+
+from dsct import _dsct
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -59,13 +59,7 @@ def keep_after_nms(boxes: Floats, scores: Floats, iou: float) -> Bools:
     Returns:
         (I, N) bool, False for suppressed and padded boxes.
     """
-    image, query = np.nonzero(~np.isnan(boxes[..., 0]))
-    kept = batched_nms(
-        torch.from_numpy(boxes[image, query]), torch.from_numpy(scores[image, query]), torch.from_numpy(image), iou
-    ).numpy()
-    keep = np.zeros(scores.shape, dtype=bool)
-    keep[image[kept], query[kept]] = True
-    return keep
+    return _dsct.nms(boxes, scores, iou)
 
 
 def nearest_prediction(iou: Floats, usable: Bools) -> Ints:

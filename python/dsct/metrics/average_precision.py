@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 import dsct._dsct as _dsct
+
+Number = TypeVar("Number", np.float64, np.int64)
 
 
 def average_precision(
@@ -26,7 +29,7 @@ def average_precision(
         (C,) float64; NaN for a class without any positive, 0 where there are positives and none was found.
 
     Raises:
-        ValueError: shapes differ, a score is NaN, or there are fewer positives than were found.
+        ValueError: Shapes differ, a score is NaN, or there are fewer positives than were found.
 
     Example:
         >>> average_precision([[0.9], [0.8], [0.1]], [[1], [0], [1]]).round(3).tolist()
@@ -62,31 +65,30 @@ def weighted_average_precision(
         (R, C) float64; NaN for a class without any positive.
 
     Raises:
-        ValueError: shapes do not fit, a score is NaN, or there are fewer positives than were found.
+        ValueError: Shapes do not fit, a score is NaN, or there are fewer positives than were found.
 
     Example:
         >>> weights = [[1, 1], [1, 0]]
         >>> weighted_average_precision([[0.9], [0.8]], [[0], [1]], [0, 1], weights, [[1], [0]]).tolist()
         [[0.5], [nan]]
     """
-    scores = np.asarray(scores, dtype=np.float64)
+    scores = aligned(scores, np.float64)
     positive = np.asarray(positive, dtype=bool)
     if scores.ndim != 2 or positive.shape != scores.shape:
         raise ValueError(f"scores and positive must both be (K, C), got {scores.shape} and {positive.shape}")
-    weights = np.asarray(weights, dtype=np.float64)
-    image = np.asarray(image, dtype=np.int64)
+    weights = aligned(weights, np.float64)
+    image = aligned(image, np.int64)
     images = weights.shape[-1]
     if image.shape != scores.shape[:1] or (image < 0).any() or (image >= images).any():
         got = f"shape {image.shape}, from {image.min(initial=0)} to {image.max(initial=0)}"
         raise ValueError(f"image must be ({len(scores)},) numbers in 0..{images - 1}, one per candidate, got {got}")
-    num_positive = np.asarray(num_positive, dtype=np.float64)
+    num_positive = aligned(num_positive, np.float64)
     expected = (len(weights), scores.shape[1])
     if num_positive.shape != expected:
         raise ValueError(f"num_positive must be {expected}, a row per weighting, got {num_positive.shape}")
-    return _dsct.average_precision(
-        torch.from_numpy(scores.T.copy()),
-        torch.from_numpy(positive.T.copy()),
-        torch.from_numpy(image.copy()),
-        torch.from_numpy(weights.copy()),
-        torch.from_numpy(num_positive.copy()),
-    ).numpy()
+    return _dsct.average_precision(scores, positive, image, weights, num_positive)
+
+
+def aligned(values: ArrayLike, dtype: type[Number]) -> NDArray[Number]:
+    """An array that the native code can read: `values` itself where it is one, else a copy."""
+    return np.require(values, dtype, ("ALIGNED", "ENSUREARRAY"))

@@ -15,6 +15,7 @@ from dsct.data.records import Dataset, Target
 from dsct.metrics.bootstrap import Bootstrap
 from dsct.metrics.evaluator import Evaluator
 from dsct.metrics.results import Evaluation, Throughput
+from dsct.modules.evaluating import evaluating
 from dsct.precision import Precision, autocast
 
 Outputs = dict[str, Any]
@@ -90,7 +91,7 @@ def collect(
 ) -> Throughput:
     """Predicts on images of a data set and adds the results to an evaluator, with their indices as image ids.
 
-    The model is in evaluation mode meanwhile and gets its mode back. No random number is drawn.
+    The model is in evaluation mode meanwhile; then every part of it gets its own mode back. No random number is drawn.
 
     Args:
         model: maps images (B, 3, H, W) and a mask to outputs; already on `device`.
@@ -109,7 +110,7 @@ def collect(
         How long it took.
 
     Raises:
-        ValueError: the precision is unknown, or an index repeats.
+        ValueError: The precision is unknown, or an index repeats.
 
     Example:
         >>> import dsct
@@ -130,10 +131,8 @@ def collect(
         generator=torch.Generator(),
     )
     reduced = autocast(device, precision)
-    was_training = model.training
-    model.eval()
     began, model_seconds, done = time.perf_counter(), 0.0, 0
-    try:
+    with evaluating(model):
         for batch in loader:
             on_device = batch.to(device)
             model_began = time.perf_counter()
@@ -149,8 +148,6 @@ def collect(
             done += len(ids)
             if on_batch is not None:
                 on_batch(outputs, on_device)
-    finally:
-        model.train(was_training)
     return Throughput(done, time.perf_counter() - began, model_seconds)
 
 

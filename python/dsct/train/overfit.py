@@ -17,6 +17,7 @@ from dsct.data.transforms import evaluation_transform
 from dsct.metrics import Evaluation, Evaluator
 from dsct.metrics.inference import in_pixels
 from dsct.modules import DSCT
+from dsct.modules.evaluating import evaluating
 from dsct.post_process import PostProcess
 from dsct.train.config import TrainConfig
 from dsct.train.distributed import Processes
@@ -165,7 +166,6 @@ def _learn(
     losses: list[float] = []
     evaluation = None
     for done in range(1, steps + 1):
-        model.train()
         losses.append(step([batch])["loss"])
         if on_step is not None:
             on_step(done, losses[-1])
@@ -179,9 +179,9 @@ def _learn(
 
 @torch.no_grad()
 def _evaluate(model: DSCT, batch: Batch) -> Evaluation:
-    model.eval()
     evaluator = Evaluator(model.config.names, model.config.multi_label, labels="overfitted images")
     sizes = torch.stack([target["orig_size"] for target in batch.targets])
-    found = PostProcess(model.config)(model(batch.images, batch.mask), sizes)
+    with evaluating(model):
+        found = PostProcess(model.config)(model(batch.images, batch.mask), sizes)
     evaluator.update(found, [in_pixels(target) for target in batch.targets])
     return evaluator.compute()

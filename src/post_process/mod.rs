@@ -3,11 +3,18 @@
 //! Class probabilities are sigmoids, because the loss is a sigmoid focal loss. The score of a query is the mean of its C
 //! class probabilities, or of its C logits (the paper's words). An extra logit beyond the C classes is ignored.
 
+mod nms;
+
+use ndarray::{
+    Array, Array1, Array2, ArrayD, ArrayView1, ArrayView2, ArrayViewD, Axis, Dimension, Ix1, Ix2, Ix3, IxDyn,
+};
 use tch::{no_grad, Device, Kind, Tensor};
 
-use crate::boxes::{box_corners, iou, Corners};
+use crate::boxes::{box_corners, each_box, Corners};
 use crate::config::Score;
 use crate::{DsctConfig, Error, Result};
+
+pub use nms::{batched_nms, nms};
 
 /// What is reported and what is left out.
 #[derive(Clone, Debug, Default)]
@@ -55,29 +62,42 @@ impl Detections {
     /// # Errors
     /// Those of copying to the host.
     pub fn people(&self) -> Result<Vec<Person>> {
-        let (boxes, scores, probabilities) = (rows(&self.boxes)?, rows(&self.scores)?, rows(&self.probabilities)?);
-        let queries = rows(&self.queries)?;
-        let multi_label = self.labels.dim() == 2;
-        let person = |(i, labels): (usize, Vec<f64>)| Person {
-            bounds: [boxes[i][0], boxes[i][1], boxes[i][2], boxes[i][3]],
-            score: scores[i][0],
-            probabilities: probabilities[i].clone(),
-            labels: match multi_label {
-                true => (0..labels.len()).filter(|&class| labels[class] != 0.0).collect(),
-                false => vec![labels[0] as usize],
-            },
-            query: queries[i][0] as usize,
+        let (boxes, scores): (Array2<f64>, _) = (numbers(&self.boxes)?, numbers::<Ix1>(&self.scores)?);
+        let (probabilities, queries) = (numbers::<Ix2>(&self.probabilities)?, numbers::<Ix1>(&self.queries)?);
+        let labels = numbers::<IxDyn>(&self.labels)?;
+        let reported = |labels: ArrayViewD<f64>| match labels.ndim() {
+            0 => labels.iter().map(|&class| class as usize).collect(),
+            _ => labels.iter().enumerate().filter(|(_, &shown)| shown != 0.0).map(|(class, _)| class).collect(),
         };
-        Ok(rows(&self.labels)?.into_iter().enumerate().map(person).collect())
+        let person = |(i, bounds): (usize, Corners)| Person {
+            bounds,
+            score: scores[i],
+            probabilities: probabilities.row(i).to_vec(),
+            labels: reported(labels.index_axis(Axis(0), i)),
+            query: queries[i] as usize,
+        };
+        Ok(each_box(boxes.view()).enumerate().map(person).collect())
+    }
+
+    /// Those of the given numbers, in that order.
+    fn select(&self, numbers: &[i64]) -> Result<Self> {
+        let numbers = Tensor::f_from_slice(numbers)?.f_to_device(self.boxes.device())?;
+        let of = |tensor: &Tensor| tensor.f_index_select(0, &numbers);
+        Ok(Self {
+            boxes: of(&self.boxes)?,
+            scores: of(&self.scores)?,
+            probabilities: of(&self.probabilities)?,
+            labels: of(&self.labels)?,
+            queries: of(&self.queries)?,
+        })
     }
 }
 
-/// The rows of a tensor (n,) or (n, k) as numbers.
-fn rows(tensor: &Tensor) -> Result<Vec<Vec<f64>>> {
-    let flat = tensor.f_to_kind(Kind::Double)?.f_to_device(Device::Cpu)?.f_flatten(0, -1)?;
-    let (n, width) = (tensor.size()[0] as usize, tensor.size().get(1).map_or(1, |&width| width as usize));
-    let flat: Vec<f64> = Vec::try_from(flat)?;
-    Ok((0..n).map(|row| flat[row * width..(row + 1) * width].to_vec()).collect())
+/// A tensor as numbers on the host.
+fn numbers<D: Dimension>(tensor: &Tensor) -> Result<Array<f64, D>> {
+    let tensor = tensor.f_to_kind(Kind::Double)?.f_to_device(Device::Cpu)?;
+    let array: ArrayD<f64> = (&tensor).try_into()?;
+    Ok(array.into_dimensionality()?)
 }
 
 impl PostProcess {
@@ -113,18 +133,22 @@ impl PostProcess {
             };
             let boxes = to_pixels(&boxes.f_to_kind(Kind::Float)?, target_sizes)?;
             let (batch, queries) = (logits.size()[0], logits.size()[1]);
-            (0..batch)
-                .map(|image| {
-                    let of = |tensor: &Tensor| tensor.f_select(0, image);
-                    self.keep(Detections {
-                        boxes: of(&boxes)?,
-                        scores: of(&scores)?,
-                        probabilities: of(&probabilities)?,
-                        labels: of(&labels)?,
-                        queries: Tensor::f_arange(queries, (Kind::Int64, logits.device()))?,
-                    })
+            let found = |image: i64| -> Result<Detections> {
+                let of = |tensor: &Tensor| tensor.f_select(0, image);
+                Ok(Detections {
+                    boxes: of(&boxes)?,
+                    scores: of(&scores)?,
+                    probabilities: of(&probabilities)?,
+                    labels: of(&labels)?,
+                    queries: Tensor::f_arange(queries, (Kind::Int64, logits.device()))?,
                 })
-                .collect()
+            };
+            if self.nms_iou.is_none() && self.score_threshold.is_none() {
+                return (0..batch).map(found).collect();
+            }
+            let (boxes, scores) = (numbers::<Ix3>(&boxes)?, numbers::<Ix2>(&scores)?);
+            let images = (0..batch).zip(boxes.outer_iter().zip(scores.outer_iter()));
+            images.map(|(image, (boxes, scores))| found(image)?.select(&self.kept(boxes, scores)?)).collect()
         })
     }
 
@@ -133,25 +157,11 @@ impl PostProcess {
         Ok(Tensor::f_from_slice(threshold)?.f_to_kind(Kind::Float)?.f_to_device(device)?)
     }
 
-    /// Leaves out what `score_threshold` and `nms_iou` say.
-    fn keep(&self, found: Detections) -> Result<Detections> {
-        if self.nms_iou.is_none() && self.score_threshold.is_none() {
-            return Ok(found);
-        }
-        let boxes: Vec<Corners> = rows(&found.boxes)?.iter().map(|side| [side[0], side[1], side[2], side[3]]).collect();
-        let scores: Vec<f64> = rows(&found.scores)?.concat();
-        let mut kept = nms(&boxes, &scores, self.nms_iou.unwrap_or(f64::INFINITY));
+    /// The queries that `score_threshold` and `nms_iou` keep, by falling score.
+    fn kept(&self, boxes: ArrayView2<f64>, scores: ArrayView1<f64>) -> Result<Vec<i64>> {
+        let mut kept = nms(boxes, scores, self.nms_iou.unwrap_or(f64::INFINITY))?;
         kept.retain(|&query| scores[query] >= self.score_threshold.unwrap_or(f64::NEG_INFINITY));
-        let kept: Vec<i64> = kept.into_iter().map(|query| query as i64).collect();
-        let kept = Tensor::f_from_slice(&kept)?.f_to_device(found.boxes.device())?;
-        let of = |tensor: &Tensor| tensor.f_index_select(0, &kept);
-        Ok(Detections {
-            boxes: of(&found.boxes)?,
-            scores: of(&found.scores)?,
-            probabilities: of(&found.probabilities)?,
-            labels: of(&found.labels)?,
-            queries: kept,
-        })
+        Ok(kept.into_iter().map(|query| query as i64).collect())
     }
 
     fn check(&self, config: &DsctConfig, logits: &Tensor, boxes: &Tensor, target_sizes: &Tensor) -> Result<()> {
@@ -168,17 +178,18 @@ impl PostProcess {
             let expected = format!("({batch}, 2), height and width per image");
             return Err(Error::argument(op, "target_sizes", expected, target_sizes.size()));
         }
+        let sizes: Array2<f64> = numbers(target_sizes)?;
         if let Some(size) =
-            rows(target_sizes)?.into_iter().find(|size| !size.iter().all(|side| (0.0..f64::INFINITY).contains(side)))
+            sizes.rows().into_iter().find(|size| !size.iter().all(|side| (0.0..f64::INFINITY).contains(side)))
         {
-            return Err(Error::argument(op, "target_sizes", "finite pixels, none of them negative", size));
+            return Err(Error::argument(op, "target_sizes", "finite pixels, none of them negative", size.to_vec()));
         }
         if !(self.threshold.len() < 2 || self.threshold.len() as i64 == config.num_classes) {
             let expected = format!("one number or one per class, {}", config.num_classes);
             return Err(Error::argument(op, "threshold", expected, self.threshold.len()));
         }
         for (name, tensor) in [("pred_logits", logits), ("pred_boxes", boxes)] {
-            let finite = rows(&tensor.f_isfinite()?.f_flatten(1, -1)?.f_all_dim(1, false)?)?.concat();
+            let finite: Array1<f64> = numbers(&tensor.f_isfinite()?.f_flatten(1, -1)?.f_all_dim(1, false)?)?;
             if let Some(image) = finite.iter().position(|&value| value == 0.0) {
                 return Err(Error::Value(format!("{op}: {name} must be finite, got NaN or infinity in image {image}")));
             }
@@ -195,40 +206,9 @@ fn to_pixels(boxes: &Tensor, target_sizes: &Tensor) -> Result<Tensor> {
     Ok(pixels.f_clamp_min(0.0)?.f_minimum(&scale)?)
 }
 
-/// Greedy non-maximum suppression: indices of the boxes that are kept, by falling score, ties by lower index.
-///
-/// A box is left out where its IoU with one that is kept exceeds `threshold`. NaN is the lowest score.
-///
-/// # Panics
-/// There are fewer scores than boxes.
-pub fn nms(boxes: &[Corners], scores: &[f64], threshold: f64) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..boxes.len()).collect();
-    // A total order: a sort may panic where NaN equals everything. Adding 0 makes one zero of both.
-    let rank = |index: usize| if scores[index].is_nan() { f64::NEG_INFINITY } else { scores[index] + 0.0 };
-    order.sort_by(|&a, &b| rank(b).total_cmp(&rank(a)));
-    let mut kept: Vec<usize> = Vec::new();
-    for candidate in order {
-        if kept.iter().all(|&other| iou(boxes[other], boxes[candidate]) <= threshold) {
-            kept.push(candidate);
-        }
-    }
-    kept
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nms_keeps_the_best_of_a_group() {
-        let boxes = [[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 10.0, 6.0], [20.0, 0.0, 30.0, 10.0], [0.0, 0.0, 10.0, 5.0]];
-        let scores = [0.5, 0.9, 0.2, 0.5];
-        // IoU with box 1: 0.6 for box 0, 5/6 for box 3.
-        assert_eq!(nms(&boxes, &scores, 0.5), [1, 2]);
-        assert_eq!(nms(&boxes, &scores, 0.7), [1, 0, 2]);
-        assert_eq!(nms(&boxes, &scores, 1.0), [1, 0, 3, 2]);
-        assert!(nms(&[], &[], 0.5).is_empty());
-    }
 
     #[test]
     fn people_have_pixels_and_labels() {
