@@ -1,4 +1,4 @@
-# Everything that CI runs is a target here. `make help` lists them.
+# Everything that CI runs is a target here, and `make check` is all of it. `make help` lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
@@ -11,13 +11,21 @@ unexport PYTHONPATH
 # The pins of pyproject.toml. TORCH is free for `make wheel TORCH=2.11`.
 PINS := $(shell sed -nE 's/^ *"(torch(vision)?==[0-9.]+)",/\1/p' pyproject.toml)
 NATIVE := Cargo.toml Cargo.lock build.rs $(shell find src cuda -type f)
+# The tests of the notebooks leave them there as they ran; the documentation shows these.
+EXECUTED := $(patsubst %,target/%,$(wildcard notebooks/*.ipynb))
+# As many test processes as there are processors, but no more than memory allows: each takes up to 3 GB.
+WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
 
-.PHONY: help setup demo test test-rust test-python sanitize bench bench-cuda wheel lint format docs notebooks clean
+.PHONY: help setup check demo test test-rust test-python sanitize bench bench-cuda wheel lint lint-rust lint-python format \
+	docs notebooks clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed ## Make .venv, install torch, build the extension (editable).
+
+check: ## All that CI does: setup, lint, test, docs; the seconds of each at the end.
+	@.ci/timed setup lint-rust lint-python test-rust test-python docs
 
 $(VENV)/.torch:
 	$(PYTHON) -m venv $(VENV)
@@ -27,7 +35,7 @@ $(VENV)/.torch:
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml $(NATIVE)
-	maturin develop --release --extras dev --quiet
+	maturin develop --release --extras dev,docs --quiet
 	touch $@
 
 $(VENV)/.bench: $(VENV)/.installed
@@ -43,7 +51,7 @@ test-rust: setup
 	cargo test --release --quiet
 
 test-python: setup
-	python -m pytest
+	OMP_NUM_THREADS=1 python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # The sanitizer of the pinned stable compiler, which hides it behind the switch of unstable features. Libtorch itself is
 # not instrumented and keeps its caches, so leaks are looked for elsewhere.
@@ -58,12 +66,12 @@ sanitize: setup ## The Rust tests under AddressSanitizer, for every instruction 
 	DSCT_CPU=avx2 $(SANITIZED) --test random_kernel_calls
 	DSCT_CPU=baseline $(SANITIZED) --test random_kernel_calls
 
-$(VENV)/.docs: $(VENV)/.installed
-	maturin develop --release --extras docs --quiet
-	touch $@
+$(EXECUTED): target/%: % $(VENV)/.installed $(shell find python -name '*.py')
+	python -m pytest --quiet tests/project/test_notebooks.py -k $(basename $(notdir $@))
 
-docs: export EXECUTE_NOTEBOOKS ?= true
-docs: $(VENV)/.docs ## The documentation in site/; a warning is an error. EXECUTE_NOTEBOOKS=false spares four minutes.
+EXECUTE_NOTEBOOKS ?= true
+docs: export NOTEBOOKS := $(if $(filter true,$(EXECUTE_NOTEBOOKS)),target/notebooks,notebooks)
+docs: setup $(if $(filter true,$(EXECUTE_NOTEBOOKS)),$(EXECUTED)) ## The documentation in site/; a warning is an error. EXECUTE_NOTEBOOKS=false shows no outputs.
 	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --quiet
 	cp -r target/doc site/rust
@@ -85,10 +93,14 @@ bench-cuda: $(VENV)/.bench ## The benchmark on this machine's NVIDIA GPU.
 wheel: ## Build the wheel into dist, for another torch with TORCH=2.11; needs no .venv.
 	$(PYTHON) build_wheel.py $(TORCH)
 
-lint: setup ## Format check, clippy, ruff, mypy, stubs against the binary.
+lint: lint-rust lint-python ## Format check, clippy, ruff, mypy, stubs against the binary.
+
+lint-rust: setup
 	cargo fmt --check
 	cargo clippy --release --quiet --all-targets -- -D warnings
 	cargo clippy --release --quiet --features python -- -D warnings
+
+lint-python: setup
 	ruff check .
 	ruff format --check .
 	mypy

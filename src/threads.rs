@@ -18,7 +18,7 @@ fn pool(threads: usize) -> Option<Arc<rayon::ThreadPool>> {
     if threads <= 1 {
         return None;
     }
-    let mut pools = POOLS.get_or_init(Mutex::default).lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut pools = POOLS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     let key = (std::process::id(), threads);
     if let Some(pool) = pools.get(&key) {
         return Some(pool.clone());
@@ -107,6 +107,7 @@ pub(crate) fn for_each_chunk<T: Send>(
     struct Start<T>(*mut T);
     // SAFETY: every chunk is handed out once.
     unsafe impl<T: Send> Sync for Start<T> {}
+    // SAFETY: as above.
     unsafe impl<T: Send> Send for Start<T> {}
     let (total, start) = (data.len(), Start(data.as_mut_ptr()));
     let start = &start;

@@ -1,5 +1,7 @@
 //! Weights files whose bytes were changed: they are read as what they are, or refused. `PROPTEST_CASES` asks for more.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::PathBuf;
 
 use dsct::checkpoint::Checkpoint;

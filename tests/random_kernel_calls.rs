@@ -249,6 +249,7 @@ impl Call {
             weights: weights.as_ptr().cast(),
         };
         let mut out = Guarded::<E>::new(self.items() * d);
+        // SAFETY: every pointer leads to as many numbers as `shape` says, also in the calls below.
         let status = unsafe { dsct_deform_attn_cpu_forward(&shape, &inputs, out.pointer(), self.threads) };
         prop_assert_eq!(status, 0, "{}", last_error());
         out.check("out", true)?;
@@ -260,6 +261,7 @@ impl Call {
             [0, 1, 2].map(|i| if self.wanted[i] { pointers[i] } else { std::ptr::null_mut() });
         let to = Gradients { value: value_at, points: points_at, weights: weights_at };
         let status =
+            // SAFETY: as above.
             unsafe { dsct_deform_attn_cpu_backward(&shape, &inputs, grad_out.as_ptr().cast(), &to, self.threads) };
         prop_assert_eq!(status, 0, "{}", last_error());
         grads.0.check("the gradient of value", self.wanted[0])?;
@@ -373,6 +375,7 @@ proptest! {
         let mut results = [(); 4].map(|()| Guarded::<f64>::new(ROOM));
         let [out, value, points, weights] = results.each_mut().map(Guarded::pointer);
         let grads = Gradients { value, points, weights };
+        // SAFETY: what would need more than `ROOM` numbers has returned above, or is refused before a pointer is used.
         for status in unsafe {
             [
                 dsct_deform_attn_cpu_forward(&shape, &inputs, out, threads),
@@ -408,6 +411,7 @@ proptest! {
             let from: Vec<T> = from.iter().map(|&x| T::of(x)).collect();
             let mut to = Guarded::<T>::new(from.len());
             let at = from.as_ptr().cast();
+            // SAFETY: both pointers lead to `from.len()` numbers; another `count` is refused.
             let status = unsafe { dsct_dropout_cpu(dtype, count, p, seed, relu, at, to.pointer(), threads) };
             (status, from.iter().map(|x| x.wide()).collect(), to)
         }

@@ -1,6 +1,8 @@
 //! Assignment, average precision and suppression of duplicates on random numbers, NaN, infinity and huge ones included:
 //! what the definition gives, or an error. `PROPTEST_CASES` asks for more.
 
+#![allow(clippy::unwrap_used)]
+
 use dsct::average_precision::{average_precision, Candidates};
 use dsct::boxes::{corners, giou, iou, Corners};
 use dsct::criterion::linear_assignment;

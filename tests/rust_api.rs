@@ -1,5 +1,7 @@
 //! The crate from Rust: the operator against its reference, gradients through the dispatcher, errors.
 
+#![allow(clippy::unwrap_used)]
+
 use dsct::ops::deform_attn_reference::{forward, ReferenceShape};
 use dsct::ops::ms_deform_attn;
 use dsct::{DsctConfig, Error, Params};
@@ -58,7 +60,7 @@ fn errors_name_the_argument() {
     assert!(matches!(&error, Error::Value(text) if text.contains("spatial_shapes")), "{error}");
     let error = ms_deform_attn(&value, &[(3, 3)], &locations.to_kind(Kind::Int), &weights).unwrap_err();
     assert!(matches!(&error, Error::Type(text) if text.contains("sampling_locations")), "{error}");
-    let empty = Default::default();
+    let empty = dsct::params::TensorMap::default();
     let Err(error) = dsct::Dsct::new(DsctConfig::tiny(), &Params::new(&empty)) else { panic!("no parameters") };
     assert!(matches!(&error, Error::MissingParameter(path) if path.contains("query_embed_dsct")), "{error}");
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / os.environ.get("NOTEBOOKS", "notebooks")
 INDEX = "tutorials/index.md"
 SCRIPT = re.compile(r"<script\b[^>]*>.*?</script>", re.DOTALL | re.IGNORECASE)
 FETCHES = re.compile(r"mathjax|mermaid|src=\"\"", re.IGNORECASE)
@@ -19,7 +21,7 @@ FETCHES = re.compile(r"mathjax|mermaid|src=\"\"", re.IGNORECASE)
 
 def notebooks() -> list[Path]:
     """Every notebook there is."""
-    return sorted(ROOT.glob("notebooks/*.ipynb"))
+    return sorted(FOLDER.glob("*.ipynb"))
 
 
 def opening(notebook: Path) -> tuple[str, str]:
@@ -45,7 +47,7 @@ def on_config(config: MkDocsConfig) -> None:
 def on_files(files: Files, config: MkDocsConfig) -> None:
     """Adds the notebooks to the files of the site."""
     for notebook in notebooks():
-        files.append(File(f"notebooks/{notebook.name}", str(ROOT), config.site_dir, config.use_directory_urls))
+        files.append(File(f"notebooks/{notebook.name}", str(FOLDER.parent), config.site_dir, config.use_directory_urls))
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:

@@ -50,6 +50,9 @@ impl Matching {
     }
 
     /// Per layer and image the matched queries and subjects, int64 tensors on `device`.
+    ///
+    /// # Errors
+    /// The device cannot hold them.
     pub fn tensors(&self, device: Device) -> Result<Vec<(Tensor, Tensor)>> {
         let indices = self.indices(device, |_| 0, |_| 0)?;
         let mut start = 0;

@@ -50,8 +50,8 @@ pub fn ms_deform_attn(
     attention_weights: &Tensor,
 ) -> Result<Tensor> {
     let [value, locations, weights] = [value, sampling_locations, attention_weights].map(pointer);
-    // SAFETY: the tensors outlive the call, `shapes` holds `len` numbers, and the callee lets no exception out.
     let shapes = flatten(spatial_shapes);
+    // SAFETY: the tensors outlive the call, `shapes` holds `len` numbers, and the callee lets no exception out.
     call(|failure| unsafe { dsct_ms_deform_attn(value, shapes.as_ptr(), shapes.len(), locations, weights, failure) })
 }
 
@@ -73,8 +73,8 @@ pub fn ms_deform_attn_fused(
     logits: &Tensor,
 ) -> Result<Tensor> {
     let [value, reference, offsets, logits] = [value, reference_points, sampling_offsets, logits].map(pointer);
-    // SAFETY: as above.
     let shapes = flatten(spatial_shapes);
+    // SAFETY: as above.
     call(|failure| unsafe {
         dsct_ms_deform_attn_fused(value, shapes.as_ptr(), shapes.len(), reference, offsets, logits, failure)
     })

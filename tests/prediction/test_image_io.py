@@ -138,7 +138,6 @@ def test_the_callers_image_is_left_alone() -> None:
         (None, TypeError, "must be a path, .* got NoneType"),
         (b"bytes", TypeError, "got bytes"),
     ],
-    ids=str,
 )
 def test_rejects(bad: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):

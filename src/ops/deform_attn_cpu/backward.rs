@@ -16,6 +16,7 @@ pub(super) struct Gradients<E: Element> {
 }
 // SAFETY: tasks write disjoint elements, see `Part`.
 unsafe impl<E: Element> Send for Gradients<E> {}
+// SAFETY: as above.
 unsafe impl<E: Element> Sync for Gradients<E> {}
 
 /// One head of one image in some of the levels. An element of any gradient belongs to one image, head and level, so
@@ -159,12 +160,12 @@ impl<E: Element> Part<'_, E> {
             let s: [E::Real; 4] = std::array::from_fn(|k| dots[i / LANES][k][lane] * block.inside[k][lane]);
             let (fx, fy) = (block.fx[lane], block.fy[lane]);
             let (gx, gy) = (E::Real::ONE - fx, E::Real::ONE - fy);
-            // SAFETY (both): the rows of `item` lie in both tensors, and their `range` belongs to this task.
             if !self.grads.points.is_null() {
                 let attention = samples.attention[i / LANES][lane];
                 let (width, height) = if plain { samples.map_size(i) } else { (E::Real::ONE, E::Real::ONE) };
                 let dx = gy * (s[1] - s[0]) + fy * (s[3] - s[2]);
                 let dy = gx * (s[2] - s[0]) + fx * (s[3] - s[1]);
+                // SAFETY: the row of `item` lies in the tensor, and its `range` belongs to this task.
                 unsafe {
                     *self.grads.points.add((first + i) * 2) = attention * width * dx;
                     *self.grads.points.add((first + i) * 2 + 1) = attention * height * dy;
@@ -172,6 +173,7 @@ impl<E: Element> Part<'_, E> {
             }
             if !self.grads.weights.is_null() {
                 let mean = gy * (gx * s[0] + fx * s[1]) + fy * (gx * s[2] + fx * s[3]);
+                // SAFETY: as above.
                 unsafe { *self.grads.weights.add(first + i) = mean };
             }
         }

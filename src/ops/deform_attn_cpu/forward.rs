@@ -25,6 +25,7 @@ pub(super) struct Part<'a, E: Element> {
 pub(super) struct Output<E>(pub(super) *mut E);
 // SAFETY: tasks write disjoint elements, see `Part`.
 unsafe impl<E> Send for Output<E> {}
+// SAFETY: as above.
 unsafe impl<E> Sync for Output<E> {}
 
 impl<E: Element> Task for Part<'_, E> {

@@ -154,9 +154,10 @@ impl<'a> Program<'a> {
         fill: unsafe extern "C" fn(*mut c_void, *mut c_char) -> c_int,
     ) -> Result<Vec<u8>, String> {
         let mut bytes = 0;
-        // SAFETY: a valid place for the result, then a buffer of the size that NVRTC asked for.
+        // SAFETY: a valid place for the result.
         check("NVRTC result", unsafe { size(self.handle, &mut bytes) })?;
         let mut text = vec![0; bytes];
+        // SAFETY: a buffer of the size that NVRTC asked for.
         check("NVRTC result", unsafe { fill(self.handle, text.as_mut_ptr().cast()) })?;
         Ok(text)
     }

@@ -81,10 +81,11 @@ pub fn name() -> &'static str {
 /// Runs `task` with the best instruction set.
 pub(crate) fn run(task: impl Task) {
     match level() {
-        // SAFETY (both): the processor has what `detected` found.
         #[cfg(target_arch = "x86_64")]
+        // SAFETY: the processor has what `detected` found.
         Level::Avx512 => unsafe { run_avx512(task) },
         #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
         Level::Avx2 => unsafe { run_avx2(task) },
         _ => task.run::<Baseline>(),
     }
