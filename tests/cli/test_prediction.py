@@ -179,12 +179,12 @@ def test_unreadable_files_are_named_at_the_end(folder: Path, tmp_path: Path) -> 
     whole = encode(tmp_path / "whole.mp4", drawn(30), options={"movflags": "faststart"}).read_bytes()
     (folder / "7.mp4").write_bytes(whole[: len(whole) // 2])
     result = run(folder, "--out", tmp_path / "a.jsonl", "--every", 100, code=1)
-    assert "5 of 9 files could not be read, or not to the end:" in result.stderr
-    told = result.stderr.partition("to the end:\n")[2].splitlines()
+    assert "5 of 9 files could not be read, or not completely:" in result.stderr
+    told = result.stderr.partition("not completely:\n")[2].splitlines()
     for line, name, reason in zip(
         told,
         ["3.jpg", "4.png", "5.mp4", "6.avi", "7.mp4"],
-        ["cannot identify", "too narrow", "is no video or damaged", "holds no video", "ends after"],
+        ["cannot identify", "too narrow", "is not a video, or damaged", "contains no video", "ends after"],
         strict=True,
     ):
         assert str(folder / name) in line
@@ -276,8 +276,8 @@ def test_without_pyav_images_go_on(folder: Path, clip: Path, monkeypatch: pytest
     [
         (["photos", "--out", "a.xml"], "--out must end in .json, .jsonl, .csv, got 'a.xml'"),
         (["photos", "absent.jpg", "--out", "a.csv"], "there is no file or folder absent.jpg"),
-        (["empty", "--out", "a.csv"], "error: empty holds no image and no video\n"),
-        (["texts", "--out", "a.csv"], "error: texts holds no image and no video, but 1 other files\n"),
+        (["empty", "--out", "a.csv"], "error: empty contains no image and no video\n"),
+        (["texts", "--out", "a.csv"], "error: texts contains no image and no video, but 1 other files\n"),
         (["photos", "--out", "photos/1.png/a.csv"], "1.png"),
         (["photos", "--threshold", "2"], "threshold"),
     ],

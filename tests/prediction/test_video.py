@@ -166,11 +166,11 @@ def empty_file(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (text_file, r"notes\.mp4 (holds no video|is no video or damaged)"),
-        (half_a_file, r"half\.mp4 is no video or damaged: Invalid data"),
-        (empty_file, r"empty\.mp4 is no video or damaged"),
-        (lambda folder: encode_sound(folder / "sound.wav"), r"sound\.wav holds no video"),
-        (lambda folder: folder, "is no video or damaged: Is a directory"),
+        (text_file, r"notes\.mp4 (contains no video|is not a video, or damaged)"),
+        (half_a_file, r"half\.mp4 is not a video, or damaged: Invalid data"),
+        (empty_file, r"empty\.mp4 is not a video, or damaged"),
+        (lambda folder: encode_sound(folder / "sound.wav"), r"sound\.wav contains no video"),
+        (lambda folder: folder, "is not a video, or damaged: Is a directory"),
         (lambda folder: folder / "absent.mp4", r"no video file at .*absent\.mp4"),
     ],
     ids=["text", "half", "empty", "sound", "folder", "absent"],
@@ -185,7 +185,7 @@ def test_what_is_no_video_is_said(tmp_path: Path, make: Callable[[Path], Path], 
 
 def test_plain_text_is_no_video_whatever_its_name(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("FFmpeg would draw this as a terminal does\n" * 100)
-    with pytest.raises(OSError, match=r"notes\.txt holds no video"):
+    with pytest.raises(OSError, match=r"notes\.txt contains no video"):
         list(frames(tmp_path / "notes.txt"))
 
 

@@ -18,7 +18,7 @@ _LEAST_TEXT = 11  # pixels
 
 
 def annotate(image: ImageInput, people: People) -> Image.Image:
-    """Draws a box around each person, with number, most probable reported emotion and how many more are reported.
+    """Draws a box around each person, with number, most probable reported emotion and the number of further ones.
 
     Args:
         image: anything `dsct.image_io.load_image` reads; boxes are in its pixels.
@@ -28,7 +28,7 @@ def annotate(image: ImageInput, people: People) -> Image.Image:
         A new RGB image of the size of `image`.
 
     Raises:
-        TypeError: `image` is of another kind.
+        TypeError: `image` has an unsupported type.
         ValueError: the image has a wrong shape.
         OSError: the image cannot be read.
 
@@ -45,7 +45,7 @@ def annotate(image: ImageInput, people: People) -> Image.Image:
     line = max(text_size // 5, 2)
     for index, person in enumerate(people):
         x1, y1, x2, y2 = (round(value) for value in person.box)
-        # A dark line outside keeps light colours readable on light images.
+        # A dark outline keeps light colours readable on light images.
         draw.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=_DARK, width=line + 2)
         draw.rectangle((x1, y1, x2, y2), outline=person_color(index), width=line)
     for index, person in enumerate(people):
@@ -56,7 +56,7 @@ def annotate(image: ImageInput, people: People) -> Image.Image:
 def _draw_tag(
     draw: ImageDraw.ImageDraw, size: tuple[int, int], index: int, person: Person, font: ImageFont.FreeTypeFont
 ) -> None:
-    """Above the box where there is room, else inside it; always within the image unless wider than that."""
+    """Above the box if there is room, else inside it; always within the image unless wider than the image."""
     text, color = _tag(index, person), person_color(index)
     pad = font.size / 4
     width, height = draw.textlength(text, font) + 2 * pad, sum(font.getmetrics())

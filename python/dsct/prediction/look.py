@@ -24,20 +24,20 @@ Floats = NDArray[np.float32]
 class LayerLook:
     """Where one decoder layer looked for one person. Points are (x, y) in pixels of the original image.
 
-    A point may lie outside the image: the model reads zeros there. M heads, L levels, P points, K context queries.
+    A point may lie outside the image, where the model reads zeros. M heads, L levels, P points, K context queries.
 
     Attributes:
         reference_point: (2,) float32, around which the person's query samples the image.
-        sampling_points: (M·L·P, 2) float32, where it does, head by head.
+        sampling_points: (M·L·P, 2) float32, the sampled points, head by head.
         sampling_weights: (M·L·P,) float32, their attention weights divided by M, so that they sum to 1.
-        context_queries: (K,) int64, the context queries that the layer fuses into the person; none where it does not
-            fuse. A query that both relations chose is there twice, as in the model.
+        context_queries: (K,) int64, the context queries that the layer fuses into the person; none if it does
+            not fuse. A query that both relations chose occurs twice, as in the model.
         context_points: (K, 2) float32, their reference points.
         context_weights: (K,) float32. They sum to 1, or to 1 per relation under ``aggregation="split"``.
-        context_relation: K times ``"spatial"`` or ``"semantic"``, or ``"all"`` where the model selects nothing.
+        context_relation: K times ``"spatial"`` or ``"semantic"``, or ``"all"`` if the model selects nothing.
         context_sampling_points: (K·M·L·P, 2) float32, where the context queries sample the image.
-        context_sampling_weights: (K·M·L·P,) float32, weight of the context query times attention weight; they have the
-            sum of `context_weights`.
+        context_sampling_weights: (K·M·L·P,) float32, weight of the context query times attention weight; their sum
+            is that of `context_weights`.
 
     Example:
         >>> import dsct
@@ -61,7 +61,7 @@ class LayerLook:
         """Plain Python values under the names of the attributes.
 
         Args:
-            most_points: of the sampling points, keep this many of the greatest weight; None keeps all.
+            most_points: keep only the sampling points with the greatest weights, this many; None keeps all.
             decimals: round points to this many decimals of a pixel, and weights, which are small, to five more; None
                 does not round.
         """
@@ -83,10 +83,10 @@ class LayerLook:
 
 @dataclass(frozen=True, eq=False)
 class SubjectTrace:
-    """A person that was found, and where the model looked for it.
+    """A person who was found, and where the model looked for them.
 
     Attributes:
-        query: number of the subject query, from 0, that found the person.
+        query: number, from 0, of the subject query that found the person.
         person: box, score and emotions, as `dsct.predict` reports them.
         layers: where each decoder layer looked, first layer first.
 
@@ -119,8 +119,8 @@ class Look:
 
     Attributes:
         image: the image, upright, in RGB.
-        people: what `dsct.predict` finds.
-        subjects: the same people in the same order, each with where the model looked for it.
+        people: the result of `dsct.predict`.
+        subjects: the same people in the same order, each with where the model looked for them.
 
     Example:
         >>> import dsct
@@ -135,12 +135,12 @@ class Look:
 
     @property
     def note(self) -> str | None:
-        """What a reader of this must know about the weights, or None."""
+        """What the reader must know about the weights, or None."""
         return self.people.note
 
 
 def heaviest(points: Floats, weights: Floats, most: int | None) -> tuple[Floats, Floats]:
-    """The `most` points of the greatest weight, heaviest first, with their weights; None keeps all as they are.
+    """The `most` points with the greatest weights, in falling order, with their weights; None keeps all as they are.
 
     Example:
         >>> points = np.array([[0, 0], [1, 1], [2, 2]], dtype=np.float32)
@@ -180,7 +180,7 @@ def _layer_look(layer: Trace, query: int, context: int, size: tuple[int, int]) -
     """What the trace of one layer, of one image, says about subject query number `query`."""
     scale = np.array(size, dtype=np.float32)
     row = context + query
-    # A decoder that refines boxes layer by layer refers to boxes (cx, cy, w, h) instead of points.
+    # A decoder that refines boxes layer by layer has reference boxes (cx, cy, w, h) instead of points.
     references = _numbers(layer["reference_points"])[:, :2] * scale
     locations, attention = _numbers(layer["sampling_locations"]), _numbers(layer["attention_weights"])
     points = locations.reshape(len(locations), -1, 2) * scale
@@ -219,5 +219,5 @@ def _numbers(tensor: Tensor | None) -> Floats:
 
 
 def _rounded(values: Floats, decimals: int | None) -> Any:
-    """In double precision, in which a rounded number also prints as one."""
+    """In double precision, so that rounded numbers also print rounded."""
     return values.tolist() if decimals is None else values.astype(np.float64).round(decimals).tolist()

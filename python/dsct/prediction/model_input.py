@@ -1,4 +1,4 @@
-"""What a model gets for an image: its pixels, and how they are resized."""
+"""The input of a model for an image: its pixels, and how they are resized."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ModelInput(NamedTuple):
-    """One image: as it was given, and as the model gets it."""
+    """One image: as it was given, and as input of the model."""
 
     source: ImageInput
     size: tuple[int, int]  # width and height of the original
@@ -24,7 +24,7 @@ class ModelInput(NamedTuple):
 
 
 def resize_sides(model: DSCT, short_side: int | None, long_side: int | None) -> tuple[int | None, int]:
-    """Short and long side of the resized image: as asked, else as stored with the weights, else the paper's."""
+    """Short and long side of the resized image: as requested, else as stored with the weights, else the paper's."""
     for name, value in (("short_side", short_side), ("long_side", long_side)):
         if value is not None and value < 1:
             raise ValueError(f"predict: {name} must be at least 1 pixel, got {value}")
@@ -37,7 +37,7 @@ def resize_sides(model: DSCT, short_side: int | None, long_side: int | None) -> 
 
 
 def prepare(source: ImageInput, image: Image.Image, transform: Transform) -> ModelInput:
-    """What the model gets for `image`, which was read from `source`."""
+    """The model's input for `image`, which was read from `source`."""
     pixels, _ = transform(image, {"boxes": torch.zeros(0, 4)})
     return ModelInput(source, image.size, pixels)
 
@@ -45,7 +45,7 @@ def prepare(source: ImageInput, image: Image.Image, transform: Transform) -> Mod
 def read_each(
     images: Iterable[ImageInput], transform: Transform, on_error: Callable[[ImageInput, Exception], None] | None
 ) -> Iterator[ModelInput]:
-    """Reads and prepares images one after the other; `on_error` is told what cannot be read, None raises it."""
+    """Reads and prepares images one after the other; `on_error` is called for what cannot be read, None raises."""
     for source in images:
         try:
             prepared = prepare(source, load_image(source), transform)

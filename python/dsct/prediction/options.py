@@ -12,19 +12,19 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Options(TypedDict, total=False):
-    """What may be settled besides the model; `dsct.Predictor` and everything that predicts takes these.
+    """The options besides the model; `dsct.Predictor` and everything that predicts takes them.
 
     Attributes:
         threshold: multi-label models report the classes whose probability exceeds this: one number, or one per class.
-            None takes the thresholds stored with the weights, else 0.5. Multi-class models report the most probable.
-        score_threshold: predictions scored lower are left out. None asks that the class probabilities of a person
-            add up to at least ½, which is a score of ½/C, or keeps all where the score is a mean of logits.
-        nms_iou: of two predictions that overlap by more than this, the lower score is left out. None keeps both; the
-            default is 0.5.
-        short_side: the short side is resized to this many pixels. None takes what is stored with the weights, else 800.
-        long_side: the long side never exceeds this. None takes what is stored with the weights, else 1333.
+            None uses the thresholds stored with the weights, else 0.5. Multi-class models report the most probable.
+        score_threshold: predictions with a lower score are dropped. None requires the class probabilities of a person
+            to sum to at least ½, which is a score of ½/C, or keeps all if the score is a mean of logits.
+        nms_iou: of two predictions that overlap by more than this, the one with the lower score is dropped. None keeps
+            both; the default is 0.5.
+        short_side: the short side is resized to this many pixels. None uses what is stored with the weights, else 800.
+        long_side: the long side never exceeds this. None uses what is stored with the weights, else 1333.
         device: where the model runs; a model passed as a module is moved there. None leaves it where it is.
-        batch_size: how many images of equal size run at once; the default is 4.
+        batch_size: number of images of equal size that run at once; the default is 4.
 
     Example:
         >>> import dsct, numpy as np

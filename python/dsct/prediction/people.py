@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Truth(Protocol):
-    """What is known about an image, such as a record of a data set.
+    """The truth about an image, such as a record of a data set.
 
     `boxes` are (n, 4) xyxy in pixels; `labels` are (n, C) 0/1, or (n,) class indices.
     """
@@ -41,9 +41,9 @@ class Person:
 
     Attributes:
         box: x1, y1, x2, y2 in pixels of the original image.
-        score: how sure the model is that this is a person with these emotions; people are sorted by it.
-        labels: emotions the model reports: one in multi-class models, any number (also none) in multi-label models.
-        probabilities: probability of every class by its name. They are independent and need not sum to 1.
+        score: ranks the people of an image; people are sorted by it. See `dsct.PostProcess`.
+        labels: emotions the model reports: one in multi-class models, any number in multi-label models.
+        probabilities: probability of every class, by name. They are independent and need not sum to 1.
     """
 
     box: tuple[float, float, float, float]
@@ -63,7 +63,7 @@ class Person:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class People:
-    """The people found in one image, most certain first. Iterates over `Person`; empty when nobody was found.
+    """The people found in one image, highest score first. Iterates over `Person`; empty when nobody was found.
 
     Attributes:
         boxes: (n, 4) float32, xyxy in pixels of the original image, clipped to it.
@@ -74,7 +74,7 @@ class People:
         image_size: (width, height) of the original image, upright.
         source: the image as it was passed to `predict`.
         note: what the reader of these results must know about the weights, or None.
-        queries: (n,) int64, the number of the subject query, from 0, that found each person; empty for people that no
+        queries: (n,) int64, the number, from 0, of the subject query that found each person; empty for people that no
             model found.
 
     Example:
@@ -107,7 +107,7 @@ class People:
 
     @property
     def image_path(self) -> str | None:
-        """The path of the image, or None when it was not read from a file."""
+        """The path of the image, or None if it was not read from a file."""
         return os.fspath(self.source) if isinstance(self.source, (str, os.PathLike)) else None
 
     def to_dict(self) -> dict[str, Any]:

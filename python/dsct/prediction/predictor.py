@@ -28,10 +28,10 @@ T = TypeVar("T")
 
 
 class Predictor:
-    """A model ready to find people: loaded once, with its options settled once.
+    """A model ready to find people: loaded once, with its options checked once.
 
-    Several threads may share a predictor: they read images side by side, and the model runs for one after the other.
-    Between two results the model is in the mode in which its owner left it.
+    Several threads may share a predictor: they read images at the same time, and the model runs for one after the
+    other. Between two results the model is in the mode in which its owner left it.
 
     Args:
         model: a model, the path of a native safetensors file, or None for the small weights that come with dsct. These
@@ -40,10 +40,10 @@ class Predictor:
 
     Attributes:
         model: the model that runs.
-        note: what a reader of its results must know about the weights, or None.
+        note: what the reader of its results must know about the weights, or None.
 
     Raises:
-        TypeError: `model` is of another kind, or there is no such option.
+        TypeError: `model` has an unsupported type, or there is no such option.
         ValueError: an option is out of range.
         OSError: the weights cannot be read.
 
@@ -75,13 +75,13 @@ class Predictor:
 
         Args:
             image: a path, a PIL image, an RGB uint8 array (H, W, 3) or (H, W), or a tensor (3, H, W), uint8 or in
-                [0, 1]; read as a person sees it, see `dsct.image_io.load_image`.
+                [0, 1]; upright and opaque, see `dsct.image_io.load_image`.
 
         Returns:
-            The people, most certain first.
+            The people, highest score first.
 
         Raises:
-            TypeError: `image` is of another kind.
+            TypeError: `image` has an unsupported type.
             ValueError: the image has a wrong shape or is too narrow.
             OSError: the image cannot be read.
         """
@@ -90,21 +90,21 @@ class Predictor:
     def stream(
         self, images: Iterable[ImageInput], *, on_error: Callable[[ImageInput, Exception], None] | None = None
     ) -> Iterator[People]:
-        """Finds the people in any number of images, in the memory of one batch.
+        """Finds the people in any number of images; only one batch is in memory.
 
         Neighbours of equal size run together. The result of an image does not depend on the others, because nothing is
         padded.
 
         Args:
-            images: from a list or a generator. They are read when their batch is due.
-            on_error: called with an image that cannot be read and the error; that image has no result, the others go
-                on. None raises the error.
+            images: from a list or a generator. Each batch is read when it is needed.
+            on_error: called with an image that cannot be read and the error; that image has no result, the others
+                are continued. None raises the error.
 
         Returns:
             An iterator of the people of each image, in order. `People.source` is the image as it was given.
 
         Raises:
-            TypeError: while iterating, an image is of another kind.
+            TypeError: while iterating, an image has an unsupported type.
             ValueError: while iterating, an image has a wrong shape or is too narrow.
             OSError: while iterating, an image cannot be read.
         """
@@ -115,7 +115,7 @@ class Predictor:
     def frames(
         self, path: str | os.PathLike[str], *, every: int = 1, start: float | None = None, stop: float | None = None
     ) -> Iterator[tuple[float, People]]:
-        """Finds the people in the frames of a video, in the memory of one batch however long it is.
+        """Finds the people in the frames of a video of any length; only one batch is in memory.
 
         Frames are independent: person 1 of one frame need not be person 1 of the next.
 
@@ -146,7 +146,7 @@ class Predictor:
             The image, its people, and what each decoder layer sampled for each.
 
         Raises:
-            TypeError: `image` is of another kind, or the decoder of the model cannot say where it looked.
+            TypeError: `image` has an unsupported type, or the decoder of the model cannot say where it looked.
             ValueError: the image has a wrong shape or is too narrow.
             OSError: the image cannot be read.
         """
@@ -158,7 +158,7 @@ class Predictor:
         return Look(loaded, people, subject_traces(people, trace, self.model.config.num_context_queries))
 
     def feature_maps(self, image: ImageInput) -> tuple[Image.Image, list[Tensor]]:
-        """The image, upright, and the feature maps that the backbone makes of it.
+        """The image, upright, and its feature maps from the backbone.
 
         Args:
             image: as in a call.
@@ -167,7 +167,7 @@ class Predictor:
             The image in RGB, and the maps, finest first, each (C, h, w).
 
         Raises:
-            TypeError: `image` is of another kind.
+            TypeError: `image` has an unsupported type.
             ValueError: the image has a wrong shape or is too narrow.
             OSError: the image cannot be read.
         """
@@ -180,7 +180,7 @@ class Predictor:
             yield from zip((time for time, _ in batch), self.stream(frame for _, frame in batch), strict=True)
 
     def _run(self, call: Callable[[Tensor], T], batch: Sequence[ModelInput]) -> T:
-        """What `call`, the model or a part of it, makes of the pixels of a batch, in evaluation mode."""
+        """The result of `call`, the model or a part of it, for the pixels of a batch, in evaluation mode."""
         parameter = next(self.model.parameters())
         pixels = torch.stack([one.pixels for one in batch]).to(parameter.device, parameter.dtype)
         with self._one_at_a_time, evaluating(self.model), torch.no_grad():
@@ -205,7 +205,7 @@ def predict(
 ) -> People | list[People]:
     """Finds the people in an image and their emotions.
 
-    The image is read as a person sees it (`dsct.image_io.load_image`) and resized as in evaluation. Of several
+    The image is read upright and opaque (`dsct.image_io.load_image`) and resized as in evaluation. Of several
     predictions for one person the best is kept. To predict more than once, keep a `dsct.Predictor`.
 
     Args:
@@ -214,10 +214,10 @@ def predict(
         **options: those of `dsct.prediction.options.Options`, such as `threshold` or `device`.
 
     Returns:
-        The people, most certain first; for a list of images, a list.
+        The people, highest score first; for a list of images, a list.
 
     Raises:
-        TypeError: `image` or `model` is of another kind, or there is no such option.
+        TypeError: `image` or `model` has an unsupported type, or there is no such option.
         ValueError: an argument is out of range.
         OSError: an image or the weights cannot be read.
 
@@ -243,7 +243,7 @@ def predict_stream(
     """Finds the people in any number of images: `Predictor.stream` in one call.
 
     Args:
-        images: from a list or a generator. They are read when their batch is due.
+        images: from a list or a generator. Each batch is read when it is needed.
         model: as in `predict`.
         on_error: as in `Predictor.stream`.
         **options: as in `predict`.
@@ -252,7 +252,7 @@ def predict_stream(
         An iterator of the people of each image, in order. `People.source` is the image as it was given.
 
     Raises:
-        TypeError: `model` is of another kind, or there is no such option; while iterating, an image is.
+        TypeError: `model` has an unsupported type, or there is no such option; while iterating, an image has one.
         ValueError: an argument is out of range.
         OSError: the weights cannot be read; while iterating, an image.
 
@@ -291,7 +291,7 @@ def predict_frames(
 
     Raises:
         ImportError: PyAV is not installed.
-        TypeError: `model` is of another kind, or there is no such option.
+        TypeError: `model` has an unsupported type, or there is no such option.
         ValueError: an argument is out of range.
         OSError: the weights cannot be read; while iterating, as in `Predictor.frames`.
 
@@ -311,7 +311,7 @@ def predict_frames(
 
 
 def _batches(frames: Iterable[T], batch_size: int) -> Iterator[list[T]]:
-    """So many frames at a time; where reading fails, those read before come first."""
+    """Groups of `batch_size` frames; if reading fails, those read before come first."""
     batch: list[T] = []
     try:
         for frame in frames:

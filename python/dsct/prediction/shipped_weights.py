@@ -1,4 +1,4 @@
-"""The small weights that come with the package, and which model a call means."""
+"""The small weights that come with the package, and the model of a call."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ logger = logging.getLogger("dsct")
 
 
 def resolve_model(model: AnyModel, device: str | torch.device | None) -> tuple[DSCT, str | None]:
-    """The model to run and the note its results carry."""
+    """The model to run, and the note of its results."""
     if model is None:
         return _shipped_model(str(device or "cpu")), SHIPPED_NOTE
     if isinstance(model, (str, os.PathLike)):
@@ -38,7 +38,7 @@ def resolve_model(model: AnyModel, device: str | torch.device | None) -> tuple[D
 
 @lru_cache
 def _shipped_model(device: str) -> DSCT:
-    """Loaded, and talked about, once per device: a model that moved would leave a predictor without its device."""
+    """Loaded, and logged, once per device: a model that moved would leave a predictor without its device."""
     model = load_model(SHIPPED_WEIGHTS, device)
     logger.warning(SHIPPED_NOTE)
     return model

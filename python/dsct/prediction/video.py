@@ -27,22 +27,22 @@ def frames(
 ) -> Iterator[tuple[float, Image.Image]]:
     """Reads the frames of a video one after the other, turned and mirrored as a player shows them.
 
-    Pixels are taken as square. Audio and cover images are left out.
+    Pixels are taken as square. Audio and cover images are ignored.
 
     Args:
         path: the video file.
         every: 1 yields each frame, 2 every second one, and so on, from the first.
-        start: seconds from the beginning; earlier frames are decoded, but left out.
-        stop: seconds from the beginning; this frame and later ones are left out.
+        start: seconds from the beginning; earlier frames are decoded, but not returned.
+        stop: seconds from the beginning; this frame and later ones are not returned.
 
     Returns:
         An iterator of (time in seconds from the beginning, RGB image). It holds the file open until it ends.
 
     Raises:
         ImportError: PyAV is not installed.
-        ValueError: `every` is below 1, or `start` and `stop` are no span of time.
+        ValueError: `every` is below 1, or `stop` is not later than `start`.
         FileNotFoundError: while iterating, there is no such file.
-        OSError: while iterating, the file is no video, is damaged, or its stream ends more than a second before the
+        OSError: while iterating, the file is not a video, is damaged, or its stream ends more than a second before the
             time its header announces. What was read before has been yielded. Matroska announces nothing.
 
     Example:
@@ -66,7 +66,7 @@ def frames(
 
 
 def count_frames(path: str | os.PathLike[str], every: int = 1) -> int | None:
-    """About how many images `frames` yields, from the header of the file; None when that does not say.
+    """About how many images `frames` yields, from the header of the file; None if that does not say.
 
     Args:
         path: as in `frames`.
@@ -74,7 +74,7 @@ def count_frames(path: str | os.PathLike[str], every: int = 1) -> int | None:
 
     Raises:
         ImportError: PyAV is not installed.
-        OSError: the file is missing or is no video.
+        OSError: the file is missing or is not a video.
 
     Example:
         >>> import pathlib, tempfile
@@ -94,13 +94,13 @@ def count_frames(path: str | os.PathLike[str], every: int = 1) -> int | None:
 
 
 class VideoWriter:
-    """Writes images as H.264 video in an MP4 file, for a ``with`` block; whatever ends it, what was written plays.
+    """Writes images as H.264 video in an MP4 file, for a ``with`` block; however it ends, the video can be played.
 
-    Colours are kept as 4:2:0, so a side of odd length gets one more row or column, a copy of the last. The file is
-    made with the first image. Images of another size than the first are resized to it. There is no audio.
+    Colours are stored as 4:2:0, so a side of odd length gets one more row or column, a copy of the last. The file is
+    created with the first image. Images of another size are resized to that of the first. There is no audio.
 
     Args:
-        path: the file to write, ending in .mp4; missing folders are made.
+        path: the file to write, ending in .mp4; missing folders are created.
 
     Raises:
         ImportError: PyAV is not installed.
@@ -137,7 +137,7 @@ class VideoWriter:
         frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(even))
         frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
         ticks = max(round((time - self._first) / _TICK), self._last + 1)
-        # Nobody says how long the last image is shown: as long as the one before, alone a second.
+        # How long to show the last image is unknown: as long as the previous one, or a second if there is none.
         duration = ticks - self._last if self._last >= 0 else round(1 / _TICK)
         frame.pts, frame.duration, frame.time_base = ticks, duration, _TICK
         self._last = ticks
@@ -168,7 +168,7 @@ class VideoWriter:
         stream: VideoStream = container.add_stream(codec)  # type: ignore[assignment]
         stream.width, stream.height = (side + side % 2 for side in image.size)
         stream.pix_fmt = "yuv420p"
-        # Players guess the meaning of untagged colours from the size, each in its own way.
+        # Players guess the meaning of untagged colours from the size, and differ.
         stream.colorspace = stream.color_primaries = stream.color_trc = _BT_709
         stream.color_range = _LIMITED_RANGE
         stream.codec_context.time_base = _TICK
@@ -198,10 +198,10 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             # Cover images of music are streams too, and FFmpeg draws plain text as a terminal would.
             streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
             if not streams or container.format.name == "tty":
-                raise OSError(f"{path} holds no video")
+                raise OSError(f"{path} contains no video")
             yield container, streams[0]
     except av.FFmpegError as error:
-        raise OSError(f"{path} is no video or damaged: {error.strerror}") from error
+        raise OSError(f"{path} is not a video, or damaged: {error.strerror}") from error
 
 
 def _frames(path: Path, every: int, start: float, stop: float | None) -> Iterator[tuple[float, Image.Image]]:
@@ -217,12 +217,12 @@ def _frames(path: Path, every: int, start: float, stop: float | None) -> Iterato
             try:
                 decoded_frames = packet.decode()
             except InvalidDataError:
-                # The last packet, of size 0, asks for what is left: PyAV 17 tells there that the file is cut off.
+                # The last packet, of size 0, asks for the rest: there PyAV 17 reports that the file is cut off.
                 if packet.size or not _ends_early(stream, end):
                     raise
                 break
             for frame in decoded_frames:
-                # Streams without a container around them have no times.
+                # Streams without a container have no times.
                 ticks = frame.pts - origin if frame.pts is not None else decoded / (stream.guessed_rate or 25) / tick
                 decoded, time = decoded + 1, float(ticks * tick)
                 if time < start:

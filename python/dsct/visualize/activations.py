@@ -22,8 +22,8 @@ from dsct.visualize.drawing.panel_grid import panel_grid
 
 COLORMAP = "viridis"
 _CAPTION = (
-    "Colour: mean size of the activation over the channels of a map, from the smallest of the map (dark blue) to the "
-    "greatest (yellow); the numbers above are these two."
+    "Colour: mean absolute activation over the channels of a map, from its smallest value (dark blue) to its greatest "
+    "(yellow); these are the two numbers above."
 )
 
 
@@ -36,9 +36,10 @@ def draw_activations(
     Args:
         model: a model, the path of a native safetensors file, or None for the small weights that come with dsct.
         image: anything `load_image` reads.
-        level: which map, from 0, the finest; negative ones count from the coarsest. None draws the image and all maps.
-        ax: draw one map into these axes, the coarsest unless `level` says another.
-        **options: as in `dsct.predict`; of them `short_side`, `long_side` and `device` matter here.
+        level: number of the map, from 0, the finest; negative ones count from the coarsest. None draws the image and
+            all maps.
+        ax: draw one map into these axes, the coarsest unless `level` is given.
+        **options: as in `dsct.predict`; only `short_side`, `long_side` and `device` matter here.
 
     Returns:
         A new figure, or the figure of `ax`.
@@ -73,7 +74,7 @@ def draw_activations(
 
 
 def _activation(features: Tensor) -> NDArray[np.float32]:
-    """(C, h, w) features -> (h, w). Sizes count, not signs: not every backbone ends in a ReLU."""
+    """(C, h, w) features -> (h, w). Absolute values: not every backbone ends in a ReLU."""
     return features.float().abs().mean(0).cpu().numpy()
 
 

@@ -1,6 +1,6 @@
-"""A page of annotated images to look at: boxes on the image, classes below it, what was found in red.
+"""A page of annotated images to look at: boxes on the image, classes below it, findings in red.
 
-Nothing replaces looking: numbers do not tell a head box from a body box, or a class list in another order.
+Nothing replaces looking: numbers do not show whether boxes are heads or bodies, or classes are in another order.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from dsct.visualize.drawing.person_cards import Card, Line
 _LINE_WIDTH = 33  # characters: this many wide characters fit
 _CLASS_LINES = 3
 _FINDING_LINES = 4
-_MOST_PIXELS = 800  # per side: images of 20 megapixels would fill the memory
+_MOST_PIXELS = 800  # per side: images of 20 megapixels would fill memory
 _WIDTH = CARD_WIDTH + 2 * GAP  # three columns are as wide as a notebook
 
 
@@ -53,11 +53,11 @@ def contact_sheet(
         findings: what :func:`dsct.data.checks.check.check` found in them.
         path: the file to write.
         count: images on the page.
-        seed: of the random choice.
+        seed: for the random choice.
         columns: images per row.
 
     Raises:
-        ValueError: `count` or `columns` is below 1, or no split holds an image.
+        ValueError: `count` or `columns` is below 1, or no split contains an image.
 
     Example:
         >>> import pathlib, tempfile
@@ -86,13 +86,13 @@ def contact_sheet(
 def choose_images(
     sizes: dict[str, int], found: Sequence[tuple[str, int]], count: int, seed: int
 ) -> list[tuple[str, int]]:
-    """Which images a page shows: up to two thirds of `found`, in order, then images drawn at random from all splits.
+    """Which images a page shows: up to two thirds of `found`, in order, then random images from all splits.
 
     Args:
         sizes: number of images by split.
         found: (split, index) of images with findings, without repetitions.
-        count: images wanted.
-        seed: of the random choice.
+        count: number of images.
+        seed: for the random choice.
 
     Returns:
         At most `count` pairs (split, index), each once.
@@ -112,7 +112,7 @@ def choose_images(
 
 
 def _remarks(findings: Sequence[Finding]) -> dict[tuple[str, int], list[str]]:
-    """What was found in each image. The order takes one place of every finding, then a second one, and so on."""
+    """What was found in each image. The order is: one place of every finding, then a second one, and so on."""
     remarks: dict[tuple[str, int], list[str]] = defaultdict(list)
     for places in zip_longest(*(finding.places for finding in findings)):
         for finding, place in zip(findings, places, strict=True):
@@ -131,7 +131,7 @@ def _panel(data: AnnotatedSplit, index: int, remarks: list[str]) -> Panel:
     people = People(
         annotations.boxes * (image.width / full_width),
         np.ones(len(annotations), np.float32),
-        [[] for _ in names] if data.multi_label else names,  # of several classes none belongs on the image
+        [[] for _ in names] if data.multi_label else names,  # of several classes, none is drawn on the image
         class_membership(annotations.labels, len(data.class_names)).astype(np.float32),
         data.class_names,
         image.size,
@@ -145,7 +145,7 @@ def _panel(data: AnnotatedSplit, index: int, remarks: list[str]) -> Panel:
 
 def _image(annotations: Annotations) -> Image.Image:
     if annotations.image_path is not None:
-        with contextlib.suppress(Exception):  # the check has told why it cannot be read; the page only shows where
+        with contextlib.suppress(Exception):  # the check has reported why it cannot be read; the page only shows where
             return load_image(annotations.image_path)
     return Image.new("RGB", annotations.size, "lightgrey")
 

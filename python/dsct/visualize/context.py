@@ -24,10 +24,10 @@ from dsct.visualize.drawing.panel_grid import panel_grid
 from dsct.visualize.subject_trace import choose_people
 
 FADE = 0.45
-# relation -> colour, marker, rim, and what the legend says. Shapes too differ: colour alone is not for everyone.
+# relation -> colour, marker, rim, legend. Shapes differ, too: not everybody can tell colours apart.
 STYLES = {
     "spatial": ("white", "o", "black", "context chosen because it is near"),
-    "semantic": ("black", "D", "white", "context chosen by what it means"),
+    "semantic": ("black", "D", "white", "context chosen by its content"),
     "all": ("white", "o", "black", "context, all of it"),
 }
 _CAPTION = (
@@ -99,7 +99,7 @@ def _layers(subject: SubjectTrace, layers: Sequence[int] | None) -> list[int]:
 
 
 def _draw(ax: Axes, image: Image.Image, subjects: dict[int, SubjectTrace], panel: list[tuple[int, int]]) -> None:
-    """One person at one layer; none of either says that nobody was found."""
+    """One person at one layer; without any, says that nobody was found."""
     show_image(ax, image, FADE)
     if not panel:
         return say_nobody(ax)
@@ -111,7 +111,7 @@ def _draw(ax: Axes, image: Image.Image, subjects: dict[int, SubjectTrace], panel
         color, marker, edge, _ = STYLES[relation]
         of = relations == relation
         chosen = at.context_points[of], at.context_weights[of]
-        # Above the star, which must not hide the nearest; even without weight, what is chosen is seen.
+        # Above the star, which must not hide the nearest; what is chosen is visible even without weight.
         draw_weighted_points(ax, *chosen, color, marker, edge, greatest, smallest=0.35, scale=0.6, zorder=6)
     draw_reference_point(ax, at.reference_point, person_color(person))
     draw_numbered_boxes(ax, {person: subjects[person].person.box})

@@ -14,7 +14,7 @@ MARKERS = ("o", "s", "^")
 
 
 def class_figure(evaluation: Evaluation) -> NotebookFigure:
-    """Headline value of every class under every protocol, with its interval where there is one.
+    """Headline value of every class under every protocol, with its interval if there is one.
 
     Classes are sorted by the ``official`` protocol, the best on top; the number of people is beside the name.
     """
@@ -49,12 +49,12 @@ def class_figure(evaluation: Evaluation) -> NotebookFigure:
 
 
 def confusion_figure(result: ProtocolResult) -> NotebookFigure:
-    """Confusion matrix: people in number, and as a share of the true class in colour and percent.
+    """Confusion matrix: number of people, and share of the true class as colour and percentage.
 
     People to whom no prediction was assigned are the last column.
 
     Raises:
-        ValueError: a person can show several classes; there is no confusion matrix then.
+        ValueError: a person can show several classes; then there is no confusion matrix.
     """
     if result.confusion is None or result.missed is None:
         raise ValueError("result must be of a model with one class per person, got one with several")

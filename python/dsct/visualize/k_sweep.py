@@ -22,7 +22,7 @@ Sweep = Mapping[tuple[int, int], float]
 
 
 def draw_k_sweep(results: Any, *, metric: str = "mAP, %", ax: Axes | None = None) -> Figure:
-    """Draws a metric over K_sp and K_sm: a heat map, and lines along both through the best of all.
+    """Draws a metric over K_sp and K_sm: a heat map, and lines along both through the best value.
 
     Args:
         results: ``{(k_spatial, k_semantic): value}``; or a table with the columns ``k_spatial``, ``k_semantic`` and
@@ -35,7 +35,7 @@ def draw_k_sweep(results: Any, *, metric: str = "mAP, %", ax: Axes | None = None
 
     Raises:
         TypeError: `results` is neither a mapping nor a table.
-        ValueError: there is no result, a size is negative or no integer, a value is not finite, or a pair comes twice.
+        ValueError: there is no result, a size is negative or not an integer, a value is not finite, or a pair repeats.
 
     Example:
         >>> figure = draw_k_sweep({(50, 50): 36.9, (100, 50): 37.3, (100, 100): 37.1})
@@ -120,7 +120,7 @@ def _draw_map(ax: Axes, sweep: Sweep, best: tuple[int, int], metric: str) -> Non
 
 
 def _number(value: float, greatest: float) -> str:
-    """Percents with two digits, shares of one with three."""
+    """Percentages with two digits, fractions with three."""
     return f"{value:.2f}" if abs(greatest) > 1 else f"{value:.3f}"
 
 

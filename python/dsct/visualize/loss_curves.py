@@ -17,7 +17,7 @@ PANELS = {"loss": "total loss", "loss_ce": "class loss", "loss_bbox": "box loss,
 
 
 def loss_curves(runs: Mapping[str, str | os.PathLike[str]]) -> NotebookFigure:
-    r"""Draws what training wrote to ``log.csv``.
+    r"""Draws the losses that training wrote to ``log.csv``.
 
     Args:
         runs: name in the legend -> folder of the run, for instance one with and one without the box losses.
@@ -26,8 +26,8 @@ def loss_curves(runs: Mapping[str, str | os.PathLike[str]]) -> NotebookFigure:
         A figure with one panel per loss, lines for training and dashes for validation; the best epoch is marked.
 
     Raises:
-        FileNotFoundError: a folder holds no ``log.csv``.
-        ValueError: there is no run, or a log holds no epoch.
+        FileNotFoundError: a folder contains no ``log.csv``.
+        ValueError: there is no run, or a log contains no epoch.
 
     Example:
         >>> import pathlib, tempfile

@@ -20,15 +20,15 @@ def draw_people(
     """Draws an image, the people found in it and a card per person with its most probable emotions.
 
     Reported emotions come first, in bold. With `target`, true boxes are dashed, each card names the true emotions,
-    and what is wrong is red and crossed: an emotion that is not true, a person who is not there, a person missed.
+    and errors are red and crossed out: an emotion that is not true, a person who is not there, a person missed.
     A person is compared with the true box it overlaps most (IoU at least 0.5).
 
     Args:
         image: anything `load_image` reads; boxes are in its pixels.
         people: the result of `dsct.predict` for this image.
-        target: what is true, to compare with.
+        target: the truth to compare with.
         ax: draw only the image, boxes and short labels into these axes, with no cards.
-        max_labels: emotions per card, at least 1; further reported ones are counted.
+        max_labels: emotions per card, at least 1; the number of further reported ones is shown.
 
     Returns:
         A new figure, or the figure of `ax`. `figure.savefig("people.png")` writes it.

@@ -46,7 +46,7 @@ def draw_sampling(
     """Draws where a decoder layer sampled the image for each person.
 
     The first panel has every person's own sampling points. Where the layer fuses, a further panel per person adds the
-    sampling points of the context queries that flow into it.
+    sampling points of the context queries that flow into them.
 
     Args:
         model: a model, the path of a native safetensors file, or None for the small weights that come with dsct.
@@ -54,7 +54,7 @@ def draw_sampling(
         layer: decoder layer, from 0; negative ones count from the last.
         people: which people, from 0 in the order of `dsct.predict`; None is all.
         contextual: whether the context is shown.
-        most_points: of a person's sampling points, and of those of its context, so many of the greatest weight.
+        most_points: draw this many of a person's sampling points, and of those of the context, by greatest weight.
         ax: draw all into these axes, without legend and caption.
         **options: as in `dsct.predict`, such as `score_threshold`.
 
@@ -110,7 +110,7 @@ def _caption(looked: dict[int, LayerLook], contextual: bool, most_points: int) -
         return text + " This layer takes in no context."
     most = max(len(at.context_sampling_weights) for at in looked.values())
     if contextual and most > most_points:
-        return text + f" Of the {most} sampling points of a person's context the {most_points} heaviest are drawn."
+        text += f" Of the {most} sampling points of a person's context, the {most_points} of greatest weight are drawn."
     return text
 
 

@@ -1,4 +1,4 @@
-"""Where the subject queries of models with different numbers of them look (paper, Fig. 9)."""
+"""Where the subject queries look, in models with different numbers of them (paper, Fig. 9)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FADE = 0.45
 _MOST_POINTS = 100  # per person
 _CAPTION = "Disc: reference point of a subject query, with its number, from 0. It is the same for every image."
 _ON_SQUARE = " The square stands for any image, whatever its shape."
-_ON_IMAGE = " Boxes and sampling points of the last decoder layer are those of the queries that found somebody."
+_ON_IMAGE = " Boxes and sampling points of the last decoder layer belong to the queries that found a person."
 
 
 @lists_options
@@ -42,8 +42,8 @@ def draw_subject_positions(
 ) -> Figure:
     """Draws the reference points of all subject queries: one panel per model.
 
-    Without an image, those of the context queries are small grey dots. On an image, boxes and sampling points are
-    shown of each person found, in the colour of the query that found it.
+    Without an image, those of the context queries are small grey dots. On an image, boxes and sampling points of each
+    person found are shown, in the colour of the query that found them.
 
     Args:
         models: models, or paths of native safetensors files, or None for the small weights that come with dsct. In a

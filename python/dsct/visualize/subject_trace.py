@@ -15,7 +15,7 @@ from dsct.prediction.shipped_weights import AnyModel
 
 @lists_options
 def trace_subjects(image: ImageInput, model: AnyModel = None, **options: Unpack[Options]) -> list[SubjectTrace]:
-    """Finds the people in an image as `dsct.predict` does, and says where the model looked for each of them.
+    """Finds the people in an image as `dsct.predict` does, and where the model looked for each of them.
 
     Args:
         image: anything `load_image` reads.
@@ -26,7 +26,7 @@ def trace_subjects(image: ImageInput, model: AnyModel = None, **options: Unpack[
         One trace per person: the people of ``dsct.predict(image, model)`` in the same order.
 
     Raises:
-        TypeError: `image` or `model` is of another kind, or the decoder of `model` cannot say where it looked.
+        TypeError: `image` or `model` has an unsupported type, or the decoder of `model` cannot say where it looked.
         ValueError: an argument is out of range.
         OSError: the image or the weights cannot be read.
 

@@ -13,11 +13,11 @@ from dsct.prediction.video import VideoWriter
 
 
 class AnnotatedFiles:
-    """Draws people onto images and videos, in files of a folder, numbered because two inputs may have one name.
+    """Draws people onto images and videos, in files of a folder, numbered because two inputs may have the same name.
 
     Args:
-        folder: where to; made if missing.
-        count: how many inputs there are; their numbers get as many digits.
+        folder: where to write; created if missing.
+        count: number of inputs, which determines the number of digits.
     """
 
     def __init__(self, folder: Path, count: int) -> None:

@@ -1,4 +1,4 @@
-"""The images and videos that ``dsct predict`` is pointed at."""
+"""The inputs of ``dsct predict``: images and videos."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ class Input(NamedTuple):
 def collect(paths: Sequence[Path]) -> tuple[list[Input], Counter[str]]:
     """Finds the images and videos in files and folders, each once.
 
-    A folder is taken with its subfolders, in natural order (2 before 10), but for hidden files and linked folders; what
-    a file is, its name says there. A file named itself is taken whatever its name is; its content decides.
+    A folder is read with its subfolders, in natural order (2 before 10), without hidden files and linked folders; there
+    the name of a file says what it is. A file given by its own path is read whatever its name is; its content decides.
 
     Args:
         paths: files and folders.
 
     Returns:
-        The files in order, and how many others the folders hold, by suffix.
+        The files in order, and the number of other files in the folders, by suffix.
 
     Raises:
         FileNotFoundError: a path does not exist.
-        ValueError: a folder holds no image and no video.
+        ValueError: a folder contains no image and no video.
         OSError: a folder cannot be read.
 
     Example:
@@ -62,7 +62,7 @@ def collect(paths: Sequence[Path]) -> tuple[list[Input], Counter[str]]:
             wanted = [Input(file, _is_video_name(file)) for file in inside if _is_image_or_video_name(file)]
             if not wanted:
                 others_there = f", but {len(inside)} other files" if inside else ""
-                raise ValueError(f"{path} holds no image and no video{others_there}")
+                raise ValueError(f"{path} contains no image and no video{others_there}")
             others.update(file.suffix.lower() for file in inside if not _is_image_or_video_name(file))
         elif path.exists():
             wanted = [Input(path, _is_video(path))]
@@ -74,7 +74,7 @@ def collect(paths: Sequence[Path]) -> tuple[list[Input], Counter[str]]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """The visible files below a folder in natural order, each folder's own before those of its folders."""
+    """The visible files below a folder in natural order, each folder's own files before those of its subfolders."""
 
     def fail(error: OSError) -> None:
         raise error
@@ -99,7 +99,7 @@ def _is_image_or_video_name(path: Path) -> bool:
 
 
 def _is_video(path: Path) -> bool:
-    """By name; what has another name and is no image to Pillow can only be a video."""
+    """By name; a file with another name that Pillow does not read can only be a video."""
     if _is_image_or_video_name(path):
         return _is_video_name(path)
     try:

@@ -36,19 +36,19 @@ def predict(
         Path | None,
         typer.Option("--annotate", "--plot-dir", metavar="DIR", help="Draw the people into copies in this folder."),
     ] = None,
-    every: Annotated[int, typer.Option(min=1, help="Of a video, take one frame in so many.")] = 1,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images of equal size at once.")] = 4,
+    every: Annotated[int, typer.Option(min=1, help="Use every n-th frame of a video.")] = 1,
+    batch_size: Annotated[int, typer.Option(min=1, help="Number of images of equal size to run at once.")] = 4,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, and only errors on stderr.")] = False,
     device: DeviceOption = "auto",
 ) -> None:
     """Find the people in images and videos and the emotions they show.
 
     JSON is an array of one object per image or frame, JSON lines are these objects: image, width, height, note and
-    people (box, score, labels, probabilities); for a frame image is the video, and there is its time in seconds. CSV
+    people (box, score, labels, probabilities); for a frame, image is the video and time is in seconds. CSV
     has a row per person. Videos need PyAV, the extra named video.
 
-    A file that cannot be read does not end the run: it is named at the end, and the exit code is 1. Ctrl-C leaves whole
-    files with the results so far.
+    A file that cannot be read does not stop the run: it is named at the end, and the exit code is 1. Ctrl-C leaves
+    complete files with the results so far.
     """
     formats = {path: format_of(path) for path in out or []}
     files, others = collect(paths)
@@ -56,7 +56,7 @@ def predict(
     stderr = Console(stderr=True, soft_wrap=True, highlight=False)
     if others and not quiet:
         listed = ", ".join(f"{count} {suffix or 'without ending'}" for suffix, count in others.most_common())
-        stderr.print(f"skipped, being neither images nor videos: {listed}", markup=False)
+        stderr.print(f"skipped, neither images nor videos: {listed}", markup=False)
     errors: list[str] = []
     with ExitStack() as stack:
         writers: list[ResultFile | AnnotatedFiles] = [
@@ -73,13 +73,13 @@ def predict(
                 writer.write(result)
             progress.update(task, completed=done + len(errors))
     if errors:
-        stderr.print(f"{len(errors)} of {len(files)} files could not be read, or not to the end:", markup=False)
+        stderr.print(f"{len(errors)} of {len(files)} files could not be read, or not completely:", markup=False)
         stderr.print(*errors, sep="\n", markup=False)
         raise typer.Exit(1)
 
 
 def _results(files: Sequence[Input], predictor: Predictor, every: int, errors: list[str]) -> Iterator[Result]:
-    """The results of all files in order; what cannot be read is told in `errors` and has none."""
+    """The results of all files in order; what cannot be read has none and is added to `errors`."""
 
     def on_error(path: Any, error: Exception) -> None:
         errors.append(str(error) if str(path) in str(error) else f"{path}: {error}")
@@ -99,15 +99,15 @@ def _results(files: Sequence[Input], predictor: Predictor, every: int, errors: l
 
 
 def _expected(files: Sequence[Input], every: int) -> int | None:
-    """About how many results there will be, if the videos say it."""
+    """About how many results there will be, if the headers of the videos say it."""
     try:
         counts = [count_frames(file.path, every) if file.is_video else 1 for file in files]
-    except (OSError, ImportError):  # told when it is the file's turn
+    except (OSError, ImportError):  # reported when it is the file's turn
         return None
     return sum(count for count in counts if count) if all(counts) else None
 
 
 def _progress(console: Console, visible: bool) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    # Results printed to the same terminal go above the bar; those sent elsewhere must not be diverted to it.
+    # Results printed to the same terminal go above the bar; those sent elsewhere must not be redirected to it.
     return Progress(*columns, console=console, transient=True, disable=not visible, redirect_stdout=sys.stdout.isatty())

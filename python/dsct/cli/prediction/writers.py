@@ -1,7 +1,7 @@
 """How the results of ``dsct predict`` are written: text, JSON, JSON lines and CSV.
 
 Every result is written at once and nothing is kept, so that a run of any length takes no memory, and one that ends
-early leaves whole files of what was found until then.
+early leaves complete files with the results so far.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Result(NamedTuple):
 
 
 class Format(ABC):
-    """How results are written one after the other.
+    """The format in which results are written one after another.
 
     Attributes:
         begin: what comes before the first one.
@@ -55,7 +55,7 @@ class Format(ABC):
 
 
 class Text(Format):
-    """For people to read; what there is to know about the weights comes once, at the end."""
+    """Text for people; the note about the weights comes once, at the end."""
 
     def __init__(self) -> None:
         self._note: str | None = None
@@ -81,7 +81,7 @@ class Json(Format):
         self._before = ""
 
     def record(self, result: Result) -> str:
-        """The object, and what separates it from the one before."""
+        """The object, and its separator from the previous one."""
         text = json.dumps(result.to_dict(), ensure_ascii=False, indent=self._indent)
         margin = "\n" + " " * (self._indent or 0)
         before, self._before = self._before, ","
@@ -126,10 +126,10 @@ _FORMATS: dict[str, type[Json | JsonLines | Csv]] = {".json": Json, ".jsonl": Js
 
 
 def format_of(path: Path) -> Format:
-    """The format that the ending of a file's name stands for.
+    """The format that the suffix of a file's name stands for.
 
     Raises:
-        ValueError: the name has another ending.
+        ValueError: the suffix is unknown.
     """
     suffix = path.suffix.lower()
     if suffix not in _FORMATS:
@@ -138,11 +138,11 @@ def format_of(path: Path) -> Format:
 
 
 class ResultFile:
-    """Writes results to a file or, without `path`, prints them. For a ``with`` block, whatever ends it.
+    """Writes results to a file or, without `path`, prints them. For a ``with`` block, however that ends.
 
     Args:
-        format: how.
-        path: the file; missing folders are made, and an older file is overwritten.
+        format: the format.
+        path: the file; missing folders are created, and an older file is overwritten.
 
     Raises:
         OSError: the file cannot be written.
@@ -172,7 +172,7 @@ class ResultFile:
                 self._file.close()
 
     def _put(self, text: str) -> None:
-        # Names of files that are no text come as \udc.., which JSON reads back as what they were.
+        # Names of files that are not text come as \udc.., which JSON reads back as what they were.
         text = text.encode("utf-8", "backslashreplace").decode()
         if self._file is None:
             typer.echo(text, nl=False)

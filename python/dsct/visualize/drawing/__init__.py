@@ -1,1 +1,1 @@
-"""What the figures are drawn with."""
+"""The parts that figures share."""

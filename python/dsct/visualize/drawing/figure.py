@@ -21,7 +21,7 @@ class NotebookFigure(Figure):
 
     Args:
         width: inches, at 100 dots per inch.
-        height: likewise.
+        height: the same.
 
     Example:
         >>> NotebookFigure(2.0, 1.0).get_size_inches().tolist()
@@ -48,5 +48,5 @@ def add_axes(figure: Figure, left: float, top: float, width: float, height: floa
 
 
 def with_note(caption: str, note: str | None) -> str:
-    """`caption`, and what a reader must know about the weights, if there is anything."""
+    """`caption`, followed by the note about the weights if there is one."""
     return f"{caption} {note}" if note else caption

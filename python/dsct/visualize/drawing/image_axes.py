@@ -19,7 +19,7 @@ from PIL import Image
 from dsct.person_colors import PERSON_COLORS, ink, person_color
 from dsct.visualize.drawing.figure import FONT
 
-_LINE_STYLES = ("-", "--", ":")  # keeps a second and a third round of colours apart
+_LINE_STYLES = ("-", "--", ":")  # tells a second and a third round of colours apart
 
 
 def show_image(ax: Axes, image: Image.Image, fade: float = 0.0) -> None:
@@ -28,7 +28,7 @@ def show_image(ax: Axes, image: Image.Image, fade: float = 0.0) -> None:
     Args:
         ax: the axes.
         image: in RGB.
-        fade: share of white, so that what is drawn on the image stands out.
+        fade: share of white, so that drawings on the image stand out.
     """
     width, height = image.size
     shown = image.copy()
@@ -37,11 +37,11 @@ def show_image(ax: Axes, image: Image.Image, fade: float = 0.0) -> None:
     ax.imshow(np.asarray(shown), extent=(0, width, height, 0))
     ax.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
     ax.set_axis_off()
-    ax.apply_aspect()  # tags are placed by the size the image has on the page
+    ax.apply_aspect()  # tags are placed by the size of the image on the page
 
 
 def person_line_style(index: int) -> str:
-    """The line of the box of person `index`, from 0: it changes when the colours come round again."""
+    """The line of the box of person `index`, from 0: it changes when the colours repeat."""
     return _LINE_STYLES[index // len(PERSON_COLORS) % len(_LINE_STYLES)]
 
 
@@ -55,7 +55,7 @@ def draw_numbered_boxes(ax: Axes, boxes: Mapping[int, ArrayLike]) -> None:
 
 
 def say_nobody(ax: Axes) -> None:
-    """Writes over the image that there is nobody to show."""
+    """Writes over the image that nobody was found."""
     style = {"facecolor": "white", "edgecolor": "0.35", "boxstyle": "round,pad=0.4"}
     ax.text(0.5, 0.5, "nobody found", transform=ax.transAxes, ha="center", va="center", fontsize=FONT + 1, bbox=style)
 
@@ -81,7 +81,7 @@ def draw_box(ax: Axes, box: ArrayLike, color: str, style: Any, linewidth: float)
 
 
 def draw_tag(ax: Axes, content: str, box: ArrayLike, color: str, taken: list[Bbox]) -> None:
-    """Writes `content` at the box: above it, inside, or below, wherever it stays in the image and free of others."""
+    """Writes `content` at the box: above, inside or below, where it stays in the image and covers no other."""
     text = ax.text(
         0,
         0,

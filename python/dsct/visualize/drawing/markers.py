@@ -1,4 +1,4 @@
-"""Points on an image: reference points, and points whose size and opacity say their weight."""
+"""Points on an image: reference points, and points whose size and opacity show their weight."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def draw_weighted_points(
         color: inside.
         marker: of matplotlib.
         edge: colour of the rim.
-        greatest: the weight that is largest and opaque; None is the greatest of `weights`.
+        greatest: the weight of a point of full size and opacity; None is the greatest of `weights`.
         smallest: area of a point without weight, as a share of that of the greatest.
         scale: of all areas.
         zorder: of matplotlib; a reference point has 5.
     """
     shares = np.asarray(weights, dtype=np.float64)
     shares = shares / max(shares.max(initial=0.0) if greatest is None else greatest, np.finfo(np.float64).tiny)
-    order = np.argsort(shares, kind="stable")  # the heaviest lie on top
+    order = np.argsort(shares, kind="stable")  # the greatest are on top
     shares, places = shares[order], np.asarray(points)[order]
     areas = smallest + (1 - smallest) * shares
     opacity = np.sqrt(areas)

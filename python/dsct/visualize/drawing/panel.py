@@ -23,7 +23,7 @@ MAX_IMAGE_HEIGHT = 6.0
 
 
 class Panel:
-    """An image with its cards: beside it when the image is tall, below it when it is wide. Lengths are in inches."""
+    """An image with its cards: beside it if the image is tall, below it if it is wide. Lengths are in inches."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ def _card_height(card: Card) -> float:
 def _place_cards(
     cards: list[Card], columns: int, left: float, top: float
 ) -> tuple[list[tuple[Card, float, float]], float]:
-    """Lays `cards` out row by row; returns each with its upper left corner, and the lower edge of all."""
+    """Lays out `cards` row by row; returns each with its upper left corner, and the lower edge of all."""
     places = []
     for start in range(0, len(cards), columns):
         row = cards[start : start + columns]
@@ -129,7 +129,7 @@ def draw_people_in_axes(ax: Axes, image: Image.Image, people: People, comparison
 
 
 def _tag(index: int, person: Person, comparison: Comparison | None) -> str:
-    """Number and most probable reported emotion, crossed when it is wrong, and how many more are reported."""
+    """Number and most probable reported emotion, crossed out if wrong, and the number of further ones."""
     if not person.labels:
         return str(index + 1)
     first = max(person.labels, key=lambda label: person.probabilities[label])

@@ -26,10 +26,10 @@ def panel_grid(
 
     Args:
         count: number of panels, at least 1.
-        columns: panels per row; very wide ones come two at most.
+        columns: panels per row; at most two if they are very wide.
         aspect: width of a panel over its height.
         legend: labelled artists that the legend shows.
-        caption: says what a reader must know; it is wrapped.
+        caption: what the reader must know; it is wrapped.
 
     Example:
         >>> figure, axes = panel_grid(5, columns=3, aspect=4 / 3, caption="Five panels.")
@@ -52,7 +52,7 @@ def panel_grid(
         row, column = divmod(number, columns)
         x = left + column * room + (room - width) / 2
         axes.append(add_axes(figure, x, row * (height + _TITLE + GAP) + _TITLE, width, height))
-        # A frame, without which a white image has no end on a white page.
+        # A frame: without it a white image has no edge on a white page.
         style: dict[str, Any] = {"fill": False, "edgecolor": "0.7", "linewidth": 0.8, "clip_on": False}
         axes[-1].add_patch(Rectangle((0, 0), 1, 1, transform=axes[-1].transAxes, **style))
     if legend:
@@ -79,5 +79,5 @@ def panel_grid(
 
 
 def _entries_per_row(legend: Sequence[Artist]) -> int:
-    """All in one row where they fit, by their letters; else one below the other."""
+    """All in one row if they fit, by their letters; else one below the other."""
     return len(legend) if sum(len(str(entry.get_label())) + 6 for entry in legend) <= 140 else 1

@@ -1,4 +1,4 @@
-"""What the card of a person says, and what of it is wrong: text only, drawn by `dsct.visualize.drawing.panel`."""
+"""The content of a person's card, and what is wrong in it: text only, drawn by `dsct.visualize.drawing.panel`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torchvision.ops import box_iou
 from dsct.person_colors import WRONG_COLOR, person_color
 from dsct.prediction.people import People, Person, Truth
 
-RIGHT, WRONG = "\N{CHECK MARK}", "\N{BALLOT X}"  # red alone is not readable for everyone
+RIGHT, WRONG = "\N{CHECK MARK}", "\N{BALLOT X}"  # not everybody can see red
 
 _TRUTH_WIDTH = 36  # characters
 _TRUTH_LINES = 3
@@ -23,7 +23,7 @@ _NAME_LENGTH = 17  # characters: the longest EMOTIC class, Doubt/Confusion, fits
 
 @dataclass(frozen=True)
 class Comparison:
-    """True boxes and names of an image; for each person the row of the truth it stands for, or None."""
+    """True boxes and names of an image; for each person the matching row of the truth, or None."""
 
     boxes: NDArray[np.float32]
     names: list[list[str]]
@@ -35,7 +35,7 @@ class Comparison:
         return truth is None or label not in self.names[truth]
 
     def missed(self) -> list[int]:
-        """Rows of the truth that no person stands for."""
+        """Rows of the truth that no person matches."""
         return [truth for truth in range(len(self.names)) if truth not in self.truth_of]
 
 
@@ -59,7 +59,7 @@ class Card:
 
 
 def compare(people: People, target: Truth | None) -> Comparison | None:
-    """Pairs each person, in order, with the free true box of highest IoU, from 0.5."""
+    """Pairs each person, in order, with the free true box of highest IoU, at least 0.5."""
     if target is None:
         return None
     boxes = np.asarray(target.boxes, dtype=np.float32).reshape(-1, 4)
