@@ -9,13 +9,15 @@ from the training data. The data itself comes from its authors, https://caer-dat
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from dsct.config import CAER_S_CLASSES
 from dsct.data.annotated import AnnotatedDataset
-from dsct.data.annotation_files.coco_json import Entry, category_id, drafts_from_coco, load_coco_json
-from dsct.data.annotation_files.drafts import Draft, DraftFile, ImageRoot, build, extent
-from dsct.data.annotation_files.splits import VAL_FRACTION, cut_in_words, cut_validation, split_from_name
+from dsct.data.annotation_files.build import ImageRoot, build
+from dsct.data.annotation_files.coco_json import Entry, category_id, load_coco_json, raw_images
+from dsct.data.annotation_files.raw_annotations import RawAnnotations, RawImage, extent
+from dsct.data.annotation_files.splits import VAL_FRACTION, split_from_name
 from dsct.data.transforms import Transform
 
 FRAME_SIZE = (712, 400)
@@ -29,7 +31,7 @@ class CaerSDataset(AnnotatedDataset):
     """The people of CAER-S; labels are (n,), numbers into ``dsct.config.CAER_S_CLASSES``.
 
     Made by :meth:`from_text` or :meth:`from_coco_json`. ``ds.skipped`` counts what was left out: see
-    :func:`dsct.data.annotation_files.drafts.build`.
+    :func:`dsct.data.annotation_files.build.build`.
 
     A file that holds the training data gives its training part (``split="train"``, the default) or its validation part
     (``"val"``); both forms of annotations are cut alike. ``val_fraction=0`` gives all of it for training.
@@ -74,7 +76,7 @@ class CaerSDataset(AnnotatedDataset):
             >>> faces.split, faces.annotations(0).labels.tolist(), faces.annotations(0).size
             ('test', [0], (712, 400))
         """
-        return cls._build(_read_text(Path(path)), image_root, split, val_fraction, seed, transforms)
+        return build(cls, faces_of(read_text(Path(path)), split, val_fraction, seed), image_root, transforms)
 
     @classmethod
     def from_coco_json(
@@ -116,51 +118,63 @@ class CaerSDataset(AnnotatedDataset):
             >>> faces.class_names[faces.annotations(0).labels[0]]
             'Happy'
         """
-        path = Path(path)
-        file = drafts_from_coco(path, load_coco_json(path), _label)
-        for draft in file.images:
-            for (label,) in draft.labels:
-                try:
-                    _check_folder(draft.name, label)
-                except ValueError as error:
-                    raise ValueError(f"{path}: {error}") from error
-        return cls._build(file, image_root, split, val_fraction, seed, transforms)
-
-    @classmethod
-    def _build(
-        cls,
-        file: DraftFile,
-        image_root: ImageRoot | None,
-        split: str | None,
-        val_fraction: float,
-        seed: int,
-        transforms: Transform | None,
-    ) -> CaerSDataset:
-        holds = split_from_name(file.path)
-        split = split or holds
-        if holds in ("train", "val", "test") and split != holds and (holds, split) != ("train", "val"):
-            raise ValueError(f"split must be in the file, {file.path} holds {holds!r}, got {split!r}")
-        source = "face boxes"
-        if holds not in ("val", "test") and split in ("train", "val") and (split, val_fraction) != ("train", 0):
-            file = cut_validation(file, split, val_fraction, seed, key=_key)
-            source += f", {cut_in_words(split, val_fraction, seed)}"
-        if image_root is not None:
-            for draft in file.images:
-                draft.aliases = _aliases(draft.name, "test" if split == "test" else "train")
-        return build(
-            cls,
-            file,
-            split=split,
-            class_names=CAER_S_CLASSES,
-            multi_label=False,
-            image_root=image_root,
-            transforms=transforms,
-            source=source,
-        )
+        return build(cls, faces_of(read_json(Path(path)), split, val_fraction, seed), image_root, transforms)
 
 
-def _read_text(path: Path) -> DraftFile:
-    drafts: dict[str, Draft] = {}
+def faces_of(raw: RawAnnotations, split: str | None, val_fraction: float, seed: int) -> RawAnnotations:
+    """The images of one split; training and validation are cut from the same file.
+
+    Args:
+        raw: a whole file.
+        split: ``"train"``, ``"val"`` or ``"test"``; taken from the file name when ``None``.
+        val_fraction: share of the training data that is for validation; 0 takes all of it for training.
+        seed: of this choice.
+
+    Raises:
+        ValueError: the split is not in this file, or `val_fraction` is out of range.
+    """
+    holds = raw.split
+    split = split or holds
+    if holds in ("train", "val", "test") and split != holds and (holds, split) != ("train", "val"):
+        raise ValueError(f"split must be in the file, {raw.path} holds {holds!r}, got {split!r}")
+    if holds not in ("val", "test") and split in ("train", "val") and (split, val_fraction) != ("train", 0):
+        raw = raw.part(split, val_fraction, seed, key=_key)
+    folder = "test" if split == "test" else "train"
+    images = [replace(image, aliases=_aliases(image.name, folder)) for image in raw.images]
+    return replace(raw, split=split, images=images)
+
+
+def read_json(path: Path) -> RawAnnotations:
+    """The images of a ``caer_{train,val,test}.json``.
+
+    Args:
+        path: the file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is malformed, or a class contradicts the folder.
+    """
+    images = raw_images(path, load_coco_json(path), _label)
+    for image in images:
+        for (label,) in image.labels:
+            try:
+                _check_folder(image.name, label)
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from error
+    return _annotations(path, images, certain_sizes=True)
+
+
+def read_text(path: Path) -> RawAnnotations:
+    """The images of a ``train.txt`` or ``test.txt``; their sizes are a guess.
+
+    Args:
+        path: the file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a line is malformed, or its class contradicts the folder.
+    """
+    images: dict[str, RawImage] = {}
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
@@ -180,12 +194,16 @@ def _read_text(path: Path) -> DraftFile:
             _check_folder(name, class_number)
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: {error}") from error
-        draft = drafts.setdefault(name, Draft(name))
-        draft.boxes.append((x1, y1, x2, y2))
-        draft.labels.append((class_number,))
-    for draft in drafts.values():
-        draft.size = extent(draft.boxes, FRAME_SIZE)
-    return DraftFile(path, list(drafts.values()), certain_sizes=False)
+        image = images.setdefault(name, RawImage(name))
+        image.boxes.append((x1, y1, x2, y2))
+        image.labels.append((class_number,))
+    for image in images.values():
+        image.size = extent(image.boxes, FRAME_SIZE)
+    return _annotations(path, list(images.values()), certain_sizes=False)
+
+
+def _annotations(path: Path, images: list[RawImage], certain_sizes: bool) -> RawAnnotations:
+    return RawAnnotations(path, split_from_name(path), images, CAER_S_CLASSES, False, "face boxes", certain_sizes)
 
 
 def _label(entry: Entry) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import operator
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from dsct.config import EMOTIC_CLASSES
 from dsct.data.annotated import AnnotatedDataset
-from dsct.data.annotation_files.coco_json import Entry, category_id, drafts_from_coco, load_coco_json
-from dsct.data.annotation_files.drafts import ImageRoot, build
+from dsct.data.annotation_files.build import ImageRoot, build
+from dsct.data.annotation_files.coco_json import Entry, category_id, load_coco_json, raw_images
 from dsct.data.annotation_files.emotic_csv import read_emotic_csv
-from dsct.data.annotation_files.emotic_mat import read_mat
+from dsct.data.annotation_files.emotic_mat import MatFile
+from dsct.data.annotation_files.raw_annotations import RawAnnotations
 from dsct.data.annotation_files.splits import split_from_name
 from dsct.data.transforms import Transform
 
@@ -81,7 +83,7 @@ class EmoticDataset(AnnotatedDataset):
     """The people of EMOTIC; labels are (n, 26), in the order of ``dsct.config.EMOTIC_CLASSES``.
 
     Made by :meth:`from_coco_json`, :meth:`from_mat` or :meth:`from_csv`. ``ds.skipped`` counts what was left out: see
-    :func:`dsct.data.annotation_files.drafts.build`.
+    :func:`dsct.data.annotation_files.build.build`.
     """
 
     @classmethod
@@ -120,18 +122,8 @@ class EmoticDataset(AnnotatedDataset):
             >>> people.split, people.annotations(0).boxes.tolist()
             ('val', [[10.0, 20.0, 40.0, 60.0]])
         """
-        path = Path(path)
-        file = drafts_from_coco(path, load_coco_json(path), _labels)
-        return build(
-            cls,
-            file,
-            split=split or split_from_name(path),
-            class_names=EMOTIC_CLASSES,
-            multi_label=True,
-            image_root=image_root,
-            transforms=transforms,
-            source="head boxes, labels united over annotators",
-        )
+        raw = read_emotic_json(Path(path))
+        return build(cls, replace(raw, split=split or raw.split), image_root, transforms)
 
     @classmethod
     def from_mat(
@@ -165,19 +157,7 @@ class EmoticDataset(AnnotatedDataset):
             ImportError: SciPy is missing.
             ValueError: an argument is out of range, the file is malformed, or nothing is left.
         """
-        path = Path(path)
-        file = read_mat(path, split, labels)
-        said = "labels united over annotators" if labels == "union" else "combined labels"
-        return build(
-            cls,
-            file,
-            split=split,
-            class_names=EMOTIC_CLASSES,
-            multi_label=True,
-            image_root=image_root,
-            transforms=transforms,
-            source=f"body boxes, {said}",
-        )
+        return build(cls, MatFile(Path(path)).people(split, labels), image_root, transforms)
 
     @classmethod
     def from_csv(
@@ -219,17 +199,29 @@ class EmoticDataset(AnnotatedDataset):
             >>> people.split, people.annotations(0).boxes.tolist()
             ('train', [[10.0, 20.0, 40.0, 60.0]])
         """
-        path = Path(path)
-        return build(
-            cls,
-            read_emotic_csv(path),
-            split=split or split_from_name(path),
-            class_names=EMOTIC_CLASSES,
-            multi_label=True,
-            image_root=image_root,
-            transforms=transforms,
-            source="body boxes, combined labels",
-        )
+        raw = read_emotic_csv(Path(path))
+        return build(cls, replace(raw, split=split or raw.split), image_root, transforms)
+
+
+def read_emotic_json(path: Path) -> RawAnnotations:
+    """The images of ``emotic_{train,val,test}_bi.json``.
+
+    Args:
+        path: the file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is malformed, or a ``category_id`` is out of range.
+    """
+    return RawAnnotations(
+        path,
+        split_from_name(path),
+        raw_images(path, load_coco_json(path), _labels),
+        EMOTIC_CLASSES,
+        multi_label=True,
+        source="head boxes, labels united over annotators",
+        certain_sizes=True,
+    )
 
 
 def _labels(entry: Entry) -> tuple[int, ...]:
