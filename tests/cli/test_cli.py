@@ -264,13 +264,27 @@ def test_errors_are_one_sentence(
     ],
 )
 def test_settings_have_the_type_of_their_field(setting: str, expected: dict[str, Any]) -> None:
-    model, train = parse_settings([setting])
-    assert model | train == expected
-    assert [type(value) for value in (model | train).values()] == [type(value) for value in expected.values()]
-    assert set(train) <= set(vars(TrainConfig()))
+    parsed = parse_settings([setting])
+    values = parsed.model | parsed.train
+    assert values == expected
+    assert [type(value) for value in values.values()] == [type(value) for value in expected.values()]
+    assert set(parsed.train) <= set(vars(TrainConfig()))
 
 
-@pytest.mark.parametrize("setting", ["epochs=1.5", "epochs=many", "lr=fast", "multi_label=1", "fusion_layers=a", "lr="])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "epochs=1.5",
+        "epochs=many",
+        "lr=fast",
+        "lr=nan",
+        "clip=inf",
+        "multi_label=1",
+        "fusion_layers=a",
+        "lr=",
+        "epochs=True",
+    ],
+)
 def test_settings_of_another_type_are_named(setting: str) -> None:
     with pytest.raises(ValueError, match=f"--set {setting.split('=')[0]} must be a"):
         parse_settings([setting])

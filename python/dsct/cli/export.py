@@ -9,10 +9,10 @@ import typer
 from rich.console import Console
 
 import dsct
-from dsct.cli.errors import told_in_one_sentence
+from dsct.cli.errors import one_line_errors
 
 
-@told_in_one_sentence
+@one_line_errors
 def export(
     weights: Annotated[Path, typer.Argument(help="A weights file of dsct.")],
     destination: Annotated[Path, typer.Argument(help="The file to write: .onnx, or .pt2 for torch.export.load.")],
