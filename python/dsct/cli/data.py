@@ -17,7 +17,7 @@ from dsct.cli.options import LabelsOption, MultiLabelOption, Split
 from dsct.cli.progress import progress_bar
 from dsct.data.annotation_files.splits import split_from_name
 from dsct.data.checks.check import AnnotatedSplit, CheckResult, check
-from dsct.data.checks.findings import Finding, Place
+from dsct.data.checks.findings import Finding, Location
 from dsct.data.checks.summary import Summary
 from dsct.data.folders import DataFolder, recognise
 from dsct.visualize.annotated_sheet import contact_sheet
@@ -119,7 +119,7 @@ def open_splits(
 
 
 def _splits_in(annotations: Path) -> list[Split]:
-    """The splits that one annotation file holds: taken thrice, any other file would look like leakage."""
+    """The splits that one annotation file holds: any other file, taken for all three, would look like leakage."""
     if annotations.suffix == ".mat":
         return list(Split)
     named = split_from_name(annotations)
@@ -198,7 +198,7 @@ def _findings_table(findings: tuple[Finding, ...], folder: Path) -> Table:
     return table
 
 
-def _where(place: Place, folder: Path) -> str:
+def _where(place: Location, folder: Path) -> str:
     image = Path(place.image)
     name = str(image.relative_to(folder)) if image.is_relative_to(folder) else place.image
     if not name and place.index is not None:
