@@ -59,9 +59,9 @@ def check_folder(
     decode: Annotated[
         bool, typer.Option("--decode/--no-decode", help="Decode every pixel, or read only headers (fast).")
     ] = True,
-    max_images: Annotated[int | None, typer.Option(help="Open at most so many images per split, at random.")] = None,
+    max_images: Annotated[int | None, typer.Option(help="Open at most this many images of a split, at random.")] = None,
     workers: Annotated[int | None, typer.Option(help="Threads that open images; by default what suits.")] = None,
-    seed: Annotated[int, typer.Option(help="Of random choices.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of random choices.")] = 0,
 ) -> None:
     """Say what a data set holds and what is wrong with it, before training starts.
 
@@ -99,7 +99,7 @@ def open_splits(
     """Opens the splits that are wanted, or all that are there; `options` are those of ``DataFolder``.
 
     Raises:
-        FileNotFoundError: a split that is wanted, or every split, has no annotation file.
+        FileNotFoundError: there is no annotation file for a wanted split, or for any split.
     """
     opened = DataFolder(name, folder, **options)
     found: list[AnnotatedSplit] = []
@@ -124,7 +124,7 @@ def _splits_in(annotations: Path) -> list[Split]:
         return list(Split)
     named = split_from_name(annotations)
     if named not in list(Split):
-        raise ValueError(f"--split must say what {annotations} holds, its name does not tell it")
+        raise ValueError(f"--split must say what {annotations} holds, its name does not say")
     return [Split(named)]
 
 

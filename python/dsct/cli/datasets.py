@@ -33,7 +33,7 @@ def describe_folder(
     """A data set on disk, by absolute paths, so that a run can be resumed from anywhere.
 
     Raises:
-        ValueError: there is no folder.
+        ValueError: no folder is given.
     """
     if folder is None:
         raise ValueError(f"--data must name the folder of {name.value}")
@@ -50,8 +50,8 @@ def opener(about: Description, cache_dir: Path | None = None) -> Callable[[str, 
     """Opens the splits of the described data set, by name and with a transform; no file is read twice for them.
 
     Raises:
-        FileNotFoundError: the folder is not there; called: there are no annotations.
-        ValueError: called: the annotations are malformed.
+        FileNotFoundError: the folder is not there. What is returned raises it where annotations are not there, and
+            ValueError where they are malformed.
     """
     if about["name"] == DatasetName.synthetic.value:
         options = {**about["options"], "image_size": tuple(about["options"]["image_size"])}
@@ -93,7 +93,7 @@ def parse_size(text: str) -> tuple[int, int]:
     """``"320x240"`` -> (320, 240), width and height in pixels.
 
     Raises:
-        ValueError: the text is of another form.
+        ValueError: the text has another form.
     """
     match = re.fullmatch(r"(\d+)x(\d+)", text.strip())
     if match is None:

@@ -22,7 +22,7 @@ def demo(
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
     device: DeviceOption = "auto",
 ) -> None:
-    """Show people, emotions and where the model looked, for your pictures, in a page on this computer."""
+    """Show people, emotions and where the model looked, for your images, in a page on this computer."""
     try:
         from dsct.demo import create_app, serve
     except ModuleNotFoundError as error:

@@ -19,7 +19,7 @@ def export(
     compiled: Annotated[
         bool, typer.Option("--compile", help="A .pt2 compiled for this kind of machine by AOTInductor.")
     ] = False,
-    mask: Annotated[bool, typer.Option(help="Take a padding mask beside the images.")] = True,
+    mask: Annotated[bool, typer.Option(help="Take a padding mask in addition to the images.")] = True,
     standard_operators: Annotated[
         bool, typer.Option("--standard-operators", help="A .pt2 that needs no dsct where it runs, but is slower.")
     ] = False,

@@ -57,8 +57,8 @@ def train(
         Preset | None, typer.Option(help="Model and recipe; by default the paper's, or tiny for synthetic.")
     ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET_HELP)] = None,
-    weights: Annotated[Path | None, typer.Option(help="Start from what fits of these weights.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run-dir.")] = False,
+    weights: Annotated[Path | None, typer.Option(help="Start from those of these weights that fit the model.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --run-dir.")] = False,
     fsdp: Annotated[
         bool, typer.Option("--fsdp", help="Under torchrun: shard the model over the processes (FSDP2).")
     ] = False,
@@ -71,7 +71,7 @@ def train(
 ) -> None:
     """Train a model; the best epoch on validation data is kept as best.safetensors.
 
-    Ctrl-C stops after the step under way; --resume goes on exactly there, with the data and settings it began with.
+    Ctrl-C stops after the current step; --resume continues exactly there, with the same data and settings.
     Several GPUs: torchrun --nproc-per-node=4 -m dsct train ...
     """
     run = Run(run_dir or Path("runs") / dataset.value, weights, resume, fsdp)
@@ -81,7 +81,7 @@ def train(
     if resume:
         if changes.model or weights is not None:
             raise ValueError(
-                "--resume goes on with the model of the run: leave --weights and model fields of --set out"
+                "--resume continues with the model of the run: leave out --weights and model fields of --set"
             )
         saved = _read_run(run.folder)
         about, config = saved["data"], TrainConfig(**{**saved["train"], **changes.train})

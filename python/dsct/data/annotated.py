@@ -85,7 +85,7 @@ class AnnotatedDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
             A record; its path includes the image root if there is one.
 
         Raises:
-            IndexError: no such image.
+            IndexError: `index` is out of range.
         """
         record = self._record(index)
         if self.image_root is None or record.image_path is None:
@@ -103,7 +103,7 @@ class AnnotatedDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
             relative to the image root; or, with ``transforms``, what these make of them.
 
         Raises:
-            IndexError: no such image.
+            IndexError: `index` is out of range.
             ValueError: the data set has no image root, or the image is of another size than annotated.
             OSError: the image cannot be read.
         """

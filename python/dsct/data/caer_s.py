@@ -2,8 +2,8 @@
 
 On disk ``{train,test}/<class>/NNNN.png``; face boxes come as text lines (path, class number, x1, y1, x2, y2), such as
 ``train/Angry/0001.png,0,295,97,394,195``, or as the COCO JSON of the released code. The first class has a folder
-named ``Anger`` or ``Angry``: either is found, whatever the annotations say. There is no validation split, so one is cut
-from the training data. The data itself comes from its authors, https://caer-dataset.github.io.
+named ``Anger`` or ``Angry``: either is found, whichever the annotations name. There is no validation split, so one is
+cut from the training data. The data itself comes from its authors, https://caer-dataset.github.io.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One's own data: a COCO JSON, or a CSV with a row per person."""
+"""Your own data: a COCO JSON, or a CSV with a row per person."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dsct.data.transforms import Transform
 
 
 class CocoDataset(AnnotatedDataset):
-    """People with one's own classes, each of one class or, with ``multi_label``, of several.
+    """People with your own classes, each of one class or, with ``multi_label``, of several.
 
     Made by :meth:`from_json` or :meth:`from_csv`. ``ds.skipped`` counts what was left out: see
     :func:`dsct.data.annotation_files.build.build`. Images without people are kept.
@@ -44,7 +44,7 @@ class CocoDataset(AnnotatedDataset):
             path: the file.
             image_root: folder of the images, or several to choose from; ``None`` touches no image file.
             class_names: C names that the categories must be among; when not given, the categories of the file in the
-                order of their ids, whatever these are. For a file without categories, ids are positions in it.
+                order of their ids. For a file without categories, ids are positions in it.
             multi_label: labels become (n, C) of 0 and 1.
             split: taken from the file name when not given.
             val_fraction: share of the images cut off for validation; ``split`` ``"train"`` or ``"val"`` says which part
@@ -148,7 +148,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is malformed.
+        ValueError: the file is malformed.
 
     Example:
         >>> import json, tempfile
@@ -162,13 +162,13 @@ def read_class_names(path: Path) -> tuple[str, ...]:
 
 
 def read_own(path: Path) -> OwnCsv | OwnJson:
-    """A file of one's own, parsed once.
+    """Your own annotation file, parsed once.
 
     Args:
         path: the file, ``.csv`` or else JSON.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is malformed.
+        ValueError: the file is malformed.
     """
     return OwnCsv(path) if path.suffix == ".csv" else OwnJson(path)

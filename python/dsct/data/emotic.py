@@ -44,7 +44,7 @@ def encode_category_id(labels: ArrayLike) -> int:
         From 0 to 2²⁶ − 1.
 
     Raises:
-        ValueError: another shape, or another value.
+        ValueError: `labels` has another shape or another value.
 
     Example:
         >>> encode_category_id([0] * 24 + [1, 0])
@@ -66,8 +66,8 @@ def decode_category_id(category_id: int) -> NDArray[np.int64]:
         (26,) int64 of 0 and 1.
 
     Raises:
-        TypeError: not an integer.
-        ValueError: out of range.
+        TypeError: `category_id` is not an integer.
+        ValueError: `category_id` is out of range.
 
     Example:
         >>> [EMOTIC_CLASSES[i] for i in decode_category_id(2**25 + 1).nonzero()[0]]

@@ -51,7 +51,7 @@ def open_split(
     * ``emotic``: ``emotic_{split}_bi.json``, ``Annotations.mat``, ``CVPR17_Annotations.mat``, ``{split}.csv``,
       ``annots_{split}.csv``;
     * ``caer-s``: ``{split}.txt``, ``caer_{split}.json``; validation data is cut from the training data;
-    * ``coco``, one's own data: ``{split}.json``, ``instances_{split}.json``, ``{split}.csv``; a lone
+    * ``coco``, your own data: ``{split}.json``, ``instances_{split}.json``, ``{split}.csv``; a lone
       ``annotations.json`` or ``annotations.csv`` is training data. Where there is no file for ``val``, it is cut from
       the training data. Classes are numbered as in the training file.
 
@@ -236,7 +236,7 @@ class DataFolder:
         return names
 
     def _fraction_to_cut(self, path: Path, split: str) -> float:
-        """Share of validation data that has to be cut from one's own training file; 0 leaves the file whole."""
+        """Share of validation data to cut from the training file of your own data; 0 leaves the file whole."""
         looked = self.annotations is None
         holds_training = split != "test" and split_from_name(path) not in ("val", "test")
         if not holds_training or (looked and has_own_file(self.folder, "val")):

@@ -85,8 +85,10 @@ def load_state(path: Path, step: OptimizerStep, config: TrainConfig) -> Progress
     _require_same("model", json.loads(state[CONFIG_KEY]), json.loads(step.module.config.to_json()))
     _require_same("training", json.loads(state["train_config"]), json.loads(config.to_json()))
     if len(state["random"]) != step.processes.world_size:
-        raise ValueError(f"a run goes on only with as many processes as it began with: {len(state['random'])}, got "
-                         f"{step.processes.world_size}")  # fmt: skip
+        raise ValueError(
+            f"a run can be resumed only with as many processes as it began with: {len(state['random'])}, got "
+            f"{step.processes.world_size}"
+        )
     step.load_state_dict(state)
     restore_random_state(state["random"][step.processes.rank])
     return Progress(**state["progress"])
@@ -136,4 +138,6 @@ def _require_same(what: str, saved: dict[str, Any], given: dict[str, Any]) -> No
         if name not in FREE_FIELDS and saved.get(name) != given.get(name)
     ]
     if differing:
-        raise ValueError(f"a run goes on only with the {what} configuration it began with: {'; '.join(differing)}")
+        raise ValueError(
+            f"a run can be resumed only with the {what} configuration it began with: {'; '.join(differing)}"
+        )

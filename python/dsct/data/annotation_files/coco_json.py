@@ -20,7 +20,7 @@ def load_coco_json(path: Path) -> Entry:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not JSON, or not of this form.
+        ValueError: the file is not JSON, or has another form.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -78,7 +78,7 @@ def category_id(entry: Entry) -> int:
     """The ``category_id`` of an annotation.
 
     Raises:
-        ValueError: it is missing or no integer.
+        ValueError: it is missing or not an integer.
     """
     value = entry.get("category_id")
     if type(value) is not int:

@@ -94,7 +94,7 @@ def _image(image: Any, labels: str) -> RawImage:
 
 
 def _size(value: Any) -> tuple[int, int]:
-    """The two numbers, whatever they mean."""
+    """The two numbers as they stand; which is which depends on the folder."""
     (size,) = _structs(value)
     columns, rows = (int(np.asarray(_field(size, name)).item()) for name in ("n_col", "n_row"))
     return columns, rows

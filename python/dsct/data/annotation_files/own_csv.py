@@ -1,4 +1,4 @@
-"""A CSV of one's own, with a row per person."""
+"""Your own CSV, with a row per person."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class OwnCsv:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not such a table.
+        ValueError: the file is not CSV, or a column is missing.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A COCO JSON of one's own, with any categories."""
+"""Your own COCO JSON, with any categories."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class OwnJson:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not a COCO file.
+        ValueError: the file is not a COCO JSON.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,7 +31,7 @@ class OwnJson:
         """The categories of the file in the order of their ids.
 
         Raises:
-            ValueError: there are none, or they are malformed.
+            ValueError: the file has no categories, or they are malformed.
         """
         return self._classes(None).names
 

@@ -57,16 +57,16 @@ class RawAnnotations:
     certain_sizes: bool = False
 
     def part(self, split: str, fraction: float, seed: int, key: Callable[[str], str] = str) -> RawAnnotations:
-        """The training or the validation part of training data, the same whatever the order of its images.
+        """The training or the validation part of training data, independent of the order of its images.
 
-        Images are drawn by a hash of seed and name, so adding or removing an image moves hardly any other. Where a
+        Images are chosen by a hash of seed and name, so adding or removing an image moves hardly any other. Where a
         person has one label, every class gives the same fraction, rounded; the class of an image is the smallest class
         number in it.
 
         Args:
             split: ``"train"`` or ``"val"``.
             fraction: share of the validation part, in (0, 1).
-            seed: from 0 on; another seed draws another part.
+            seed: from 0 on; another seed gives another part.
             key: what stands for the name of an image.
 
         Returns:
@@ -103,7 +103,7 @@ class RawAnnotations:
 
 
 def extent(boxes: Sequence[tuple[float, float, float, float]], at_least: tuple[int, int] = (1, 1)) -> tuple[int, int]:
-    """The smallest (width, height) that holds some boxes: a guess where nothing else tells the size.
+    """The smallest (width, height) that holds some boxes: a guess where nothing else gives the size.
 
     Example:
         >>> extent([(10, 20, 50, 80), (0, 0, 70.5, 10)])

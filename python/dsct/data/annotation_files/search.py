@@ -62,7 +62,7 @@ def annotation_files(name: str, folder: Path, split: str) -> list[Path]:
         split: one of :data:`SPLITS`.
 
     Raises:
-        FileNotFoundError: there is none; the message lists what was looked for.
+        FileNotFoundError: there is no such file; the message lists what was looked for.
     """
     searches: list[tuple[Sequence[str], str]] = []
     if name == "emotic":
@@ -87,13 +87,13 @@ def annotation_files(name: str, folder: Path, split: str) -> list[Path]:
 
 
 def own_training_file(folder: Path) -> Path | None:
-    """The training file of one's own data."""
+    """The training file of your own data, if there is one."""
     found = _present(folder, _COCO_FILES, "train") or _present(folder, _WHOLE_COCO_FILES, "train")
     return found[0] if found else None
 
 
 def has_own_file(folder: Path, split: str) -> bool:
-    """Whether one's own data have a file for this split alone."""
+    """Whether your own data have a file for this split alone."""
     return bool(_present(folder, _COCO_FILES, split))
 
 

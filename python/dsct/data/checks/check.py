@@ -1,4 +1,4 @@
-"""What is wrong with a data set, found before training starts and not in its third epoch.
+"""What is wrong with a data set, found before training starts and not in the third epoch.
 
 ``check`` reads every record and, by default, decodes every image. What would break training, or spoil it unnoticed,
 is an error; what a researcher should know before quoting a number is a warning; the rest is a note.
@@ -106,7 +106,7 @@ def check(
     Example:
         >>> from dsct.data import SyntheticDataset
         >>> scenes = SyntheticDataset("val", size=20)
-        >>> scenes.skipped, scenes.examples, scenes.source = {}, {}, "drawn"
+        >>> scenes.skipped, scenes.examples, scenes.source = {}, {}, "synthetic scenes"
         >>> result = check([scenes])
         >>> result.ok, result.whole.images
         (True, 20)
