@@ -18,6 +18,7 @@ from dsct.data.scenes import rule
 from dsct.data.scenes.drawing import draw_scene
 from dsct.data.scenes.figures import Box
 from dsct.data.synthetic import SPLITS, SyntheticDataset
+from dsct.image_io import load_image
 
 
 def gap(a: Box, b: Box) -> float:
@@ -214,6 +215,10 @@ class TestDataset:
     def test_transforms_are_applied(self):
         data = SyntheticDataset(size=1, image_size=(64, 48), transforms=lambda image, target: (image.float(), target))
         assert data[0][0].dtype == torch.float32
+
+    def test_images_are_taken_as_they_are_by_prediction(self):
+        image, _ = SyntheticDataset(size=1, image_size=(64, 48))[0]
+        np.testing.assert_array_equal(np.asarray(load_image(image)), image.permute(1, 2, 0).numpy())
 
     def test_cache_holds_the_same_images(self, tmp_path: Path):
         fresh = SyntheticDataset(size=4, image_size=(64, 48))
