@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from dsct.data.annotated import AnnotatedDataset
 from dsct.data.annotation_files.build import ImageRoot, build
 from dsct.data.annotation_files.own_csv import OwnCsv
 from dsct.data.annotation_files.own_json import OwnJson
-from dsct.data.annotation_files.raw_annotations import RawAnnotations
 from dsct.data.transforms import Transform
 
 
@@ -74,7 +72,7 @@ class CocoDataset(AnnotatedDataset):
             (('calm', 'happy'), [1])
         """
         raw = OwnJson(Path(path)).people(class_names, multi_label)
-        return build(cls, people_of(raw, split, val_fraction, seed), image_root, transforms)
+        return build(cls, raw.part(split, val_fraction, seed), image_root, transforms)
 
     @classmethod
     def from_csv(
@@ -121,23 +119,7 @@ class CocoDataset(AnnotatedDataset):
             (('calm', 'happy'), [[1, 1], [1, 0]])
         """
         raw = OwnCsv(Path(path)).people(class_names, multi_label)
-        return build(cls, people_of(raw, split, val_fraction, seed), image_root, transforms)
-
-
-def people_of(raw: RawAnnotations, split: str | None, val_fraction: float, seed: int) -> RawAnnotations:
-    """The images of one split.
-
-    Args:
-        raw: a whole file.
-        split: its name; taken from the file name when ``None``.
-        val_fraction: share of the images cut off for validation; 0 takes the whole file.
-        seed: of this choice.
-
-    Raises:
-        ValueError: `val_fraction` is out of range, or `split` is neither of the two parts.
-    """
-    split = split or raw.split
-    return raw.part(split, val_fraction, seed) if val_fraction else replace(raw, split=split)
+        return build(cls, raw.part(split, val_fraction, seed), image_root, transforms)
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
@@ -158,17 +140,4 @@ def read_class_names(path: Path) -> tuple[str, ...]:
         >>> read_class_names(file)
         ('calm', 'happy')
     """
-    return read_own(path).class_names
-
-
-def read_own(path: Path) -> OwnCsv | OwnJson:
-    """Your own annotation file, parsed once.
-
-    Args:
-        path: the file, ``.csv`` or else JSON.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is malformed.
-    """
-    return OwnCsv(path) if path.suffix == ".csv" else OwnJson(path)
+    return (OwnCsv(path) if path.suffix == ".csv" else OwnJson(path)).class_names

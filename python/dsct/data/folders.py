@@ -10,8 +10,12 @@ from pathlib import Path
 
 from dsct.data.annotated import AnnotatedDataset
 from dsct.data.annotation_files.build import build
+from dsct.data.annotation_files.caer_s_faces import faces_of, read_caer_s_json, read_caer_s_text
 from dsct.data.annotation_files.emotic_csv import read_emotic_csv
+from dsct.data.annotation_files.emotic_json import read_emotic_json
 from dsct.data.annotation_files.emotic_mat import MatFile
+from dsct.data.annotation_files.own_csv import OwnCsv
+from dsct.data.annotation_files.own_json import OwnJson
 from dsct.data.annotation_files.raw_annotations import RawAnnotations
 from dsct.data.annotation_files.search import (
     NAMES,
@@ -22,9 +26,9 @@ from dsct.data.annotation_files.search import (
     recognise,
 )
 from dsct.data.annotation_files.splits import VAL_FRACTION, split_from_name
-from dsct.data.caer_s import CaerSDataset, faces_of, read_json, read_text
-from dsct.data.coco import CocoDataset, people_of, read_own
-from dsct.data.emotic import EmoticDataset, read_emotic_json
+from dsct.data.caer_s import CaerSDataset
+from dsct.data.coco import CocoDataset
+from dsct.data.emotic import EmoticDataset
 from dsct.data.transforms import Transform
 from dsct.image_io import upright_size
 
@@ -216,24 +220,25 @@ class DataFolder:
         return replace(raw, split=split)
 
     def _caer_s(self, path: Path, split: str) -> RawAnnotations:
-        raw: RawAnnotations = self._read(read_json if path.suffix == ".json" else read_text, path)
+        raw: RawAnnotations = self._read(read_caer_s_json if path.suffix == ".json" else read_caer_s_text, path)
         return faces_of(raw, split, self.val_fraction, self.seed)
 
     def _coco(self, path: Path, split: str) -> RawAnnotations:
         class_names = self.class_names or self._training_classes(path)
         fraction = self._fraction_to_cut(path, split)
-        raw: RawAnnotations = self._read(read_own, path).people(class_names, self.multi_label)
-        return people_of(raw, split, fraction, self.seed)
+        raw = self._own_file(path).people(class_names, self.multi_label)
+        return raw.part(split, fraction, self.seed)
+
+    def _own_file(self, path: Path) -> OwnCsv | OwnJson:
+        file: OwnCsv | OwnJson = self._read(OwnCsv if path.suffix == ".csv" else OwnJson, path)
+        return file
 
     def _training_classes(self, path: Path) -> Sequence[str] | None:
         """The classes of the training file, if `path` is not that: numbers must mean the same in every split."""
         if self.annotations is not None:
             return self.class_names
         training = own_training_file(self.folder)
-        if training in (None, path):
-            return None
-        names: tuple[str, ...] = self._read(read_own, training).class_names
-        return names
+        return None if training in (None, path) else self._own_file(training).class_names
 
     def _fraction_to_cut(self, path: Path, split: str) -> float:
         """Share of validation data to cut from the training file of your own data; 0 leaves the file whole."""

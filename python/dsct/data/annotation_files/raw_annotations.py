@@ -56,7 +56,7 @@ class RawAnnotations:
     source: str
     certain_sizes: bool = False
 
-    def part(self, split: str, fraction: float, seed: int, key: Callable[[str], str] = str) -> RawAnnotations:
+    def part(self, split: str | None, fraction: float, seed: int, key: Callable[[str], str] = str) -> RawAnnotations:
         """The training or the validation part of training data, independent of the order of its images.
 
         Images are chosen by a hash of seed and name, so adding or removing an image moves hardly any other. Where a
@@ -64,8 +64,8 @@ class RawAnnotations:
         number in it.
 
         Args:
-            split: ``"train"`` or ``"val"``.
-            fraction: share of the validation part, in (0, 1).
+            split: ``"train"`` or ``"val"``, or with `fraction` 0 any name; ``None`` keeps the present one.
+            fraction: share of the validation part, in (0, 1); 0 takes all images for the split.
             seed: from 0 on; another seed gives another part.
             key: what stands for the name of an image.
 
@@ -84,6 +84,9 @@ class RawAnnotations:
             >>> val.source
             'one label per person, val part of training data cut with val_fraction 0.25, seed 0'
         """
+        split = split or self.split
+        if fraction == 0:
+            return replace(self, split=split)
         if not 0 < fraction < 1:
             raise ValueError(f"val_fraction must be between 0 and 1, got {fraction}")
         if split not in ("train", "val"):
