@@ -64,7 +64,7 @@ def test_train_refuses_to_overwrite_and_resumes(run_dir: Path) -> None:
     assert "epochs was 1, is 2" in run(
         "train", "synthetic", "--run-dir", run_dir, "--resume", "--set", "epochs=2", code=1
     )
-    assert "leave --weights" in run(
+    assert "leave out --weights" in run(
         "train", "synthetic", "--run-dir", run_dir, "--resume", "--set", "dropout=0.5", code=1
     )
     assert "no run to resume" in run("train", "synthetic", "--run-dir", run_dir / "absent", "--resume", code=1)
@@ -110,8 +110,8 @@ def test_eval_writes_a_report(run_dir: Path, tmp_path: Path) -> None:
     assert "labels: synthetic test" in report.lower()
     assert all(f"- **{name}**: " in report for name in ("official", "paper", "detection"))
     assert numbers["bootstrap"]["resamples"] == 20
-    pictures = {path.name for path in tmp_path.glob("*.png")}
-    assert {line.split("(")[1].rstrip(")") for line in report.splitlines() if line.startswith("![")} == pictures
+    images = {path.name for path in tmp_path.glob("*.png")}
+    assert {line.split("(")[1].rstrip(")") for line in report.splitlines() if line.startswith("![")} == images
     official = numbers["protocols"]["official"]
     precisions = [value for value in official["average_precision"].values() if value is not None]
     assert sum(precisions) / len(precisions) == pytest.approx(official["mAP"])
@@ -264,13 +264,27 @@ def test_errors_are_one_sentence(
     ],
 )
 def test_settings_have_the_type_of_their_field(setting: str, expected: dict[str, Any]) -> None:
-    model, train = parse_settings([setting])
-    assert model | train == expected
-    assert [type(value) for value in (model | train).values()] == [type(value) for value in expected.values()]
-    assert set(train) <= set(vars(TrainConfig()))
+    parsed = parse_settings([setting])
+    values = parsed.model | parsed.train
+    assert values == expected
+    assert [type(value) for value in values.values()] == [type(value) for value in expected.values()]
+    assert set(parsed.train) <= set(vars(TrainConfig()))
 
 
-@pytest.mark.parametrize("setting", ["epochs=1.5", "epochs=many", "lr=fast", "multi_label=1", "fusion_layers=a", "lr="])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "epochs=1.5",
+        "epochs=many",
+        "lr=fast",
+        "lr=nan",
+        "clip=inf",
+        "multi_label=1",
+        "fusion_layers=a",
+        "lr=",
+        "epochs=True",
+    ],
+)
 def test_settings_of_another_type_are_named(setting: str) -> None:
     with pytest.raises(ValueError, match=f"--set {setting.split('=')[0]} must be a"):
         parse_settings([setting])

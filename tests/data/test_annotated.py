@@ -1,4 +1,4 @@
-"""A data set over records: pictures, sizes, worker processes and what it refuses."""
+"""A data set over records: images, sizes, worker processes and what it refuses."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from PIL import Image, PngImagePlugin
 from torch.utils.data import DataLoader
 
 from dsct.data import AnnotatedDataset, Annotations, CocoDataset, collate, evaluation_transform, training_transform
-from dsct.data.annotation_files.drafts import upright_size
-from dsct.image_io import load_image
+from dsct.image_io import load_image, upright_size
 from tests.data.dataset_files import record, save_images, write_coco_json
 
 CLASSES = ("calm", "happy")
@@ -116,7 +115,7 @@ def test_damaged_and_missing_image(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("ending", ["jpg", "png"])
-def test_size_of_the_upright_picture(ending: str, orientation: int, tmp_path: Path) -> None:
+def test_size_of_the_upright_image(ending: str, orientation: int, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = tmp_path / f"a.{ending}"
@@ -130,8 +129,8 @@ def test_size_is_read_without_decoding(tmp_path: Path, monkeypatch: pytest.Monke
     assert upright_size(tmp_path / "a.png") == (20, 10)
 
 
-def test_turned_photo_whose_boxes_are_in_the_stored_picture_is_left_out(tmp_path: Path) -> None:
-    """Boxes drawn by a tool that ignores the orientation lie elsewhere in the picture that the model sees."""
+def test_turned_photo_whose_boxes_are_in_the_stored_image_is_left_out(tmp_path: Path) -> None:
+    """Boxes drawn by a tool that ignores the orientation lie elsewhere in the image that the model sees."""
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (64, 48)).save(tmp_path / "a.png", exif=exif)

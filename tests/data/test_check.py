@@ -295,15 +295,19 @@ def test_an_interrupt_drops_what_waits(tmp_path: Path) -> None:
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> dict[str, Records]:
-    """What ``open_split`` finds, by split; other splits have no annotation file."""
+    """What the data folder holds, by split; other splits have no annotation file."""
     splits: dict[str, Records] = {}
 
-    def open_split(name: str, folder: Path, split: str, **options: Any) -> Records:
-        if split not in splits:
-            raise FileNotFoundError(f"no annotations of {name} {split} in {folder}")
-        return replace(splits[split], source=f"{name} {options}")
+    class Folder:
+        def __init__(self, name: str, folder: Path, **options: Any) -> None:
+            self.name, self.folder, self.options = name, folder, options
 
-    monkeypatch.setattr("dsct.cli.data.open_split", open_split)
+        def open(self, split: str) -> Records:
+            if split not in splits:
+                raise FileNotFoundError(f"no annotations of {self.name} {split} in {self.folder}")
+            return replace(splits[split], source=f"{self.name} {self.options}")
+
+    monkeypatch.setattr("dsct.cli.data.DataFolder", Folder)
     return splits
 
 

@@ -1,4 +1,4 @@
-"""Padding pictures of different sizes, and the annotation record they come with."""
+"""Padding images of different sizes, and the annotation record they come with."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_moves_every_tensor() -> None:
 
 
 @pytest.mark.parametrize("samples", [[], [(torch.ones(1, 4, 4), {})], [(torch.ones(4, 4), {})]])
-def test_rejects_what_is_no_picture(samples: Any) -> None:
+def test_rejects_what_is_no_image(samples: Any) -> None:
     with pytest.raises(ValueError, match="samples must hold"):
         collate(samples)
 

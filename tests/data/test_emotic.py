@@ -69,7 +69,7 @@ class TestEveryForm:
         save_images(TWO_IMAGES, tmp_path)
         assert_same(read(form, tmp_path, TWO_IMAGES, tmp_path), TWO_IMAGES, tmp_path)
 
-    def test_scenes_with_pictures(self, form: str, tmp_path: Path) -> None:
+    def test_scenes_with_images(self, form: str, tmp_path: Path) -> None:
         scenes = SyntheticDataset("val", size=6, multi_label=True, image_size=(64, 48))
         records = save_scenes(scenes, tmp_path, emotic_name("val"))
         data = read(form, tmp_path, records, tmp_path)
@@ -99,7 +99,7 @@ class TestEveryForm:
     def test_missing_and_damaged_images(self, form: str, tmp_path: Path) -> None:
         save_images(TWO_IMAGES[:1], tmp_path)
         broken = record("mscoco/images/broken.png", [[1, 1, 9, 9]], emotic_labels(["Pain"]))
-        (tmp_path / "mscoco/images/broken.png").write_bytes(b"no picture")
+        (tmp_path / "mscoco/images/broken.png").write_bytes(b"no image")
         data = read(form, tmp_path, [*TWO_IMAGES, broken], tmp_path)
         assert_same(data, TWO_IMAGES[:1], tmp_path)
         assert data.skipped == {"missing image": 1, "unreadable image": 1}

@@ -10,7 +10,7 @@ import pytest
 
 from dsct.config import CAER_S_CLASSES, EMOTIC_CLASSES
 from dsct.data import AnnotatedDataset, CaerSDataset, CocoDataset, EmoticDataset, open_split
-from dsct.data.folders import recognise
+from dsct.data.folders import DataFolder, recognise
 from tests.data.dataset_files import (
     emotic_labels,
     record,
@@ -165,6 +165,33 @@ class TestOwnData:
         )
         assert data.annotations(0).labels.tolist() == [[0, 1]]
         assert data[0][0]["image_id"] == "0.png"
+
+
+class TestSeveralSplits:
+    def test_are_those_that_are_opened_alone(self, tmp_path: Path) -> None:
+        save_images(OWN, tmp_path)
+        write_csv(tmp_path / "all.csv", OWN, CLASSES)
+        folder = DataFolder("coco", tmp_path, annotations="all.csv", val_fraction=0.5, seed=3)
+        for split in ("train", "val"):
+            alone = open_split("coco", tmp_path, split, annotations="all.csv", val_fraction=0.5, seed=3)
+            opened = folder.open(split)
+            assert paths(opened) == paths(alone)
+            assert (opened.split, opened.class_names, opened.source) == (split, alone.class_names, alone.source)
+
+    @pytest.mark.parametrize("name", ["Annotations.mat", "people.json"])
+    def test_need_the_annotation_file_once(self, name: str, tmp_path: Path) -> None:
+        save_images(PEOPLE, tmp_path)
+        path = tmp_path / name
+        if path.suffix == ".mat":
+            write_mat(path, {"train": PEOPLE, "val": OTHER_PEOPLE})
+        else:
+            write_emotic_json(path, PEOPLE)
+        folder = DataFolder("emotic", tmp_path, annotations=name)
+        assert felt(folder.open("train")) == ["Fear"]
+        path.unlink()
+        assert felt(folder.open("val")) == (["Pain"] if path.suffix == ".mat" else ["Fear"])
+        with pytest.raises(FileNotFoundError):
+            open_split("emotic", tmp_path, "val", annotations=name)
 
 
 class TestRefused:

@@ -18,6 +18,7 @@ from dsct.data.scenes import rule
 from dsct.data.scenes.drawing import draw_scene
 from dsct.data.scenes.figures import Box
 from dsct.data.synthetic import SPLITS, SyntheticDataset
+from dsct.image_io import load_image
 
 
 def gap(a: Box, b: Box) -> float:
@@ -140,16 +141,16 @@ class TestScenes:
                 assert (here[~inside] != there[~inside]).any(axis=-1).mean() > 0.5
 
     @pytest.mark.parametrize(("cue", "choices"), [("face", rule.FACES), ("near", rule.NEAR_OBJECTS)])
-    def test_every_cue_has_its_own_picture(self, cue, choices):
+    def test_every_cue_looks_different(self, cue, choices):
         scene = scenes(1, 0.0)[0]
-        pictures = {
+        images = {
             draw_scene(
                 dataclasses.replace(scene, persons=tuple(dataclasses.replace(p, **{cue: c}) for p in scene.persons)),
                 (96, 72),
             ).tobytes()
             for c in choices
         }
-        assert len(pictures) == len(choices)
+        assert len(images) == len(choices)
 
     def test_difficulty_shrinks_near_objects_and_fades_the_far_scene(self):
         easy, hard = scenes(50, 0.0), scenes(50, 1.0)
@@ -215,7 +216,11 @@ class TestDataset:
         data = SyntheticDataset(size=1, image_size=(64, 48), transforms=lambda image, target: (image.float(), target))
         assert data[0][0].dtype == torch.float32
 
-    def test_cache_holds_the_same_pictures(self, tmp_path: Path):
+    def test_images_are_taken_as_they_are_by_prediction(self):
+        image, _ = SyntheticDataset(size=1, image_size=(64, 48))[0]
+        np.testing.assert_array_equal(np.asarray(load_image(image)), image.permute(1, 2, 0).numpy())
+
+    def test_cache_holds_the_same_images(self, tmp_path: Path):
         fresh = SyntheticDataset(size=4, image_size=(64, 48))
         cached = SyntheticDataset(size=4, image_size=(64, 48), cache_dir=tmp_path / "new")
         assert [p.name for p in (tmp_path / "new").iterdir()] == [cached.cache_file.name]

@@ -85,7 +85,7 @@ def gradients(processes: Processes, fsdp: bool, dtype: torch.dtype, how: str = "
 
 
 def train(processes: Processes, fsdp: bool = False, stop: bool = False) -> dict[str, Any]:
-    """Two epochs of AdamW; with `stop`, the second one goes on from the saved state in new objects."""
+    """Two epochs of AdamW; with `stop`, the second one continues from the saved state in new objects."""
     batches = EpochBatches(len(PEOPLE), 3, seed=0)
     parts = ShardedBatches(batches, processes)
     objects = _objects(processes, fsdp)

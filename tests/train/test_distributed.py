@@ -72,6 +72,6 @@ def test_a_loss_that_is_not_finite_in_one_process_ends_all_and_names_its_images(
     assert other.startswith("RuntimeError: process 1 failed with FloatingPointError: the loss is nan with the images [")
 
 
-def test_a_run_goes_on_only_with_as_many_processes(runs: Path) -> None:
+def test_a_run_is_resumed_only_with_as_many_processes(runs: Path) -> None:
     with pytest.raises(ValueError, match="as many processes as it began with: 2, got 1"):
         trainer_worker.trainer(runs / "ddp", RECIPES["ddp"], Processes()).fit(resume=True)

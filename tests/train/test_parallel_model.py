@@ -130,7 +130,7 @@ def test_alone_everything_returns_at_once(monkeypatch: pytest.MonkeyPatch) -> No
         ({"RANK": "2"}, "cpu", r"RANK < WORLD_SIZE, got \['2', '2', '1'\]"),
         ({"WORLD_SIZE": "two"}, "cpu", r"must be numbers with RANK < WORLD_SIZE, got \['1', 'two', '1'\]"),
         ({}, "mps", "device must be cpu or cuda for several processes, got mps"),
-        ({"LOCAL_RANK": "99"}, "cuda", "every process must have a GPU of its own, got LOCAL_RANK 99 and"),
+        ({"LOCAL_RANK": "99"}, "cuda", "every process must have its own GPU, got LOCAL_RANK 99 and"),
     ],
 )
 def test_a_bad_environment_is_named(

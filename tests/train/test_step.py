@@ -51,9 +51,9 @@ def weights(step: OptimizerStep) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("parts", [2, 3, 5, 8])
 def test_micro_batches_make_the_step_of_the_whole_batch(parts: int) -> None:
     whole, divided = (step_of(RECIPE, model=off_the_grid(seeded_model()).double()) for _ in range(2))
-    pictures = [(image.double(), {**target, "boxes": target["boxes"].double()}) for image, target in samples()]
-    expected = whole([collate(pictures)])
-    found = divided(collate_parts(pictures, parts))
+    images = [(image.double(), {**target, "boxes": target["boxes"].double()}) for image, target in samples()]
+    expected = whole([collate(images)])
+    found = divided(collate_parts(images, parts))
     assert found == pytest.approx(expected, rel=1e-9)
     # Gradients, not weights: Adam magnifies the rounding of tiny gradients.
     for (name, one), two in zip(whole.model.named_parameters(), divided.model.parameters(), strict=True):
@@ -63,11 +63,11 @@ def test_micro_batches_make_the_step_of_the_whole_batch(parts: int) -> None:
 
 
 def test_micro_batches_without_people_count_nothing() -> None:
-    pictures = samples(4)
+    images = samples(4)
     empty = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
-    pictures[2:] = [(image, {**target, **empty}) for image, target in pictures[2:]]
-    expected = step_of(RECIPE)([collate(pictures)])
-    assert step_of(RECIPE)(collate_parts(pictures, 2)) == pytest.approx(expected, rel=1e-4)
+    images[2:] = [(image, {**target, **empty}) for image, target in images[2:]]
+    expected = step_of(RECIPE)([collate(images)])
+    assert step_of(RECIPE)(collate_parts(images, 2)) == pytest.approx(expected, rel=1e-4)
 
 
 def test_activation_checkpointing_changes_no_bit_of_the_step() -> None:

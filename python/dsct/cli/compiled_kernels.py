@@ -31,7 +31,7 @@ def architectures(text: str) -> list[int]:
     """``"80,90"`` as numbers.
 
     Raises:
-        ValueError: Not a list of numbers.
+        ValueError: the text is not a list of numbers.
     """
     try:
         return [int(part) for part in text.split(",")]
@@ -71,7 +71,7 @@ def show_compiled_kernels(text: str) -> bool:
     """Prints a table; whether everything compiles and no kernel spills.
 
     Raises:
-        ValueError: Not a list of compute capabilities that this NVRTC knows.
+        ValueError: the text is not a list of compute capabilities that this NVRTC supports.
     """
     table = empty_table()
     jobs = [(architecture, dtype) for architecture in architectures(text) for dtype in DTYPES]

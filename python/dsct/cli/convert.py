@@ -13,13 +13,13 @@ import typer
 
 import dsct
 from dsct.checkpoint import Checkpoint, read_checkpoint, save_released, sizes_of_checkpoint
-from dsct.cli.errors import told_in_one_sentence
+from dsct.cli.errors import one_line_errors
 from dsct.cli.settings import SET_HELP, Preset, parse_settings
 from dsct.config import DSCTConfig
 from dsct.train import seed_everything
 
 
-@told_in_one_sentence
+@one_line_errors
 def convert(
     source: Annotated[Path, typer.Argument(help="A weights file, last.pt of a run, or a Hugging Face folder.")],
     destination: Annotated[Path, typer.Argument(help="The .safetensors file to write, or .pth for the released code.")],
@@ -32,9 +32,10 @@ def convert(
     Sizes are read from the tensors. What the file does not hold, such as the subject queries in a Deformable DETR
     checkpoint, keeps its initial values: the report says so.
     """
-    changes, train_changes = parse_settings(settings or [])
-    if train_changes:
-        raise ValueError(f"--set takes fields of the model here, got {', '.join(train_changes)}")
+    given = parse_settings(settings or [])
+    if given.train:
+        raise ValueError(f"--set takes fields of the model here, got {', '.join(given.train)}")
+    changes = given.model
     if destination.suffix not in (".safetensors", ".pth"):
         raise ValueError(f"the destination must end in .safetensors or .pth, got {destination}")
     checkpoint = read_checkpoint(source)

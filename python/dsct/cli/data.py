@@ -9,17 +9,17 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from dsct.cli.datasets import LabelsOption, MultiLabelOption, Split
-from dsct.cli.errors import told_in_one_sentence
+from dsct.cli.errors import one_line_errors
+from dsct.cli.options import LabelsOption, MultiLabelOption, Split
+from dsct.cli.progress import progress_bar
 from dsct.data.annotation_files.splits import split_from_name
 from dsct.data.checks.check import AnnotatedSplit, CheckResult, check
-from dsct.data.checks.findings import Finding, Place
+from dsct.data.checks.findings import Finding, Location
 from dsct.data.checks.summary import Summary
-from dsct.data.folders import open_split, recognise
+from dsct.data.folders import DataFolder, recognise
 from dsct.visualize.annotated_sheet import contact_sheet
 
 app = typer.Typer(help="Data sets on your disk.", no_args_is_help=True)
@@ -41,7 +41,7 @@ def data() -> None:
 
 
 @app.command("check")
-@told_in_one_sentence
+@one_line_errors
 def check_folder(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The data set's folder.")],
     name: Annotated[
@@ -59,9 +59,9 @@ def check_folder(
     decode: Annotated[
         bool, typer.Option("--decode/--no-decode", help="Decode every pixel, or read only headers (fast).")
     ] = True,
-    max_images: Annotated[int | None, typer.Option(help="Open at most so many images per split, at random.")] = None,
+    max_images: Annotated[int | None, typer.Option(help="Open at most this many images of a split, at random.")] = None,
     workers: Annotated[int | None, typer.Option(help="Threads that open images; by default what suits.")] = None,
-    seed: Annotated[int, typer.Option(help="Of random choices.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of random choices.")] = 0,
 ) -> None:
     """Say what a data set holds and what is wrong with it, before training starts.
 
@@ -74,7 +74,7 @@ def check_folder(
         split = split or _splits_in(annotations)
         given["annotations"] = annotations.absolute() if annotations.exists() else annotations
     splits = open_splits(recognise(folder) if name is None else name.value, folder, split, given, stdout)
-    with _progress() as progress:
+    with progress_bar(Console(stderr=True)) as progress:
         task = progress.add_task("opening images", total=None)
         result = check(
             splits,
@@ -96,16 +96,17 @@ def check_folder(
 def open_splits(
     name: str, folder: Path, wanted: list[Split] | None, options: dict[str, Any], console: Console
 ) -> list[AnnotatedSplit]:
-    """Opens the splits that are wanted, or all that are there; `options` are those of ``open_split``.
+    """Opens the splits that are wanted, or all that are there; `options` are those of ``DataFolder``.
 
     Raises:
-        FileNotFoundError: a split that is wanted, or every split, has no annotation file.
+        FileNotFoundError: there is no annotation file for a wanted split, or for any split.
     """
+    opened = DataFolder(name, folder, **options)
     found: list[AnnotatedSplit] = []
     absent: list[FileNotFoundError] = []
     for split in wanted or list(Split):
         try:
-            found.append(open_split(name, folder, split.value, **options))
+            found.append(opened.open(split.value))
         except FileNotFoundError as error:
             if wanted:
                 raise
@@ -118,18 +119,13 @@ def open_splits(
 
 
 def _splits_in(annotations: Path) -> list[Split]:
-    """The splits that one annotation file holds: taken thrice, any other file would look like leakage."""
+    """The splits that one annotation file holds: any other file, taken for all three, would look like leakage."""
     if annotations.suffix == ".mat":
         return list(Split)
     named = split_from_name(annotations)
     if named not in list(Split):
-        raise ValueError(f"--split must say what {annotations} holds, its name does not tell it")
+        raise ValueError(f"--split must say what {annotations} holds, its name does not say")
     return [Split(named)]
-
-
-def _progress() -> Progress:
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    return Progress(TextColumn("{task.description}"), *columns, console=Console(stderr=True), transient=True)
 
 
 def show(result: CheckResult, console: Console, folder: Path) -> None:
@@ -142,8 +138,8 @@ def show(result: CheckResult, console: Console, folder: Path) -> None:
     if result.findings:
         console.print(_findings_table(result.findings, folder))
     totals = ((sum(f.severity == severity for f in result.findings), severity) for severity in _STYLES)
-    told = ", ".join(f"{count} {severity}{'' if count == 1 else 's'}" for count, severity in totals if count)
-    console.print(told or "nothing found", style="green" if result.ok else "bold red", highlight=False)
+    counts = ", ".join(f"{count} {severity}{'' if count == 1 else 's'}" for count, severity in totals if count)
+    console.print(counts or "nothing found", style="green" if result.ok else "bold red", highlight=False)
 
 
 def _counts_table(columns: list[Summary]) -> Table:
@@ -202,7 +198,7 @@ def _findings_table(findings: tuple[Finding, ...], folder: Path) -> Table:
     return table
 
 
-def _where(place: Place, folder: Path) -> str:
+def _where(place: Location, folder: Path) -> str:
     image = Path(place.image)
     name = str(image.relative_to(folder)) if image.is_relative_to(folder) else place.image
     if not name and place.index is not None:

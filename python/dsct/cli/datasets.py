@@ -1,4 +1,4 @@
-"""The data sets that commands work on, and how a command line or a finished run names one.
+"""The data sets that commands work on: described by a command line or a finished run, opened, summed up in a line.
 
 A description is plain data, kept in the run's ``config.json``: the embedded scenes by their parameters, a data set on
 disk by its folder.
@@ -7,49 +7,18 @@ disk by its folder.
 from __future__ import annotations
 
 import re
-from enum import Enum
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, TypeAlias
 
-import typer
-
+from dsct.cli.options import DatasetName
 from dsct.data.annotated import AnnotatedDataset
-from dsct.data.folders import open_split
+from dsct.data.folders import DataFolder
 from dsct.data.synthetic import SyntheticDataset
 from dsct.data.transforms import Transform
 
 Description = dict[str, Any]
-
-DataOption = Annotated[
-    Path | None,
-    typer.Option(help="Folder of the data set: annotations and images as they were unpacked. Not for synthetic."),
-]
-AnnotationsOption = Annotated[
-    Path | None, typer.Option(help="This annotation file, instead of looking for one in --data.")
-]
-LabelsOption = Annotated[
-    str | None, typer.Option(help="combined or union, where Annotations.mat holds several annotators.")
-]
-MultiLabelOption = Annotated[
-    bool, typer.Option("--multi-label", help="Several labels per person: for synthetic and coco.")
-]
-
-
-class DatasetName(str, Enum):
-    """Data sets that a command can work on."""
-
-    synthetic = "synthetic"
-    emotic = "emotic"
-    caer_s = "caer-s"
-    coco = "coco"
-
-
-class Split(str, Enum):
-    """Parts of a data set."""
-
-    train = "train"
-    val = "val"
-    test = "test"
+Data: TypeAlias = AnnotatedDataset | SyntheticDataset
 
 
 def describe_scenes(sizes: dict[str, int], image_size: str, difficulty: float, multi_label: bool) -> Description:
@@ -64,7 +33,7 @@ def describe_folder(
     """A data set on disk, by absolute paths, so that a run can be resumed from anywhere.
 
     Raises:
-        ValueError: there is no folder.
+        ValueError: no folder is given.
     """
     if folder is None:
         raise ValueError(f"--data must name the folder of {name.value}")
@@ -77,38 +46,41 @@ def describe_folder(
     }
 
 
-def open_data(
-    about: Description, split: str, transforms: Transform | None, cache_dir: Path | None = None
-) -> AnnotatedDataset | SyntheticDataset:
-    """A split of the described data set.
+def opener(about: Description, cache_dir: Path | None = None) -> Callable[[str, Transform | None], Data]:
+    """Opens the splits of the described data set, by name and with a transform; no file is read twice for them.
+
+    Raises:
+        FileNotFoundError: the folder is not there. What is returned raises it where annotations are not there, and
+            ValueError where they are malformed.
+    """
+    if about["name"] == DatasetName.synthetic.value:
+        options = {**about["options"], "image_size": tuple(about["options"]["image_size"])}
+        return lambda split, transforms: SyntheticDataset(
+            split, about["sizes"][split], **options, transforms=transforms, cache_dir=cache_dir
+        )
+    options = {name: about[name] for name in ("annotations", "labels", "multi_label")}
+    return DataFolder(about["name"], about["folder"], **options).open
+
+
+def open_data(about: Description, split: str, transforms: Transform | None, cache_dir: Path | None = None) -> Data:
+    """One split of the described data set.
 
     Raises:
         FileNotFoundError: the folder or its annotations are not there.
         ValueError: the annotations are malformed.
     """
-    if about["name"] == DatasetName.synthetic.value:
-        options = {**about["options"], "image_size": tuple(about["options"]["image_size"])}
-        return SyntheticDataset(split, about["sizes"][split], **options, transforms=transforms, cache_dir=cache_dir)
-    return open_split(
-        about["name"],
-        about["folder"],
-        split,
-        annotations=about["annotations"],
-        labels=about["labels"],
-        multi_label=about["multi_label"],
-        transforms=transforms,
-    )
+    return opener(about, cache_dir)(split, transforms)
 
 
-def told(data: AnnotatedDataset | SyntheticDataset) -> str:
+def describe(data: Data) -> str:
     """One line about a data set: which annotations, how many images, and what was left out while reading."""
-    source = getattr(data, "source", "drawn scenes")
+    source = getattr(data, "source", "synthetic scenes")
     skipped = getattr(data, "skipped", {})
     left_out = f"; left out: {', '.join(f'{count} x {reason}' for reason, count in skipped.items())}" if skipped else ""
     return f"{data.split}: {len(data)} images, {source}{left_out}"
 
 
-def model_fields(data: AnnotatedDataset | SyntheticDataset) -> dict[str, Any]:
+def model_fields(data: Data) -> dict[str, Any]:
     """The fields of the model's configuration that the data decide."""
     return {
         "num_classes": len(data.class_names),
@@ -121,7 +93,7 @@ def parse_size(text: str) -> tuple[int, int]:
     """``"320x240"`` -> (320, 240), width and height in pixels.
 
     Raises:
-        ValueError: the text is of another form.
+        ValueError: the text has another form.
     """
     match = re.fullmatch(r"(\d+)x(\d+)", text.strip())
     if match is None:

@@ -14,7 +14,7 @@ def choose_device(name: str) -> torch.device:
     """The device of a name; ``auto`` is the GPU if there is one.
 
     Raises:
-        ValueError: torch knows no such device, or it is not there.
+        ValueError: torch does not know the device, or it is not there.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,4 +1,4 @@
-"""Errors that a user can cause end in one sentence, not in a traceback."""
+"""Errors that a user can cause end in one line, not in a traceback."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ R = TypeVar("R")
 USER_ERRORS = (ValueError, TypeError, OSError, ImportError, FloatingPointError)
 
 
-def told_in_one_sentence(command: Callable[P, R]) -> Callable[P, R]:
+def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
     """Wraps a command: a user's error is printed to stderr and ends the program with 1, Ctrl-C with 130."""
 
     @functools.wraps(command)

@@ -9,17 +9,17 @@ import typer
 from rich.console import Console
 
 import dsct
-from dsct.cli.errors import told_in_one_sentence
+from dsct.cli.errors import one_line_errors
 
 
-@told_in_one_sentence
+@one_line_errors
 def export(
     weights: Annotated[Path, typer.Argument(help="A weights file of dsct.")],
     destination: Annotated[Path, typer.Argument(help="The file to write: .onnx, or .pt2 for torch.export.load.")],
     compiled: Annotated[
         bool, typer.Option("--compile", help="A .pt2 compiled for this kind of machine by AOTInductor.")
     ] = False,
-    mask: Annotated[bool, typer.Option(help="Take a padding mask beside the images.")] = True,
+    mask: Annotated[bool, typer.Option(help="Take a padding mask in addition to the images.")] = True,
     standard_operators: Annotated[
         bool, typer.Option("--standard-operators", help="A .pt2 that needs no dsct where it runs, but is slower.")
     ] = False,

@@ -12,10 +12,10 @@ from rich.table import Table
 import dsct
 from dsct.checkpoint import read_checkpoint
 from dsct.cli.compiled_kernels import show_compiled_kernels
-from dsct.cli.errors import told_in_one_sentence
+from dsct.cli.errors import one_line_errors
 
 
-@told_in_one_sentence
+@one_line_errors
 def info(
     weights: Annotated[Path | None, typer.Argument(help="Describe this weights file instead.")] = None,
     compile_for: Annotated[

@@ -5,31 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import dsct
-from dsct.cli.datasets import (
-    AnnotationsOption,
-    DataOption,
-    DatasetName,
-    LabelsOption,
-    MultiLabelOption,
-    Split,
-    describe_folder,
-    describe_scenes,
-    open_data,
-    told,
-)
+from dsct.cli.datasets import describe, describe_folder, describe_scenes, open_data
 from dsct.cli.device import DeviceOption, choose_device
-from dsct.cli.errors import told_in_one_sentence
-from dsct.train.overfit import overfit as learn_by_heart
+from dsct.cli.errors import one_line_errors
+from dsct.cli.options import AnnotationsOption, DataOption, DatasetName, LabelsOption, MultiLabelOption, Split
+from dsct.cli.progress import progress_bar
+from dsct.train.overfit import overfit as run_overfit
 from dsct.visualize import contact_sheet
 
 
-@told_in_one_sentence
+@one_line_errors
 def overfit(
     dataset: Annotated[DatasetName, typer.Argument(help="What to learn.")],
     data: DataOption = None,
@@ -37,16 +26,16 @@ def overfit(
     labels: LabelsOption = None,
     multi_label: MultiLabelOption = False,
     split: Annotated[Split, typer.Option(help="Part of the data set.")] = Split.train,
-    images: Annotated[int, typer.Option(help="Pictures to learn.")] = 8,
+    images: Annotated[int, typer.Option(help="Images to learn.")] = 8,
     steps: Annotated[int, typer.Option(help="Steps at most.")] = 600,
-    short_side: Annotated[int, typer.Option(help="Short side of the pictures in pixels.")] = 192,
-    seed: Annotated[int, typer.Option(help="Of the choice of pictures and of the weights.")] = 0,
-    page: Annotated[Path, typer.Option(help="The picture to write.")] = Path("overfit.png"),
+    short_side: Annotated[int, typer.Option(help="Short side of the images in pixels.")] = 192,
+    seed: Annotated[int, typer.Option(help="Seed of the choice of images and of the weights.")] = 0,
+    page: Annotated[Path, typer.Option(help="The page to write, as PNG.")] = Path("overfit.png"),
     device: DeviceOption = "auto",
 ) -> None:
-    """Learn a few of your pictures by heart, in minutes: do data, boxes and labels make sense?
+    """Overfit a small model to a few of your images, in minutes: do data, boxes and labels make sense?
 
-    A small model that cannot learn 8 pictures will not learn the data set. Look at the page that is written: dashed
+    A small model that cannot learn 8 images will not learn the data set. Look at the page that is written: dashed
     boxes are your annotations.
     """
     if dataset is DatasetName.synthetic:
@@ -54,19 +43,17 @@ def overfit(
     else:
         about = describe_folder(dataset, data, annotations, labels, multi_label)
     opened = open_data(about, split.value, None)
-    typer.echo(told(opened))
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(), transient=True) as progress:
+    typer.echo(describe(opened))
+    with progress_bar(Console()) as progress:
         task = progress.add_task("learning", total=steps)
-        result = learn_by_heart(
+        result = run_overfit(
             opened, images=images, steps=steps, short_side=short_side, seed=seed, device=choose_device(device),
             on_step=lambda done, loss: progress.update(task, completed=done, description=f"loss {loss:.2f}"),
         )  # fmt: skip
-    pictures = [opened[index][0] for index in result.indices]
-    plain = [p.as_subclass(torch.Tensor) if isinstance(p, torch.Tensor) else p for p in pictures]
-    found = [dsct.predict(picture, result.model) for picture in plain]
+    drawn = [opened[index][0] for index in result.indices]
+    found = [dsct.predict(image, result.model) for image in drawn]
     truth = [opened.annotations(index) for index in result.indices]
-    contact_sheet(zip(plain, found, truth, strict=True), page)
+    contact_sheet(zip(drawn, found, truth, strict=True), page)
     typer.echo(f"loss {result.losses[0]:.1f} -> {result.losses[-1]:.2f} in {len(result.losses)} steps")
     typer.echo(f"{result.verdict}\npage: {page}")
     if not (result.boxes_learnt and result.labels_learnt):

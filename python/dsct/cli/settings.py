@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import difflib
+import math
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -27,7 +28,20 @@ class Preset(str, Enum):
     official_caer_s = "official_caer_s"
 
 
-def parse_settings(settings: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+@dataclass(frozen=True)
+class Settings:
+    """What ``--set`` changes.
+
+    Attributes:
+        model: fields of ``DSCTConfig``.
+        train: fields of ``TrainConfig``.
+    """
+
+    model: dict[str, Any] = field(default_factory=dict)
+    train: dict[str, Any] = field(default_factory=dict)
+
+
+def parse_settings(settings: Sequence[str]) -> Settings:
     """Sorts ``key=value`` texts into model and training fields, with values of the fields' types.
 
     Args:
@@ -35,34 +49,39 @@ def parse_settings(settings: Sequence[str]) -> tuple[dict[str, Any], dict[str, A
             (empty), ``"multi_label=true"``.
 
     Returns:
-        Fields of ``DSCTConfig`` and fields of ``TrainConfig``.
+        The fields to change.
 
     Raises:
-        ValueError: no ``=``, an unknown key or a value of another type.
+        ValueError: a text has no ``=``, an unknown key or a value of another type.
     """
-    model_types, train_types = typing.get_type_hints(DSCTConfig), typing.get_type_hints(TrainConfig)
-    model_fields = {field.name: model_types[field.name] for field in dataclasses.fields(DSCTConfig)}
-    train_fields = {field.name: train_types[field.name] for field in dataclasses.fields(TrainConfig)}
-    model: dict[str, Any] = {}
-    train: dict[str, Any] = {}
+    model_types, train_types = _field_types(DSCTConfig), _field_types(TrainConfig)
+    parsed = Settings()
     for setting in settings:
         key, separator, text = setting.partition("=")
         key = key.strip()
         if not separator:
             raise ValueError(f"--set must be key=value, got {setting!r}")
-        if key in model_fields:
-            model[key] = _parse(key, text.strip(), model_fields[key])
-        elif key in train_fields:
-            train[key] = _parse(key, text.strip(), train_fields[key])
+        if key in model_types:
+            parsed.model[key] = _parse(key, text.strip(), model_types[key])
+        elif key in train_types:
+            parsed.train[key] = _parse(key, text.strip(), train_types[key])
         else:
-            close = difflib.get_close_matches(key, [*model_fields, *train_fields], n=3)
+            close = difflib.get_close_matches(key, [*model_types, *train_types], n=3)
             hint = f"; did you mean {' or '.join(close)}?" if close else ""
             raise ValueError(f"--set knows no field {key!r}{hint}")
-    return model, train
+    return parsed
+
+
+def _field_types(config: type) -> dict[str, Any]:
+    types_by_name = typing.get_type_hints(config)
+    return {field.name: types_by_name[field.name] for field in dataclasses.fields(config)}
 
 
 def _parse(key: str, text: str, kind: Any) -> Any:
-    """The value of a text as `kind`: bool, int, float, str, a tuple of these, or one of them or None."""
+    """The value of a text as `kind`: bool, int, float, str, a tuple of these, or one of them or None.
+
+    Click's parameter types read other values: for a bool also 1, yes and on; and they have no tuples of any length.
+    """
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
         if text.lower() == "none":
             return None
@@ -70,19 +89,23 @@ def _parse(key: str, text: str, kind: Any) -> Any:
     if typing.get_origin(kind) is tuple:
         element = typing.get_args(kind)[0]
         return tuple(_parse(key, part.strip(" ()'\""), element) for part in text.split(",") if part.strip(" ()"))
-    if kind is str:
-        return text
-    if kind is bool and text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    if kind in (int, float):
-        try:
-            return kind(ast.literal_eval(text)) if kind is float else _whole(ast.literal_eval(text))
-        except (ValueError, SyntaxError, TypeError):
-            pass
-    raise ValueError(f"--set {key} must be a {kind.__name__}, got {text!r}")
+    try:
+        return _READERS[kind](text)
+    except ValueError:
+        raise ValueError(f"--set {key} must be a {kind.__name__}, got {text!r}") from None
 
 
-def _whole(value: Any) -> int:
-    if type(value) is not int:
+def _bool(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError
+    return text.lower() == "true"
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
         raise ValueError
     return value
+
+
+_READERS: dict[Any, Callable[[str], Any]] = {str: str, bool: _bool, int: int, float: _finite}

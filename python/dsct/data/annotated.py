@@ -31,7 +31,7 @@ class AnnotatedDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
         transforms: called with image and target; its result is what ``ds[i]`` returns.
         skipped: what was left out or changed while reading: reason -> number of boxes or images.
         examples: reason -> names of the first images, where whole images were left out.
-        source: in words, where the annotations come from.
+        source: a phrase that says where the annotations come from.
 
     Raises:
         ValueError: there is no record, or the labels of one do not fit `class_names` and `multi_label`.
@@ -67,7 +67,7 @@ class AnnotatedDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
         self.source = source
         self._records = tuple(records)
         if not self._records:
-            raise ValueError(f"{source or 'records'}: no image is left; {in_words(self.skipped)}")
+            raise ValueError(f"{source or 'records'}: no image is left; {describe_skipped(self.skipped)}")
         for record in self._records:
             _check_labels(record, len(self.class_names), multi_label)
 
@@ -85,7 +85,7 @@ class AnnotatedDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
             A record; its path includes the image root if there is one.
 
         Raises:
-            IndexError: no such image.
+            IndexError: `index` is out of range.
         """
         record = self._record(index)
         if self.image_root is None or record.image_path is None:
@@ -103,7 +103,7 @@ class AnnotatedDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
             relative to the image root; or, with ``transforms``, what these make of them.
 
         Raises:
-            IndexError: no such image.
+            IndexError: `index` is out of range.
             ValueError: the data set has no image root, or the image is of another size than annotated.
             OSError: the image cannot be read.
         """
@@ -123,18 +123,18 @@ class AnnotatedDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
         return self._records[index]
 
 
-def in_words(skipped: Mapping[str, int]) -> str:
-    """What was left out, for messages.
+def describe_skipped(skipped: Mapping[str, int]) -> str:
+    """What was left out, as a phrase for messages.
 
     Example:
-        >>> in_words({"missing image": 3, "degenerate box": 1})
+        >>> describe_skipped({"missing image": 3, "degenerate box": 1})
         'missing image: 3, degenerate box: 1'
     """
     return ", ".join(f"{reason}: {count}" for reason, count in skipped.items()) or "nothing was left out"
 
 
 def _open(path: Path) -> Image.Image:
-    """The picture; what Pillow says about a damaged file does not name it."""
+    """The image; Pillow's own message about a damaged file does not name it."""
     try:
         return load_image(path)
     except FileNotFoundError:

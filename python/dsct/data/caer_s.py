@@ -2,8 +2,8 @@
 
 On disk ``{train,test}/<class>/NNNN.png``; face boxes come as text lines (path, class number, x1, y1, x2, y2), such as
 ``train/Angry/0001.png,0,295,97,394,195``, or as the COCO JSON of the released code. The first class has a folder
-named ``Anger`` or ``Angry``: either is found, whatever the annotations say. There is no validation split, so one is cut
-from the training data. The data itself comes from its authors, https://caer-dataset.github.io.
+named ``Anger`` or ``Angry``: either is found, whichever the annotations name. There is no validation split, so one is
+cut from the training data. The data itself comes from its authors, https://caer-dataset.github.io.
 """
 
 from __future__ import annotations
@@ -11,25 +11,19 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from dsct.config import CAER_S_CLASSES
 from dsct.data.annotated import AnnotatedDataset
-from dsct.data.annotation_files.coco_json import Entry, category_id, drafts_from_coco, load_coco_json
-from dsct.data.annotation_files.drafts import Draft, DraftFile, ImageRoot, build, extent
-from dsct.data.annotation_files.splits import VAL_FRACTION, cut_in_words, cut_validation, split_from_name
+from dsct.data.annotation_files.build import ImageRoot, build
+from dsct.data.annotation_files.caer_s_faces import FRAME_SIZE as FRAME_SIZE
+from dsct.data.annotation_files.caer_s_faces import faces_of, read_caer_s_json, read_caer_s_text
+from dsct.data.annotation_files.splits import VAL_FRACTION
 from dsct.data.transforms import Transform
-
-FRAME_SIZE = (712, 400)
-"""Usual (width, height) of a frame, taken where no image file says better."""
-
-_FOLDERS = {**{name: name for name in CAER_S_CLASSES}, "Angry": "Anger"}
-_OTHER_FOLDER = {"Anger": "Angry", "Angry": "Anger"}
 
 
 class CaerSDataset(AnnotatedDataset):
     """The people of CAER-S; labels are (n,), numbers into ``dsct.config.CAER_S_CLASSES``.
 
     Made by :meth:`from_text` or :meth:`from_coco_json`. ``ds.skipped`` counts what was left out: see
-    :func:`dsct.data.annotation_files.drafts.build`.
+    :func:`dsct.data.annotation_files.build.build`.
 
     A file that holds the training data gives its training part (``split="train"``, the default) or its validation part
     (``"val"``); both forms of annotations are cut alike. ``val_fraction=0`` gives all of it for training.
@@ -74,7 +68,7 @@ class CaerSDataset(AnnotatedDataset):
             >>> faces.split, faces.annotations(0).labels.tolist(), faces.annotations(0).size
             ('test', [0], (712, 400))
         """
-        return cls._build(_read_text(Path(path)), image_root, split, val_fraction, seed, transforms)
+        return build(cls, faces_of(read_caer_s_text(Path(path)), split, val_fraction, seed), image_root, transforms)
 
     @classmethod
     def from_coco_json(
@@ -116,109 +110,4 @@ class CaerSDataset(AnnotatedDataset):
             >>> faces.class_names[faces.annotations(0).labels[0]]
             'Happy'
         """
-        path = Path(path)
-        file = drafts_from_coco(path, load_coco_json(path), _label)
-        for draft in file.images:
-            for (label,) in draft.labels:
-                try:
-                    _check_folder(draft.name, label)
-                except ValueError as error:
-                    raise ValueError(f"{path}: {error}") from error
-        return cls._build(file, image_root, split, val_fraction, seed, transforms)
-
-    @classmethod
-    def _build(
-        cls,
-        file: DraftFile,
-        image_root: ImageRoot | None,
-        split: str | None,
-        val_fraction: float,
-        seed: int,
-        transforms: Transform | None,
-    ) -> CaerSDataset:
-        holds = split_from_name(file.path)
-        split = split or holds
-        if holds in ("train", "val", "test") and split != holds and (holds, split) != ("train", "val"):
-            raise ValueError(f"split must be in the file, {file.path} holds {holds!r}, got {split!r}")
-        source = "face boxes"
-        if holds not in ("val", "test") and split in ("train", "val") and (split, val_fraction) != ("train", 0):
-            file = cut_validation(file, split, val_fraction, seed, key=_key)
-            source += f", {cut_in_words(split, val_fraction, seed)}"
-        if image_root is not None:
-            for draft in file.images:
-                draft.aliases = _aliases(draft.name, "test" if split == "test" else "train")
-        return build(
-            cls,
-            file,
-            split=split,
-            class_names=CAER_S_CLASSES,
-            multi_label=False,
-            image_root=image_root,
-            transforms=transforms,
-            source=source,
-        )
-
-
-def _read_text(path: Path) -> DraftFile:
-    drafts: dict[str, Draft] = {}
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text file: {error}") from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            name, label, *box = (cell.strip() for cell in line.split(","))
-            x1, y1, x2, y2 = map(float, box)
-            class_number = int(label)
-        except ValueError as error:
-            raise ValueError(
-                f"{path}, line {number}: a line must be path,class number,x1,y1,x2,y2, got {line!r}"
-            ) from error
-        try:
-            _check_folder(name, class_number)
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number}: {error}") from error
-        draft = drafts.setdefault(name, Draft(name))
-        draft.boxes.append((x1, y1, x2, y2))
-        draft.labels.append((class_number,))
-    for draft in drafts.values():
-        draft.size = extent(draft.boxes, FRAME_SIZE)
-    return DraftFile(path, list(drafts.values()), certain_sizes=False)
-
-
-def _label(entry: Entry) -> tuple[int, ...]:
-    return (category_id(entry),)
-
-
-def _check_folder(name: str, label: int) -> None:
-    """The class folder, if the image is in one, must say the same as the label."""
-    if not 0 <= label < len(CAER_S_CLASSES):
-        raise ValueError(f"the class of {name} must be in 0..{len(CAER_S_CLASSES) - 1}, got {label}")
-    folder = _class_folder(name)
-    said = _FOLDERS.get(folder)
-    if said is not None and said != CAER_S_CLASSES[label]:
-        raise ValueError(f"the class of {name} is {label} ({CAER_S_CLASSES[label]}), but its folder says {folder}")
-
-
-def _class_folder(name: str) -> str:
-    """The folder directly around the image. Plain text, because paths take seconds for all of CAER-S."""
-    return name.rpartition("/")[0].rpartition("/")[2]
-
-
-def _key(name: str) -> str:
-    """Class and file name: the same in both forms of annotations and for both names of the first class."""
-    folder = _class_folder(name)
-    return f"{_FOLDERS.get(folder, folder)}/{name.rpartition('/')[2]}"
-
-
-def _aliases(name: str, split_folder: str) -> tuple[str, ...]:
-    """The other names: with or without the folder of the split, with ``Anger`` or with ``Angry``."""
-    first, _, rest = name.partition("/")
-    names = [name, rest if first in ("train", "test") else f"{split_folder}/{name}"]
-    folder = _class_folder(name)
-    if folder in _OTHER_FOLDER:
-        end = f"{folder}/{name.rpartition('/')[2]}"
-        names += [one.removesuffix(end) + end.replace(folder, _OTHER_FOLDER[folder], 1) for one in names]
-    return tuple(names[1:])
+        return build(cls, faces_of(read_caer_s_json(Path(path)), split, val_fraction, seed), image_root, transforms)

@@ -57,19 +57,19 @@ def collate(samples: Sequence[tuple[torch.Tensor, Target]]) -> Batch:
     """
     if not samples:
         raise ValueError("samples must hold at least one (image, target) pair, got none")
-    pictures = [image for image, _ in samples]
+    tensors = [image for image, _ in samples]
     targets = [target for _, target in samples]
-    for image in pictures:
+    for image in tensors:
         if image.ndim != 3 or image.shape[0] != 3:
             raise ValueError(f"samples must hold images of shape (3, H, W), got {tuple(image.shape)}")
-    height = max(image.shape[1] for image in pictures)
-    width = max(image.shape[2] for image in pictures)
-    if all(image.shape[1:] == (height, width) for image in pictures):
-        return Batch(torch.stack(pictures), None, targets)
+    height = max(image.shape[1] for image in tensors)
+    width = max(image.shape[2] for image in tensors)
+    if all(image.shape[1:] == (height, width) for image in tensors):
+        return Batch(torch.stack(tensors), None, targets)
 
-    images = pictures[0].new_zeros(len(pictures), 3, height, width)
-    mask = torch.ones(len(pictures), height, width, dtype=torch.bool)
-    for i, image in enumerate(pictures):
+    images = tensors[0].new_zeros(len(tensors), 3, height, width)
+    mask = torch.ones(len(tensors), height, width, dtype=torch.bool)
+    for i, image in enumerate(tensors):
         images[i, :, : image.shape[1], : image.shape[2]] = image
         mask[i, : image.shape[1], : image.shape[2]] = False
     return Batch(images, mask, targets)

@@ -13,75 +13,25 @@ The data itself is for research only and comes from its authors, https://github.
 
 from __future__ import annotations
 
-import operator
 import os
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
-from dsct.config import EMOTIC_CLASSES
 from dsct.data.annotated import AnnotatedDataset
-from dsct.data.annotation_files.coco_json import Entry, category_id, drafts_from_coco, load_coco_json
-from dsct.data.annotation_files.drafts import ImageRoot, build
+from dsct.data.annotation_files.build import ImageRoot, build
 from dsct.data.annotation_files.emotic_csv import read_emotic_csv
-from dsct.data.annotation_files.emotic_mat import read_mat
-from dsct.data.annotation_files.splits import split_from_name
+from dsct.data.annotation_files.emotic_json import decode_category_id, encode_category_id, read_emotic_json
+from dsct.data.annotation_files.emotic_mat import MatFile
 from dsct.data.transforms import Transform
 
-_SHIFTS = np.arange(len(EMOTIC_CLASSES) - 1, -1, -1)
-
-
-def encode_category_id(labels: ArrayLike) -> int:
-    """26 labels as one number, the first class (Affection) as the most significant bit.
-
-    Args:
-        labels: (26,) of 0 and 1.
-
-    Returns:
-        From 0 to 2²⁶ − 1.
-
-    Raises:
-        ValueError: another shape, or another value.
-
-    Example:
-        >>> encode_category_id([0] * 24 + [1, 0])
-        2
-    """
-    bits = np.asarray(labels)
-    if bits.shape != _SHIFTS.shape or not np.isin(bits, (0, 1)).all():
-        raise ValueError(f"labels must be {len(_SHIFTS)} of 0 and 1, got {bits.tolist()}")
-    return int((bits.astype(np.int64) << _SHIFTS).sum())
-
-
-def decode_category_id(category_id: int) -> NDArray[np.int64]:
-    """The 26 labels of a number of :func:`encode_category_id`.
-
-    Args:
-        category_id: from 0 to 2²⁶ − 1.
-
-    Returns:
-        (26,) int64 of 0 and 1.
-
-    Raises:
-        TypeError: not an integer.
-        ValueError: out of range.
-
-    Example:
-        >>> [EMOTIC_CLASSES[i] for i in decode_category_id(2**25 + 1).nonzero()[0]]
-        ['Affection', 'Yearning']
-    """
-    number = operator.index(category_id)
-    if not 0 <= number < 2 ** len(_SHIFTS):
-        raise ValueError(f"category_id must be in 0..{2 ** len(_SHIFTS) - 1}, 26 bits, got {number}")
-    return (number >> _SHIFTS) & 1
+__all__ = ["EmoticDataset", "decode_category_id", "encode_category_id"]
 
 
 class EmoticDataset(AnnotatedDataset):
     """The people of EMOTIC; labels are (n, 26), in the order of ``dsct.config.EMOTIC_CLASSES``.
 
     Made by :meth:`from_coco_json`, :meth:`from_mat` or :meth:`from_csv`. ``ds.skipped`` counts what was left out: see
-    :func:`dsct.data.annotation_files.drafts.build`.
+    :func:`dsct.data.annotation_files.build.build`.
     """
 
     @classmethod
@@ -120,18 +70,8 @@ class EmoticDataset(AnnotatedDataset):
             >>> people.split, people.annotations(0).boxes.tolist()
             ('val', [[10.0, 20.0, 40.0, 60.0]])
         """
-        path = Path(path)
-        file = drafts_from_coco(path, load_coco_json(path), _labels)
-        return build(
-            cls,
-            file,
-            split=split or split_from_name(path),
-            class_names=EMOTIC_CLASSES,
-            multi_label=True,
-            image_root=image_root,
-            transforms=transforms,
-            source="head boxes, labels united over annotators",
-        )
+        raw = read_emotic_json(Path(path))
+        return build(cls, replace(raw, split=split or raw.split), image_root, transforms)
 
     @classmethod
     def from_mat(
@@ -165,19 +105,7 @@ class EmoticDataset(AnnotatedDataset):
             ImportError: SciPy is missing.
             ValueError: an argument is out of range, the file is malformed, or nothing is left.
         """
-        path = Path(path)
-        file = read_mat(path, split, labels)
-        said = "labels united over annotators" if labels == "union" else "combined labels"
-        return build(
-            cls,
-            file,
-            split=split,
-            class_names=EMOTIC_CLASSES,
-            multi_label=True,
-            image_root=image_root,
-            transforms=transforms,
-            source=f"body boxes, {said}",
-        )
+        return build(cls, MatFile(Path(path)).people(split, labels), image_root, transforms)
 
     @classmethod
     def from_csv(
@@ -219,18 +147,5 @@ class EmoticDataset(AnnotatedDataset):
             >>> people.split, people.annotations(0).boxes.tolist()
             ('train', [[10.0, 20.0, 40.0, 60.0]])
         """
-        path = Path(path)
-        return build(
-            cls,
-            read_emotic_csv(path),
-            split=split or split_from_name(path),
-            class_names=EMOTIC_CLASSES,
-            multi_label=True,
-            image_root=image_root,
-            transforms=transforms,
-            source="body boxes, combined labels",
-        )
-
-
-def _labels(entry: Entry) -> tuple[int, ...]:
-    return tuple(int(number) for number in decode_category_id(category_id(entry)).nonzero()[0])
+        raw = read_emotic_csv(Path(path))
+        return build(cls, replace(raw, split=split or raw.split), image_root, transforms)

@@ -1,31 +1,38 @@
-"""Finds the annotation file and the images of a split in a data folder as people have it on disk."""
+"""Opens the splits of a data folder as people have it on disk."""
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dsct.data.annotated import AnnotatedDataset
+from dsct.data.annotation_files.build import build
+from dsct.data.annotation_files.caer_s_faces import faces_of, read_caer_s_json, read_caer_s_text
+from dsct.data.annotation_files.emotic_csv import read_emotic_csv
+from dsct.data.annotation_files.emotic_json import read_emotic_json
+from dsct.data.annotation_files.emotic_mat import MatFile
+from dsct.data.annotation_files.own_csv import OwnCsv
+from dsct.data.annotation_files.own_json import OwnJson
+from dsct.data.annotation_files.raw_annotations import RawAnnotations
+from dsct.data.annotation_files.search import (
+    NAMES,
+    SPLITS,
+    annotation_files,
+    has_own_file,
+    own_training_file,
+    recognise,
+)
 from dsct.data.annotation_files.splits import VAL_FRACTION, split_from_name
 from dsct.data.caer_s import CaerSDataset
-from dsct.data.coco import CocoDataset, read_class_names
+from dsct.data.coco import CocoDataset
 from dsct.data.emotic import EmoticDataset
 from dsct.data.transforms import Transform
+from dsct.image_io import upright_size
 
-NAMES = ("emotic", "caer-s", "coco")
-SPLITS = ("train", "val", "test")
-
-_EMOTIC_FILES = (
-    "emotic_{split}_bi.json",
-    "Annotations.mat",
-    "CVPR17_Annotations.mat",
-    "{split}.csv",
-    "annots_{split}.csv",
-)
-_CAER_S_FILES = ("{split}.txt", "caer_{split}.json")
-_COCO_FILES = ("{split}.json", "instances_{split}.json", "{split}.csv")
-_WHOLE_COCO_FILES = ("annotations.json", "annotations.csv")
+__all__ = ["NAMES", "SPLITS", "DataFolder", "open_split", "recognise"]
 
 
 def open_split(
@@ -48,7 +55,7 @@ def open_split(
     * ``emotic``: ``emotic_{split}_bi.json``, ``Annotations.mat``, ``CVPR17_Annotations.mat``, ``{split}.csv``,
       ``annots_{split}.csv``;
     * ``caer-s``: ``{split}.txt``, ``caer_{split}.json``; validation data is cut from the training data;
-    * ``coco``, one's own data: ``{split}.json``, ``instances_{split}.json``, ``{split}.csv``; a lone
+    * ``coco``, your own data: ``{split}.json``, ``instances_{split}.json``, ``{split}.csv``; a lone
       ``annotations.json`` or ``annotations.csv`` is training data. Where there is no file for ``val``, it is cut from
       the training data. Classes are numbered as in the training file.
 
@@ -85,142 +92,160 @@ def open_split(
         >>> image.size, target["image_id"]
         ((64, 48), 'a.png')
     """
-    folder = Path(folder)
-    _check_arguments(name, folder, split, class_names, multi_label)
-    found = _look(name, folder, split) if annotations is None else [folder / annotations]
-    path = found[0]
-    if labels is not None and path.suffix != ".mat":
-        raise ValueError(f"labels can be chosen for Annotations.mat only, the annotations are {path}; got {labels!r}")
-    roots = [folder, *(folder / one for one in ("images", "emotic", "CAER-S", split, f"images/{split}"))]
-    if split == "val":
-        roots += [folder / "train", folder / "images/train"]
-    data: AnnotatedDataset
-    if name == "emotic":
-        data = _open_emotic(path, roots, split, labels or "combined", transforms)
-    elif name == "caer-s":
-        read_faces = CaerSDataset.from_coco_json if path.suffix == ".json" else CaerSDataset.from_text
-        data = read_faces(path, roots, split=split, val_fraction=val_fraction, seed=seed, transforms=transforms)
-    else:
-        if annotations is None:
-            class_names = class_names or _training_classes(folder, path)
-        fraction = _fraction_to_cut(folder, path, split, val_fraction, looked=annotations is None)
-        read_people = CocoDataset.from_csv if path.suffix == ".csv" else CocoDataset.from_json
-        data = read_people(
-            path,
-            roots,
-            class_names=class_names,
-            multi_label=multi_label,
-            split=split,
-            val_fraction=fraction,
-            seed=seed,
-            transforms=transforms,
-        )
-    if len(found) > 1:
-        data.source += f" (also there, not read: {', '.join(str(one.relative_to(folder)) for one in found[1:])})"
-    return data
+    opened = DataFolder(
+        name,
+        folder,
+        annotations=annotations,
+        labels=labels,
+        class_names=class_names,
+        multi_label=multi_label,
+        val_fraction=val_fraction,
+        seed=seed,
+    )
+    return opened.open(split, transforms)
 
 
-def recognise(folder: str | os.PathLike[str]) -> str:
-    """Which data set a folder holds, by the names of its annotation files.
+class DataFolder:
+    r"""A data set on disk from which several splits are opened, and no file is read twice for them.
+
+    Annotation files are parsed once, although the training file also holds the classes of the other splits or the
+    images that are cut off for validation, and ``Annotations.mat`` holds all splits. Of image files the sizes are
+    remembered.
 
     Args:
+        name: as in :func:`open_split`, like all others.
         folder: the data folder.
-
-    Returns:
-        One of :data:`NAMES`.
+        annotations: takes this file instead of looking.
+        labels: for ``Annotations.mat`` only.
+        class_names: for ``coco`` only.
+        multi_label: for ``coco`` only.
+        val_fraction: share of validation data where it is cut from training data.
+        seed: of this cut.
 
     Raises:
-        FileNotFoundError: there is no annotation file with a usual name.
-        ValueError: the names are usual in several data sets, such as ``train.csv``.
+        FileNotFoundError: there is no such folder.
+        ValueError: an argument is out of range.
 
     Example:
         >>> import tempfile
+        >>> from PIL import Image
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     _ = Path(folder, "emotic_val_bi.json").write_text("{}")
-        ...     recognise(folder)
-        'emotic'
+        ...     for name in ("a.png", "b.png"):
+        ...         Image.new("RGB", (64, 48)).save(Path(folder, name))
+        ...     _ = Path(folder, "all.csv").write_text("path,x1,y1,x2,y2,label\na.png,1,2,4,6,calm\nb.png,1,2,4,6,calm")
+        ...     data = DataFolder("coco", folder, annotations="all.csv", val_fraction=0.5)
+        ...     [len(data.open(split)) for split in ("train", "val")]
+        [1, 1]
     """
-    files = {"emotic": _EMOTIC_FILES, "caer-s": _CAER_S_FILES, "coco": (*_COCO_FILES, *_WHOLE_COCO_FILES)}
-    found = [
-        name for name, patterns in files.items() if any(_present(Path(folder), patterns, split) for split in SPLITS)
-    ]
-    if not found:
-        names = ", ".join(dict.fromkeys(pattern for patterns in files.values() for pattern in patterns))
-        raise FileNotFoundError(f"{folder}: no annotations; looked for {names} in the folder and in its 'annotations'")
-    if len(found) > 1:
-        raise ValueError(f"name must say what {folder} holds, its files may be those of {' or '.join(found)}")
-    return found[0]
 
+    def __init__(
+        self,
+        name: str,
+        folder: str | os.PathLike[str],
+        *,
+        annotations: str | os.PathLike[str] | None = None,
+        labels: str | None = None,
+        class_names: Sequence[str] | None = None,
+        multi_label: bool = False,
+        val_fraction: float = VAL_FRACTION,
+        seed: int = 0,
+    ) -> None:
+        if name not in NAMES:
+            raise ValueError(f"name must be one of {', '.join(NAMES)}, got {name!r}")
+        if name != "coco" and (class_names is not None or multi_label):
+            raise ValueError(f"class_names and multi_label are for 'coco' only, the classes of {name!r} are fixed")
+        self.name = name
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise FileNotFoundError(f"folder must be a directory with a data set, there is none at {folder}")
+        self.annotations = annotations
+        self.labels = labels
+        self.class_names = class_names
+        self.multi_label = multi_label
+        self.val_fraction = val_fraction
+        self.seed = seed
+        self._read = functools.cache(lambda reader, path: reader(path))
+        self._size_of = functools.cache(upright_size)
 
-def _check_arguments(name: str, folder: Path, split: str, class_names: Sequence[str] | None, multi_label: bool) -> None:
-    if name not in NAMES:
-        raise ValueError(f"name must be one of {', '.join(NAMES)}, got {name!r}")
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
-    if name != "coco" and (class_names is not None or multi_label):
-        raise ValueError(f"class_names and multi_label are for 'coco' only, the classes of {name!r} are fixed")
-    if not folder.is_dir():
-        raise FileNotFoundError(f"folder must be a directory with a data set, there is none at {folder}")
+    def open(self, split: str, transforms: Transform | None = None) -> AnnotatedDataset:
+        """Opens a split, as :func:`open_split` does.
 
+        Args:
+            split: ``"train"``, ``"val"`` or ``"test"``.
+            transforms: of the data set.
 
-def _look(name: str, folder: Path, split: str) -> list[Path]:
-    """The annotation files that are there, the one to read first."""
-    searches: list[tuple[Sequence[str], str]] = []
-    if name == "emotic":
-        searches.append((_EMOTIC_FILES, split))
-    elif name == "caer-s":
-        searches.append((_CAER_S_FILES, "train" if split == "val" else split))
-    else:
-        searches.append((_COCO_FILES, split))
+        Returns:
+            The data set, with images.
+
+        Raises:
+            FileNotFoundError: there is no annotation file; the message lists what was looked for.
+            ValueError: an argument is out of range, the file is malformed, or nothing is left.
+        """
+        if split not in SPLITS:
+            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+        path, *others = self._annotation_files(split)
+        if self.labels is not None and path.suffix != ".mat":
+            raise ValueError(
+                f"labels can be chosen for Annotations.mat only, the annotations are {path}; got {self.labels!r}"
+            )
+        kind, read = {
+            "emotic": (EmoticDataset, self._emotic),
+            "caer-s": (CaerSDataset, self._caer_s),
+            "coco": (CocoDataset, self._coco),
+        }[self.name]
+        data: AnnotatedDataset = build(kind, read(path, split), self._roots(split), transforms, self._size_of)
+        if others:
+            names = ", ".join(str(one.relative_to(self.folder)) for one in others)
+            data.source += f" (also there, not read: {names})"
+        return data
+
+    def _annotation_files(self, split: str) -> list[Path]:
+        """The annotation files that are there, the one to read first."""
+        if self.annotations is not None:
+            return [self.folder / self.annotations]
+        return annotation_files(self.name, self.folder, split)
+
+    def _roots(self, split: str) -> list[Path]:
+        """Where images may be."""
+        places = ["", "images", "emotic", "CAER-S", split, f"images/{split}"]
         if split == "val":
-            searches.append((_COCO_FILES, "train"))
-        if split != "test":
-            searches.append((_WHOLE_COCO_FILES, split))
-    for patterns, one in searches:
-        found = _present(folder, patterns, one)
-        if found:
-            return found
-    names = dict.fromkeys(pattern.format(split=one) for patterns, one in searches for pattern in patterns)
-    raise FileNotFoundError(
-        f"{folder}: no annotations of {name}, split {split!r}; looked for {', '.join(names)} in the folder and in its "
-        "'annotations'"
-    )
+            places += ["train", "images/train"]
+        return [self.folder / place for place in places]
 
+    def _emotic(self, path: Path, split: str) -> RawAnnotations:
+        if path.suffix == ".mat":
+            people: RawAnnotations = self._read(MatFile, path).people(split, self.labels or "combined")
+            return people
+        raw: RawAnnotations = self._read(read_emotic_csv if path.suffix == ".csv" else read_emotic_json, path)
+        return replace(raw, split=split)
 
-def _present(folder: Path, patterns: Sequence[str], split: str) -> list[Path]:
-    paths = [
-        folder / place / pattern.format(split=split)
-        for pattern in patterns
-        for place in ("", "annotations", "Annotations")
-    ]
-    found: list[Path] = []
-    for path in paths:
-        # On a file system that ignores case the last two places are one.
-        if path.is_file() and not any(path.samefile(other) for other in found):
-            found.append(path)
-    return found
+    def _caer_s(self, path: Path, split: str) -> RawAnnotations:
+        raw: RawAnnotations = self._read(read_caer_s_json if path.suffix == ".json" else read_caer_s_text, path)
+        return faces_of(raw, split, self.val_fraction, self.seed)
 
+    def _coco(self, path: Path, split: str) -> RawAnnotations:
+        class_names = self.class_names or self._training_classes(path)
+        fraction = self._fraction_to_cut(path, split)
+        raw = self._own_file(path).people(class_names, self.multi_label)
+        return raw.part(split, fraction, self.seed)
 
-def _open_emotic(
-    path: Path, roots: Sequence[Path], split: str, labels: str, transforms: Transform | None
-) -> EmoticDataset:
-    if path.suffix == ".mat":
-        return EmoticDataset.from_mat(path, roots, split, labels=labels, transforms=transforms)
-    read = EmoticDataset.from_csv if path.suffix == ".csv" else EmoticDataset.from_coco_json
-    return read(path, roots, split=split, transforms=transforms)
+    def _own_file(self, path: Path) -> OwnCsv | OwnJson:
+        file: OwnCsv | OwnJson = self._read(OwnCsv if path.suffix == ".csv" else OwnJson, path)
+        return file
 
+    def _training_classes(self, path: Path) -> Sequence[str] | None:
+        """The classes of the training file, if `path` is not that: numbers must mean the same in every split."""
+        if self.annotations is not None:
+            return self.class_names
+        training = own_training_file(self.folder)
+        return None if training in (None, path) else self._own_file(training).class_names
 
-def _fraction_to_cut(folder: Path, path: Path, split: str, val_fraction: float, looked: bool) -> float:
-    """Share of validation data that has to be cut from one's own training file; 0 leaves the file whole."""
-    holds_training = split != "test" and split_from_name(path) not in ("val", "test")
-    if not holds_training or (looked and _present(folder, _COCO_FILES, "val")):
-        return 0.0
-    if looked and split == "val" and val_fraction == 0:
-        raise ValueError(f"val_fraction must be above 0 to cut validation data from {path}, got 0")
-    return val_fraction
-
-
-def _training_classes(folder: Path, path: Path) -> tuple[str, ...] | None:
-    """The classes of the training file, if `path` is not that: numbers must mean the same in every split."""
-    training = _present(folder, _COCO_FILES, "train") or _present(folder, _WHOLE_COCO_FILES, "train")
-    return read_class_names(training[0]) if training and training[0] != path else None
+    def _fraction_to_cut(self, path: Path, split: str) -> float:
+        """Share of validation data to cut from the training file of your own data; 0 leaves the file whole."""
+        looked = self.annotations is None
+        holds_training = split != "test" and split_from_name(path) not in ("val", "test")
+        if not holds_training or (looked and has_own_file(self.folder, "val")):
+            return 0.0
+        if looked and split == "val" and self.val_fraction == 0:
+            raise ValueError(f"val_fraction must be above 0 to cut validation data from {path}, got 0")
+        return self.val_fraction

@@ -43,7 +43,7 @@ class Annotations:
         size: (width, height) of the upright image in pixels.
 
     Raises:
-        ValueError: a shape does not fit, a box is not finite or has no area, a label is negative.
+        ValueError: a shape does not fit, a box is not finite or has no area, or a label is negative.
 
     Example:
         >>> import numpy as np

@@ -128,7 +128,7 @@ class SyntheticDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
         return self.size
 
     def scene(self, index: int) -> Scene:
-        """What is drawn: the far scene and every person's face, near object and place.
+        """What a scene shows: the far scene, and every person's face, near object and place.
 
         Args:
             index: 0 to ``len(self) - 1``.
@@ -149,7 +149,7 @@ class SyntheticDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
         return Scene(far, tuple(persons), self.difficulty, int(rng.integers(2**32)))
 
     def annotations(self, index: int) -> Annotations:
-        """Boxes and labels of one scene, without drawing it.
+        """Boxes and labels of one scene, without rendering it.
 
         Args:
             index: 0 to ``len(self) - 1``.
@@ -205,10 +205,10 @@ class SyntheticDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
         with tempfile.TemporaryDirectory(dir=folder) as workplace:
             partial = Path(workplace) / name
             shape = (self.size, height, width, 3)
-            pictures = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+            images = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
             for index in range(self.size):
-                pictures[index] = self._draw(index)
-            pictures.flush()
+                images[index] = self._draw(index)
+            images.flush()
             os.replace(partial, path)
         return path
 

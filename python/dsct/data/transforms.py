@@ -29,7 +29,7 @@ LONG_SIDE = 1333
 
 
 class RandomSizeCrop(v2.Transform):  # type: ignore[misc]  # torchvision has no types
-    """Crops a window whose height and width are drawn separately, each uniform over [low, high].
+    """Crops a window whose height and width are chosen separately, each uniform over [low, high].
 
     The range is clipped to the image, so a small image is never padded.
 

@@ -55,23 +55,7 @@ def convert(
         >>> model.config.num_context_queries, model.config.num_subject_queries
         (32, 4)
     """
-    return from_tensors(
-        dict(model.state_dict()), num_subject_queries, num_classes, multi_label, class_names, reuse_box_head, verbose,
-        config,
-    )  # fmt: skip
-
-
-def from_tensors(
-    tensors: dict[str, Any],
-    num_subject_queries: int,
-    num_classes: int,
-    multi_label: bool,
-    class_names: Sequence[str] | None,
-    reuse_box_head: bool,
-    verbose: bool,
-    config: dict[str, Any],
-) -> DSCT:
-    """:func:`convert` for a state dict."""
+    tensors: dict[str, Any] = dict(model.state_dict())
     sizes = sizes_of(tensors)
     missing = [
         name for name in ("backbone", "hidden_dim", "enc_layers", "dec_layers") if name not in {**sizes, **config}

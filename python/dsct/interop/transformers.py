@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dsct.checkpoint.hugging_face import sizes_of_config
 from dsct.interop.attention import accelerate_attention
-from dsct.interop.deformable_detr import from_tensors
+from dsct.interop.deformable_detr import convert as convert_detector
 from dsct.modules import DSCT
 from dsct.modules.evaluating import evaluating
 
@@ -81,30 +81,28 @@ def accelerate(model: nn.Module, pixel_values: Tensor | None = None, *, verbose:
     return result
 
 
-def convert(
-    model: nn.Module,
-    num_subject_queries: int,
-    num_classes: int,
-    *,
-    multi_label: bool = True,
-    class_names: Sequence[str] | None = None,
-    reuse_box_head: bool = False,
-    verbose: bool = True,
-    **config: Any,
-) -> DSCT:
+def convert(model: nn.Module, num_subject_queries: int, num_classes: int, **options: Any) -> DSCT:
     """Builds an emotion model from Hugging Face's ``DeformableDetrForObjectDetection`` or ``DeformableDetrModel``.
 
-    As :func:`dsct.interop.deformable_detr.convert`; numbers of heads and points come from the model's ``config``.
+    Args:
+        model: the detector; it is not changed.
+        num_subject_queries: N, the largest number of people that can be found.
+        num_classes: C emotions.
+        **options: those of :func:`dsct.interop.deformable_detr.convert`; numbers of heads and points come from the
+            model's ``config`` unless given.
+
+    Returns:
+        The model, in training mode.
+
+    Raises:
+        ValueError: the weights are not those of a Deformable DETR with a ResNet.
 
     Example:
         ``convert(DeformableDetrForObjectDetection.from_pretrained("SenseTime/deformable-detr"), 4, 26)``
     """
     own: Any = getattr(model, "config", None)
-    told = {} if own is None else sizes_of_config(own.to_json_string(use_diff=False))
-    return from_tensors(
-        dict(model.state_dict()), num_subject_queries, num_classes, multi_label, class_names, reuse_box_head, verbose,
-        {**told, **config},
-    )  # fmt: skip
+    sizes = {} if own is None else sizes_of_config(own.to_json_string(use_diff=False))
+    return convert_detector(model, num_subject_queries, num_classes, **{**sizes, **options})
 
 
 @torch.no_grad()

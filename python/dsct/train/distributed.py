@@ -68,7 +68,7 @@ class Processes:
         if device.type == "cuda":
             if local_rank >= torch.cuda.device_count():
                 raise ValueError(
-                    f"every process must have a GPU of its own, got LOCAL_RANK {local_rank} and "
+                    f"every process must have its own GPU, got LOCAL_RANK {local_rank} and "
                     f"{torch.cuda.device_count()} GPUs"
                 )
             device = torch.device("cuda", local_rank)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -274,7 +274,7 @@ class Trainer:
         )  # fmt: skip
 
     def _save_best(self) -> None:
-        model = cast("DSCT", self._step.averaged)
+        model = self._step.averaged
         tensors = model_state(model)
         with self.processes.fail_together():
             if self.processes.is_main:

@@ -7,7 +7,7 @@ import json
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,11 +15,7 @@ import torch
 from dsct.checkpoint import metadata_of, read_pickled_tensors
 from dsct.checkpoint.files import CONFIG_KEY, write_pickled_tensors
 from dsct.train.config import TrainConfig
-from dsct.train.parallel_model import unwrap
 from dsct.train.step import OptimizerStep
-
-if TYPE_CHECKING:
-    from dsct.modules import DSCT
 
 KIND = "dsct training state 2"
 
@@ -63,7 +59,7 @@ def save_state(path: Path, step: OptimizerStep, progress: Progress, config: Trai
         "random": step.processes.gather(random_state()),
         "progress": dataclasses.asdict(progress),
         "train_config": config.to_json(),
-        **metadata_of(cast("DSCT", unwrap(step.model))),
+        **metadata_of(step.module),
     }
     with step.processes.fail_together():
         if step.processes.is_main:
@@ -86,12 +82,13 @@ def load_state(path: Path, step: OptimizerStep, config: TrainConfig) -> Progress
     state = read_pickled_tensors(path)
     if state.get("kind") != KIND:
         raise ValueError(f"{path} must be a {KIND!r}, got {state.get('kind')!r}")
-    model = cast("DSCT", unwrap(step.model))
-    _require_same("model", json.loads(state[CONFIG_KEY]), json.loads(model.config.to_json()))
+    _require_same("model", json.loads(state[CONFIG_KEY]), json.loads(step.module.config.to_json()))
     _require_same("training", json.loads(state["train_config"]), json.loads(config.to_json()))
     if len(state["random"]) != step.processes.world_size:
-        raise ValueError(f"a run goes on only with as many processes as it began with: {len(state['random'])}, got "
-                         f"{step.processes.world_size}")  # fmt: skip
+        raise ValueError(
+            f"a run can be resumed only with as many processes as it began with: {len(state['random'])}, got "
+            f"{step.processes.world_size}"
+        )
     step.load_state_dict(state)
     restore_random_state(state["random"][step.processes.rank])
     return Progress(**state["progress"])
@@ -141,4 +138,6 @@ def _require_same(what: str, saved: dict[str, Any], given: dict[str, Any]) -> No
         if name not in FREE_FIELDS and saved.get(name) != given.get(name)
     ]
     if differing:
-        raise ValueError(f"a run goes on only with the {what} configuration it began with: {'; '.join(differing)}")
+        raise ValueError(
+            f"a run can be resumed only with the {what} configuration it began with: {'; '.join(differing)}"
+        )

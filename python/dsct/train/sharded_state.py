@@ -1,6 +1,6 @@
 """State of a model in several processes, saved and loaded as if there were one.
 
-So a run can go on with another number of processes, and its files are those of a run in one process.
+So a run can be resumed with another number of processes, and its files are those of a run in one process.
 """
 
 from __future__ import annotations

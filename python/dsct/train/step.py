@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 from torch.optim.swa_utils import AveragedModel
@@ -15,8 +15,11 @@ from dsct.precision import autocast
 from dsct.train.config import TrainConfig
 from dsct.train.distributed import Processes
 from dsct.train.optimizer import build_optimizer, build_scheduler
-from dsct.train.parallel_model import full_tensor, gradient_sync, unwrap, wrap
+from dsct.train.parallel_model import full_tensor, gradient_sync, wrap
 from dsct.train.sharded_state import load_model_state, load_optimizer_state, model_state, optimizer_state
+
+if TYPE_CHECKING:
+    from dsct.modules import DSCT
 
 
 class Criterion(Protocol):
@@ -41,6 +44,7 @@ class OptimizerStep:
         fsdp: shard the model across the processes instead of copying it to each.
 
     Attributes:
+        module: the model as it was given.
         model: what runs: the model, or its wrapper in several processes.
         optimizer: over :func:`dsct.train.parameter_groups`.
         scheduler: stepped after every optimizer step.
@@ -53,7 +57,7 @@ class OptimizerStep:
 
     def __init__(
         self,
-        model: torch.nn.Module,
+        model: DSCT,
         criterion: Criterion,
         config: TrainConfig,
         steps_per_epoch: int,
@@ -69,6 +73,7 @@ class OptimizerStep:
         self.average = average_of(model, config.ema) if config.ema else None
         if self.average is not None and fsdp:
             self.average.module = wrap(self.average.module, processes, fsdp)
+        self.module = model
         self.model = wrap(model, processes, fsdp)
         self.optimizer = build_optimizer(model, config)
         self.scheduler = build_scheduler(self.optimizer, config, steps_per_epoch)
@@ -144,12 +149,12 @@ class OptimizerStep:
         if finite:
             self.scheduler.step()
             if self.average is not None:
-                self.average.update_parameters(unwrap(self.model))
+                self.average.update_parameters(self.module)
 
     @property
-    def averaged(self) -> torch.nn.Module:
+    def averaged(self) -> DSCT:
         """The model to validate and save: the moving average if there is one."""
-        return unwrap(self.model) if self.average is None else self.average.module
+        return self.module if self.average is None else cast("DSCT", self.average.module)
 
     def state_dict(self) -> dict[str, Any]:
         """Model, optimizer, schedule, loss scale and average, with full tensors. All processes call it."""

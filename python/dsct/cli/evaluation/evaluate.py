@@ -8,27 +8,17 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 import dsct
-from dsct.cli.datasets import (
-    AnnotationsOption,
-    DataOption,
-    DatasetName,
-    LabelsOption,
-    Split,
-    describe_folder,
-    describe_scenes,
-    open_data,
-    told,
-)
+from dsct.cli.datasets import describe, describe_folder, describe_scenes, open_data
 from dsct.cli.device import DeviceOption, choose_device
-from dsct.cli.errors import told_in_one_sentence
+from dsct.cli.errors import one_line_errors
 from dsct.cli.evaluation.report import about_evaluation, as_json, write_json, write_report
+from dsct.cli.options import AnnotationsOption, DataOption, DatasetName, LabelsOption, Split
+from dsct.cli.progress import progress_bar
 from dsct.data import evaluation_transform
 from dsct.metrics import Bootstrap, Evaluation, Evaluator, ProtocolResult
 from dsct.metrics import evaluate as run_evaluation
@@ -43,7 +33,7 @@ class ThresholdRule(str, Enum):
     f1 = "f1"
 
 
-@told_in_one_sentence
+@one_line_errors
 def evaluate(
     dataset: Annotated[DatasetName, typer.Argument(help="What to evaluate on.")],
     data: DataOption = None,
@@ -78,7 +68,8 @@ def evaluate(
     if dataset is DatasetName.synthetic:
         about = describe_scenes({split.value: size}, image_size, difficulty, config.multi_label)
     else:
-        about = describe_folder(dataset, data, annotations, labels, config.multi_label)
+        several = config.multi_label and dataset is DatasetName.coco  # of the others it is known
+        about = describe_folder(dataset, data, annotations, labels, several)
     opened = open_data(about, split.value, evaluation_transform(**(model.preprocess or {})), cache_dir)
     if tuple(opened.class_names) != tuple(config.names):
         raise ValueError(f"{weights} was trained for the classes {list(config.names)}, {dataset.value} has "
@@ -90,7 +81,7 @@ def evaluate(
         config.names, config.multi_label, nms_iou=nms_iou, labels=f"{dataset.value} {split.value}, {source}"
     )
     console = Console()
-    console.print(told(opened), highlight=False, markup=False)
+    console.print(describe(opened), highlight=False, markup=False)
     evaluation = _run(model, opened, evaluator, batch_size, workers, console)
     if fit_thresholds is not None:
         model.thresholds = evaluator.fit_thresholds(threshold_rule.value).tolist()
@@ -99,7 +90,7 @@ def evaluate(
     judged = evaluator.compute(Bootstrap(resamples) if resamples else None, model.thresholds)
     evaluation = dataclasses.replace(judged, throughput=evaluation.throughput)
     show(evaluation, console)
-    facts = about_evaluation(weights, told(opened))
+    facts = about_evaluation(weights, describe(opened))
     if json_path is not None:
         write_json(as_json(evaluation, facts), json_path)
     if out is not None:
@@ -112,8 +103,7 @@ def evaluate(
 def _run(
     model: dsct.DSCT, data: Any, evaluator: Evaluator, batch_size: int, workers: int, console: Console
 ) -> Evaluation:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task("evaluating", total=len(data))
         return run_evaluation(
             model, data, dsct.PostProcess(model.config), evaluator, batch_size=batch_size, workers=workers,
@@ -129,7 +119,6 @@ def _draw_examples(model: dsct.DSCT, data: Any, path: Path, count: int = 9) -> b
     items = []
     for index in chosen:
         image = data[index][0]
-        image = image.as_subclass(torch.Tensor) if isinstance(image, torch.Tensor) else image
         items.append((image, dsct.predict(image, model), data.annotations(index)))
     if items:
         contact_sheet(items, path)

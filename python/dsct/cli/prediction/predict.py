@@ -11,18 +11,18 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dsct.cli.device import DeviceOption, choose_device
-from dsct.cli.errors import told_in_one_sentence
+from dsct.cli.errors import one_line_errors
 from dsct.cli.prediction.annotated import AnnotatedFiles
 from dsct.cli.prediction.inputs import Input, collect
 from dsct.cli.prediction.writers import Json, Result, ResultFile, Text, format_of
+from dsct.cli.progress import progress_bar
 from dsct.prediction.predictor import Predictor
 from dsct.prediction.video import count_frames
 
 
-@told_in_one_sentence
+@one_line_errors
 def predict(
     paths: Annotated[list[Path], typer.Argument(help="Images, videos, and folders with their subfolders.")],
     weights: Annotated[Path | None, typer.Option(help="Weights; by default those that come with dsct.")] = None,
@@ -66,7 +66,9 @@ def predict(
             writers.append(stack.enter_context(ResultFile(Json(indent=2) if as_json else Text())))
         if annotate is not None:
             writers.append(stack.enter_context(AnnotatedFiles(annotate, len(files))))
-        progress = stack.enter_context(_progress(stderr, visible=stderr.is_terminal and not quiet))
+        # Results printed to the same terminal go above the bar; those sent elsewhere must not be redirected to it.
+        bar = progress_bar(stderr, stderr.is_terminal and not quiet, redirect_stdout=sys.stdout.isatty())
+        progress = stack.enter_context(bar)
         task = progress.add_task("predicting", total=None if progress.disable else _expected(files, every))
         for done, result in enumerate(_results(files, predictor, every, errors), start=1):
             for writer in writers:
@@ -105,9 +107,3 @@ def _expected(files: Sequence[Input], every: int) -> int | None:
     except (OSError, ImportError):  # reported when it is the file's turn
         return None
     return sum(count for count in counts if count) if all(counts) else None
-
-
-def _progress(console: Console, visible: bool) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    # Results printed to the same terminal go above the bar; those sent elsewhere must not be redirected to it.
-    return Progress(*columns, console=console, transient=True, disable=not visible, redirect_stdout=sys.stdout.isatty())

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dsct.data.annotation_files.drafts import Draft, DraftFile
+from dsct.data.annotation_files.raw_annotations import RawImage
 
 Entry = dict[str, Any]
 
@@ -20,7 +20,7 @@ def load_coco_json(path: Path) -> Entry:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not JSON, or not of this form.
+        ValueError: the file is not JSON, or has another form.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -35,50 +35,50 @@ def load_coco_json(path: Path) -> Entry:
     return content
 
 
-def drafts_from_coco(path: Path, content: Entry, labels_of: Callable[[Entry], tuple[int, ...]]) -> DraftFile:
+def raw_images(path: Path, content: Entry, labels_of: Callable[[Entry], tuple[int, ...]]) -> list[RawImage]:
     """Images and people of a COCO file; crowds are left out and counted.
 
     Args:
         path: of the file, for messages.
         content: from :func:`load_coco_json`.
-        labels_of: class numbers of an annotation; its ValueError is given the name of file and annotation.
+        labels_of: class numbers of an annotation; the names of file and annotation are added to its ValueError.
 
     Returns:
-        One draft per image, also for those without people; sizes are certain.
+        Every image, also those without people; the file states their sizes.
 
     Raises:
         ValueError: a key is missing or of another kind, or an annotation belongs to no image.
     """
-    drafts: dict[int | str, Draft] = {}
+    images: dict[int | str, RawImage] = {}
     for number, entry in enumerate(content["images"]):
         try:
-            image_id, draft = _image(entry)
-            if image_id in drafts:
+            image_id, image = _image(entry)
+            if image_id in images:
                 raise ValueError("id occurs twice")
         except ValueError as error:
             raise ValueError(f"{path}: {_place('images', number, entry)}: {error}") from error
-        drafts[image_id] = draft
+        images[image_id] = image
     for number, entry in enumerate(content["annotations"]):
         try:
-            draft = drafts[_id(entry, "image_id")]
+            image = images[_id(entry, "image_id")]
             if entry.get("iscrowd"):
-                draft.left_out.append("crowd")
+                image.left_out.append("crowd")
                 continue
-            draft.labels.append(labels_of(entry))
-            draft.boxes.append(_box(entry))
+            image.labels.append(labels_of(entry))
+            image.boxes.append(_box(entry))
         except KeyError as error:
             place = _place("annotations", number, entry)
             raise ValueError(f"{path}: {place}: no image has the image_id {error}") from error
         except ValueError as error:
             raise ValueError(f"{path}: {_place('annotations', number, entry)}: {error}") from error
-    return DraftFile(path, list(drafts.values()), certain_sizes=True)
+    return list(images.values())
 
 
 def category_id(entry: Entry) -> int:
     """The ``category_id`` of an annotation.
 
     Raises:
-        ValueError: it is missing or no integer.
+        ValueError: it is missing or not an integer.
     """
     value = entry.get("category_id")
     if type(value) is not int:
@@ -97,13 +97,13 @@ def _id(entry: Entry, key: str) -> int | str:
     return value
 
 
-def _image(entry: Entry) -> tuple[int | str, Draft]:
+def _image(entry: Entry) -> tuple[int | str, RawImage]:
     name, width, height = entry.get("file_name"), entry.get("width"), entry.get("height")
     if not isinstance(name, str) or not name:
         raise ValueError(f"file_name must be text, got {name!r}")
     if type(width) is not int or type(height) is not int or min(width, height) < 1:
         raise ValueError(f"width and height must be positive integers, got {width!r} and {height!r}")
-    return _id(entry, "id"), Draft(name, (width, height))
+    return _id(entry, "id"), RawImage(name, (width, height))
 
 
 def _box(entry: Entry) -> tuple[float, float, float, float]:

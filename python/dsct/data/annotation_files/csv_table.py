@@ -15,11 +15,11 @@ def read_table(path: Path, columns: Collection[str]) -> Iterator[tuple[int, dict
         columns: names that the header must have; others may be there.
 
     Yields:
-        Line number and row, column name -> cell without surrounding blanks. Empty lines are passed over.
+        Line number and row, column name -> cell without surrounding blanks. Empty lines are skipped.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a column is missing, a row is cut short, or the file is no CSV text.
+        ValueError: a column is missing, a row is too short, or the file is not CSV.
     """
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, strict=True)

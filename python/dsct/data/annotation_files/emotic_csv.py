@@ -7,14 +7,15 @@ from pathlib import Path
 
 from dsct.config import EMOTIC_CLASSES
 from dsct.data.annotation_files.csv_table import read_table
-from dsct.data.annotation_files.drafts import Draft, DraftFile
+from dsct.data.annotation_files.raw_annotations import RawAnnotations, RawImage
+from dsct.data.annotation_files.splits import split_from_name
 
 CLASS_NUMBERS = {name: number for number, name in enumerate(EMOTIC_CLASSES)}
 _COLUMNS = ("Folder", "Filename", "Image Size", "BBox", "Categorical_Labels")
 
 
-def read_emotic_csv(path: Path) -> DraftFile:
-    """One draft per image, in the order in which they first come; sizes are a guess.
+def read_emotic_csv(path: Path) -> RawAnnotations:
+    """The images in the order in which they first come; their sizes are a guess.
 
     Args:
         path: the file.
@@ -23,7 +24,7 @@ def read_emotic_csv(path: Path) -> DraftFile:
         FileNotFoundError: there is no such file.
         ValueError: a column is missing, or a row is malformed; the message names file and line.
     """
-    drafts: dict[str, Draft] = {}
+    images: dict[str, RawImage] = {}
     for line, row in read_table(path, _COLUMNS):
         try:
             if not row["Filename"]:
@@ -31,33 +32,34 @@ def read_emotic_csv(path: Path) -> DraftFile:
             first, second = _numbers("Image Size", row["Image Size"], 2)
             x1, y1, x2, y2 = _numbers("BBox", row["BBox"], 4)
             labels = class_numbers(_list("Categorical_Labels", row["Categorical_Labels"]))
-            image = emotic_draft(row["Folder"], row["Filename"], int(first), int(second))
+            new = emotic_image(row["Folder"], row["Filename"], int(first), int(second))
         except (ValueError, OverflowError) as error:
             raise ValueError(f"{path}, line {line}: {error}") from error
-        draft = drafts.setdefault(image.name, image)
-        draft.boxes.append((x1, y1, x2, y2))
-        draft.labels.append(labels)
-    return DraftFile(path, list(drafts.values()), certain_sizes=False)
+        image = images.setdefault(new.name, new)
+        image.boxes.append((x1, y1, x2, y2))
+        image.labels.append(labels)
+    source = "body boxes, combined labels"
+    return RawAnnotations(path, split_from_name(path), list(images.values()), EMOTIC_CLASSES, True, source)
 
 
-def emotic_draft(folder: str, filename: str, first: int, second: int) -> Draft:
+def emotic_image(folder: str, filename: str, first: int, second: int) -> RawImage:
     """An image of EMOTIC's files, where the two numbers of the size are exchanged in ``emodb_small``.
 
     Raises:
         ValueError: a number is not positive.
 
     Example:
-        >>> emotic_draft("mscoco/images", "1.jpg", 640, 480).size
+        >>> emotic_image("mscoco/images", "1.jpg", 640, 480).size
         (640, 480)
-        >>> draft = emotic_draft("emodb_small/images", "2.jpg", 300, 450)
-        >>> draft.size, draft.mended
+        >>> image = emotic_image("emodb_small/images", "2.jpg", 300, 450)
+        >>> image.size, image.mended
         ((450, 300), ('width and height exchanged',))
     """
     if min(first, second) < 1:
         raise ValueError(f"the image size must be positive, got {first} and {second}")
     if folder.startswith("emodb_small") and first != second:
-        return Draft(f"{folder}/{filename}", (second, first), mended=("width and height exchanged",))
-    return Draft(f"{folder}/{filename}", (first, second))
+        return RawImage(f"{folder}/{filename}", (second, first), mended=("width and height exchanged",))
+    return RawImage(f"{folder}/{filename}", (first, second))
 
 
 def class_numbers(names: list[object]) -> tuple[int, ...]:

@@ -5,81 +5,96 @@ Read without squeezing, so that one person or one category is an array like seve
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dsct.data.annotation_files.drafts import Draft, DraftFile
-from dsct.data.annotation_files.emotic_csv import class_numbers, emotic_draft
+from dsct.config import EMOTIC_CLASSES
+from dsct.data.annotation_files.emotic_csv import class_numbers, emotic_image
+from dsct.data.annotation_files.raw_annotations import RawAnnotations, RawImage
 
 SPLITS = ("train", "val", "test")
 LABELS = ("combined", "union")
 
 
-def read_mat(path: Path, split: str, labels: str) -> DraftFile:
-    """The images of one split; sizes are a guess.
+class MatFile:
+    """``Annotations.mat``, read from disk once; every split is parsed only when it is asked for.
 
     Args:
         path: the file.
-        split: ``"train"``, ``"val"`` or ``"test"``.
-        labels: ``"combined"`` or ``"union"`` over annotators.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ImportError: SciPy is missing.
-        ValueError: an argument is out of range, or the file is malformed; the message names file and image.
     """
-    for name, value, choices in (("split", split, SPLITS), ("labels", labels, LABELS)):
-        if value not in choices:
-            raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
-    table = _load(path, split)
-    drafts = []
-    for number, image in enumerate(table):
-        try:
-            drafts.append(_image(image, labels))
-        except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
-            raise ValueError(f"{path}: {split}({number + 1}): {error}") from error
-    return DraftFile(path, drafts, certain_sizes=False)
 
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._content = path.read_bytes()
 
-def _load(path: Path, split: str) -> Any:
-    """The struct array of a split, flat."""
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise ImportError("reading Annotations.mat needs SciPy, which is not installed: pip install scipy") from error
-    with path.open("rb") as file:
+    def people(self, split: str, labels: str) -> RawAnnotations:
+        """The images of one split; their sizes are a guess.
+
+        Args:
+            split: ``"train"``, ``"val"`` or ``"test"``.
+            labels: ``"combined"`` or ``"union"`` over annotators.
+
+        Raises:
+            ImportError: SciPy is missing.
+            ValueError: an argument is out of range, or the file is malformed; the message names file and image.
+        """
+        for name, value, choices in (("split", split, SPLITS), ("labels", labels, LABELS)):
+            if value not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+        images = []
+        for number, image in enumerate(self._struct_array(split)):
+            try:
+                images.append(_image(image, labels))
+            except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
+                raise ValueError(f"{self.path}: {split}({number + 1}): {error}") from error
+        kind = "labels united over annotators" if labels == "union" else "combined labels"
+        return RawAnnotations(self.path, split, images, EMOTIC_CLASSES, True, f"body boxes, {kind}")
+
+    def _struct_array(self, split: str) -> Any:
+        """The struct array of a split, flat."""
         try:
-            content = loadmat(file, variable_names=[split])
+            from scipy.io import loadmat
+        except ImportError as error:
+            raise ImportError(
+                "reading Annotations.mat needs SciPy, which is not installed: pip install scipy"
+            ) from error
+        try:
+            content = loadmat(io.BytesIO(self._content), variable_names=[split])
         except NotImplementedError as error:
-            raise ValueError(f"{path}: MATLAB 7.3 files are not read; save it in MATLAB with '-v7'") from error
+            raise ValueError(f"{self.path}: MATLAB 7.3 files are not read; save it in MATLAB with '-v7'") from error
         except Exception as error:  # SciPy raises all kinds for damaged files
-            raise ValueError(f"{path}: not a MATLAB 5 file: {error}") from error
-    if split not in content:
-        raise ValueError(f"{path}: there is no variable {split!r}")
-    table = content[split]
-    missing = {"filename", "folder", "image_size", "person"} - set(table.dtype.names or ())
-    if missing:
-        raise ValueError(f"{path}: {split} must be a struct array, the fields {', '.join(sorted(missing))} are missing")
-    return table.ravel()
+            raise ValueError(f"{self.path}: not a MATLAB 5 file: {error}") from error
+        if split not in content:
+            raise ValueError(f"{self.path}: there is no variable {split!r}")
+        table = content[split]
+        if missing := {"filename", "folder", "image_size", "person"} - set(table.dtype.names or ()):
+            raise ValueError(
+                f"{self.path}: {split} must be a struct array, the fields {', '.join(sorted(missing))} are missing"
+            )
+        return table.ravel()
 
 
-def _image(image: Any, labels: str) -> Draft:
+def _image(image: Any, labels: str) -> RawImage:
     folder, filename = _text(image["folder"], "folder"), _text(image["filename"], "filename")
-    draft = emotic_draft(folder, filename, *_size(image["image_size"]))
+    found = emotic_image(folder, filename, *_size(image["image_size"]))
     for person in _structs(image["person"]):
         box = np.asarray(_field(person, "body_bbox"), dtype=np.float64).ravel()
         if box.shape != (4,):
             raise ValueError(f"body_bbox must be 4 numbers x1 y1 x2 y2, got {box.tolist()}")
         x1, y1, x2, y2 = box.tolist()
-        draft.boxes.append((x1, y1, x2, y2))
-        draft.labels.append(class_numbers(_names(person, labels)))
-    return draft
+        found.boxes.append((x1, y1, x2, y2))
+        found.labels.append(class_numbers(_names(person, labels)))
+    return found
 
 
 def _size(value: Any) -> tuple[int, int]:
-    """The two numbers, whatever they mean."""
+    """The two numbers as they stand; which is which depends on the folder."""
     (size,) = _structs(value)
     columns, rows = (int(np.asarray(_field(size, name)).item()) for name in ("n_col", "n_row"))
     return columns, rows

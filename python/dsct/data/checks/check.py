@@ -1,4 +1,4 @@
-"""What is wrong with a data set, found before training starts and not in its third epoch.
+"""What is wrong with a data set, found before training starts and not in the third epoch.
 
 ``check`` reads every record and, by default, decodes every image. What would break training, or spoil it unnoticed,
 is an error; what a researcher should know before quoting a number is a warning; the rest is a note.
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torchvision.ops import box_iou
 
-from dsct.data.checks.findings import Finding, Findings, Place
+from dsct.data.checks.findings import Finding, Findings, Location
 from dsct.data.checks.image_files import ImageFile, read_image_files
 from dsct.data.checks.summary import Summary, class_membership, summarize
 from dsct.data.records import Annotations
@@ -73,9 +73,9 @@ class _Record:
     annotations: Annotations
     file: ImageFile | None
 
-    def at(self, detail: str = "") -> Place:
+    def at(self, detail: str = "") -> Location:
         path = self.annotations.image_path
-        return Place(self.split, self.index, "" if path is None else str(path), detail)
+        return Location(self.split, self.index, "" if path is None else str(path), detail)
 
 
 def check(
@@ -106,7 +106,7 @@ def check(
     Example:
         >>> from dsct.data import SyntheticDataset
         >>> scenes = SyntheticDataset("val", size=20)
-        >>> scenes.skipped, scenes.examples, scenes.source = {}, {}, "drawn"
+        >>> scenes.skipped, scenes.examples, scenes.source = {}, {}, "synthetic scenes"
         >>> result = check([scenes])
         >>> result.ok, result.whole.images
         (True, 20)
@@ -126,14 +126,14 @@ def check(
         chosen = [record for record in records if record.split == data.split]
         _check_labels(chosen, data, findings)
         if absent := sum(record.annotations.image_path is None for record in chosen):
-            findings.add("images not on disk", Place(data.split), absent)
+            findings.add("images not on disk", Location(data.split), absent)
         opened = sum(record.file is not None for record in chosen)
         annotations = [record.annotations for record in chosen]
         summaries.append(summarize(data.split, data.source, annotations, data.class_names, data.skipped, opened))
         _check_counts(summaries[-1], findings)
     _check_splits(splits, findings)
     _check_repetitions(records, findings)
-    return CheckResult(tuple(summaries), _whole(splits, records, summaries), findings.ordered())
+    return CheckResult(tuple(summaries), _of_all_splits(splits, records, summaries), findings.ordered())
 
 
 def _read_records(splits: Iterable[AnnotatedSplit], findings: Findings) -> list[_Record]:
@@ -143,7 +143,7 @@ def _read_records(splits: Iterable[AnnotatedSplit], findings: Findings) -> list[
             try:
                 records.append(_Record(data.split, index, data.annotations(index), None))
             except (ValueError, OSError) as error:
-                findings.add("record cannot be read", Place(data.split, index, detail=str(error)))
+                findings.add("record cannot be read", Location(data.split, index, detail=str(error)))
     return records
 
 
@@ -229,7 +229,7 @@ def _check_labels(records: list[_Record], data: AnnotatedSplit, findings: Findin
 
 
 def _check_counts(summary: Summary, findings: Findings) -> None:
-    place = Place(summary.split)
+    place = Location(summary.split)
     if summary.images == 0:
         findings.add("no images", place)
     if summary.people == 0:
@@ -247,11 +247,11 @@ def _check_splits(splits: Sequence[AnnotatedSplit], findings: Findings) -> None:
             if count:
                 names = data.examples.get(reason, ())
                 such = f", such as {', '.join(names)}" if names else ""
-                findings.add("skipped while reading", Place(data.split, detail=f"{reason}: {count}{such}"), count)
+                findings.add("skipped while reading", Location(data.split, detail=f"{reason}: {count}{such}"), count)
         if (data.class_names, data.multi_label) != (first.class_names, first.multi_label):
             form = "several classes" if data.multi_label else "one class"
             detail = f"{len(data.class_names)} classes, {form} per person, not those of {first.split}"
-            findings.add("classes differ between splits", Place(data.split, detail=detail))
+            findings.add("classes differ between splits", Location(data.split, detail=detail))
 
 
 def _check_repetitions(records: list[_Record], findings: Findings) -> None:
@@ -280,7 +280,7 @@ def _add_repetition(group: list[_Record], across: str, within: str, findings: Fi
             findings.add(kind, record.at(f"also {first.split} {first.index}, {name}"))
 
 
-def _whole(splits: Sequence[AnnotatedSplit], records: list[_Record], summaries: Sequence[Summary]) -> Summary:
+def _of_all_splits(splits: Sequence[AnnotatedSplit], records: list[_Record], summaries: Sequence[Summary]) -> Summary:
     skipped: Counter[str] = sum((Counter(data.skipped) for data in splits), Counter())
     return summarize(
         "all",

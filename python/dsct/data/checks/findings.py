@@ -38,7 +38,7 @@ _ORDER = list(_SEVERITY)
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """Where something was found.
 
     Attributes:
@@ -70,7 +70,7 @@ class Finding:
     kind: str
     count: int
     splits: dict[str, int]
-    places: tuple[Place, ...]
+    places: tuple[Location, ...]
 
 
 @dataclass
@@ -78,9 +78,9 @@ class Findings:
     """Collects places by kind."""
 
     counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    places: dict[str, list[Place]] = field(default_factory=lambda: defaultdict(list))
+    places: dict[str, list[Location]] = field(default_factory=lambda: defaultdict(list))
 
-    def add(self, kind: str, place: Place, count: int = 1) -> None:
+    def add(self, kind: str, place: Location, count: int = 1) -> None:
         self.counts[kind][place.split] += count
         if len(self.places[kind]) < MOST_PLACES:
             self.places[kind].append(place)

@@ -84,7 +84,7 @@ def summarize(
 
     Example:
         >>> one = Annotations(None, np.array([[10, 20, 50, 80]]), np.array([1]), (640, 480))
-        >>> summarize("val", "drawn", [one], ("Anger", "Fear"), {}).people_per_class
+        >>> summarize("val", "a table", [one], ("Anger", "Fear"), {}).people_per_class
         {'Anger': 0, 'Fear': 1}
     """
     num_classes = len(class_names)

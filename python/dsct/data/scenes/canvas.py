@@ -1,4 +1,4 @@
-"""A canvas in image heights: (0, 0) is the top left corner, (aspect, 1) the bottom right, whatever the resolution.
+"""A canvas in image heights: (0, 0) is the top left corner, (aspect, 1) the bottom right, at any resolution.
 
 Shapes are drawn with Pillow at three times the size and averaged down, which smooths their edges.
 """

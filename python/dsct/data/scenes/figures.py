@@ -1,4 +1,4 @@
-"""People and the near objects beside them. Lengths are in image heights."""
+"""People and the near objects next to them. Lengths are in image heights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Person:
-    """One drawn person.
+    """One person of a scene.
 
     Attributes:
         face: one of ``rule.FACES``.

@@ -116,8 +116,8 @@ def emotion_labels(face: str, near: str, far: str) -> tuple[str, ...]:
 def probability(face: str, near: str, far: str) -> Fraction:
     """Returns the exact probability with which the generator draws a person with these three cues.
 
-    Far scenes are equally frequent; faces come in the ratio 2 : 2 : 3 whatever the far scene; near objects are equally
-    frequent except beside a mild face, where pleasant goes with bright and unpleasant with dark two times in three.
+    Far scenes are equally frequent; faces come in the ratio 2 : 2 : 3 in every far scene; near objects are equally
+    frequent except next to a mild face, where pleasant goes with bright and unpleasant with dark two times in three.
 
     Args:
         face: one of :data:`FACES`.

@@ -1,0 +1,119 @@
+"""What an annotation file says, before any image has been looked at: the form that all readers return."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+
+@dataclass
+class RawImage:
+    """One image as an annotation file describes it, not yet checked.
+
+    Attributes:
+        name: path of the image relative to the image root.
+        size: (width, height), if the file states it.
+        boxes: ``x1 y1 x2 y2`` in pixels, one per person.
+        labels: class numbers of each person; empty for a person whom nobody labelled.
+        left_out: why the reader left people out, one reason per person.
+        mended: what the reader corrected about the image, to be counted.
+        aliases: other paths under which the image may be found.
+    """
+
+    name: str
+    size: tuple[int, int] | None = None
+    boxes: list[tuple[float, float, float, float]] = field(default_factory=list)
+    labels: list[tuple[int, ...]] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    mended: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RawAnnotations:
+    """All images of an annotation file, or of one part of it.
+
+    Attributes:
+        path: of the file.
+        split: which part of the data set this is.
+        images: in the order of the file.
+        class_names: C names, which the labels number.
+        multi_label: whether a person can have several labels.
+        source: one phrase about boxes and labels, for messages.
+        certain_sizes: boxes refer to ``RawImage.size``, so an image file of another size does not belong to them;
+            otherwise the size is a guess, used only where there is no image file.
+    """
+
+    path: Path
+    split: str
+    images: list[RawImage]
+    class_names: tuple[str, ...]
+    multi_label: bool
+    source: str
+    certain_sizes: bool = False
+
+    def part(self, split: str | None, fraction: float, seed: int, key: Callable[[str], str] = str) -> RawAnnotations:
+        """The training or the validation part of training data, independent of the order of its images.
+
+        Images are chosen by a hash of seed and name, so adding or removing an image moves hardly any other. Where a
+        person has one label, every class gives the same fraction, rounded; the class of an image is the smallest class
+        number in it.
+
+        Args:
+            split: ``"train"`` or ``"val"``, or with `fraction` 0 any name; ``None`` keeps the present one.
+            fraction: share of the validation part, in (0, 1); 0 takes all images for the split.
+            seed: from 0 on; another seed gives another part.
+            key: what stands for the name of an image.
+
+        Returns:
+            The images of the part, in their order; ``source`` says how they were chosen.
+
+        Raises:
+            ValueError: `fraction` or `split` is out of range.
+
+        Example:
+            >>> images = [RawImage(name) for name in "abcd"]
+            >>> raw = RawAnnotations(Path("all.csv"), "all", images, ("calm",), False, "one label per person")
+            >>> val, train = (raw.part(split, 0.25, seed=0) for split in ("val", "train"))
+            >>> len(val.images), sorted(image.name for image in val.images + train.images)
+            (1, ['a', 'b', 'c', 'd'])
+            >>> val.source
+            'one label per person, val part of training data cut with val_fraction 0.25, seed 0'
+        """
+        split = split or self.split
+        if fraction == 0:
+            return replace(self, split=split)
+        if not 0 < fraction < 1:
+            raise ValueError(f"val_fraction must be between 0 and 1, got {fraction}")
+        if split not in ("train", "val"):
+            raise ValueError(f"split must be 'train' or 'val' to cut validation data from {self.path}, got {split!r}")
+        groups: defaultdict[int, list[int]] = defaultdict(list)
+        for number, image in enumerate(self.images):
+            smallest = min((label for labels in image.labels for label in labels), default=-1)
+            groups[0 if self.multi_label else smallest].append(number)
+        draws = [hashlib.sha256(f"{seed}/{key(image.name)}".encode()).digest() for image in self.images]
+        validation: set[int] = set()
+        for members in groups.values():
+            members.sort(key=lambda number: draws[number])
+            validation.update(members[: round(len(members) * fraction)])
+        chosen = [image for number, image in enumerate(self.images) if (number in validation) == (split == "val")]
+        how = f"{split} part of training data cut with val_fraction {fraction:.3g}, seed {seed}"
+        return replace(self, split=split, images=chosen, source=f"{self.source}, {how}")
+
+
+def extent(boxes: Sequence[tuple[float, float, float, float]], at_least: tuple[int, int] = (1, 1)) -> tuple[int, int]:
+    """The smallest (width, height) that holds some boxes: a guess where nothing else gives the size.
+
+    Example:
+        >>> extent([(10, 20, 50, 80), (0, 0, 70.5, 10)])
+        (71, 80)
+    """
+    width, height = at_least
+    for _, _, x2, y2 in boxes:
+        if math.isfinite(x2) and math.isfinite(y2):
+            width, height = max(width, math.ceil(x2)), max(height, math.ceil(y2))
+    return width, height
