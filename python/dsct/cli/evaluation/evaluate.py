@@ -8,7 +8,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -20,8 +22,9 @@ from dsct.cli.evaluation.report import about_evaluation, as_json, write_json, wr
 from dsct.cli.options import AnnotationsOption, DataOption, DatasetName, LabelsOption, Split
 from dsct.cli.progress import progress_bar
 from dsct.data import evaluation_transform
-from dsct.metrics import Bootstrap, Evaluation, Evaluator, ProtocolResult
+from dsct.metrics import Bootstrap, Evaluation, Evaluator, tables
 from dsct.metrics import evaluate as run_evaluation
+from dsct.metrics.tables import Share
 from dsct.prediction.shipped_weights import SHIPPED_WEIGHTS
 from dsct.visualize import contact_sheet
 
@@ -130,9 +133,9 @@ def show(evaluation: Evaluation, console: Console) -> None:
     console.print(f"{evaluation.num_people} people in {evaluation.num_images} images, labels: {evaluation.labels}")
     if evaluation.throughput is not None:
         console.print(f"{evaluation.throughput.images_per_second:.1f} images/s, loading included")
-    results = list(evaluation.protocols.values())
-    console.print(_by_people(evaluation, results))
-    console.print(_by_class(results))
+    confidence = 0.0 if evaluation.bootstrap is None else evaluation.bootstrap.confidence
+    for numbers in (tables.by_people(evaluation), tables.by_class(evaluation)):
+        console.print(_printed(numbers, confidence))
     official = evaluation["official"]
     if official.confusion is not None:
         confusion = Table("true \\ predicted", *official.class_names, title="confusion matrix, official protocol")
@@ -141,39 +144,27 @@ def show(evaluation: Evaluation, console: Console) -> None:
         console.print(confusion)
 
 
-def _by_people(evaluation: Evaluation, results: list[ProtocolResult]) -> Table:
-    # Padding on one side only, so that the interval fits into 80 columns.
-    table = Table(title="by people in the image, %", padding=(0, 0, 0, 1))
-    table.add_column("", no_wrap=True)
-    with_intervals = evaluation.bootstrap is not None
-    interval = [f"{evaluation.bootstrap.confidence:.0%}"] if evaluation.bootstrap is not None else []
-    for heading in ("all", *interval, *results[0].by_subjects):
-        table.add_column(heading, justify="right")
-    for r in results:
-        ends = [_ends(r.intervals.value if r.intervals is not None else None)] if with_intervals else []
-        table.add_row(f"{r.protocol} {r.metric}", _short(r.value), *ends, *map(_short, r.by_subjects.values()))
-    ends = [_ends(evaluation.box_recall_interval)] if with_intervals else []
-    recalls = map(_short, evaluation.box_recall_by_subjects.values())
-    table.add_row("box recall, IoU 0.5", _short(evaluation.box_recall), *ends, *recalls)
+def _printed(numbers: tables.Table, confidence: float) -> Table:
+    """The intervals of the first column that has some stand beside it; those of all would not fit into 80 columns."""
+    # Padding on one side only, for the same reason.
+    table = Table(title=f"{numbers.title}, %", padding=(0, 0, 0, 1))
+    with_interval = next((at for at, cell in enumerate(numbers.rows[0]) if _interval(cell) is not None), None)
+    for at, heading in enumerate(numbers.columns):
+        table.add_column(heading, justify="right" if at else "left", no_wrap=not at)
+        if at == with_interval:
+            table.add_column(f"{confidence:.0%}", justify="right")
+    for row in numbers.rows:
+        cells = []
+        for at, cell in enumerate(row):
+            cells.append(_short(cell.value) if isinstance(cell, Share) else cell)
+            if at == with_interval:
+                cells.append(_ends(_interval(cell)))
+        table.add_row(*cells)
     return table
 
 
-def _by_class(results: list[ProtocolResult]) -> Table:
-    headings = [f"{r.protocol}\n{r.class_metric}" for r in results]
-    first = results[0]
-    interval = ["interval"] if first.intervals is not None else []
-    quality = first.label_quality
-    read = ["threshold", "precision", "recall", "F1"] if quality is not None else []
-    table = Table("class", "people", *headings, *interval, *read, title="by class, %")
-    for index, name in enumerate(first.class_names):
-        row = [name, str(first.support[index]), *(_short(float(r.per_class[index])) for r in results)]
-        if first.intervals is not None:
-            row.append(_ends(first.intervals.per_class[index]))
-        if quality is not None:
-            row.append(f"{quality.thresholds[index]:.3f}")
-            row += [_short(float(part[index])) for part in (quality.precision, quality.recall, quality.f1)]
-        table.add_row(*row)
-    return table
+def _interval(cell: str | Share) -> NDArray[np.float64] | None:
+    return cell.interval if isinstance(cell, Share) else None
 
 
 def _short(value: float) -> str:
@@ -181,5 +172,5 @@ def _short(value: float) -> str:
     return "–" if math.isnan(value) else f"{100 * value:.1f}"
 
 
-def _ends(interval: Any) -> str:
+def _ends(interval: NDArray[np.float64] | None) -> str:
     return "–" if interval is None or math.isnan(interval[0]) else f"{_short(interval[0])}–{_short(interval[1])}"

@@ -16,6 +16,7 @@ import torch
 import dsct
 from dsct.checkpoint import replaced_when_complete
 from dsct.metrics import DEFINITIONS, Evaluation, ProtocolResult
+from dsct.metrics.tables import Share, Table, by_class, by_people
 from dsct.visualize.evaluation import class_figure, confusion_figure, subjects_figure
 
 
@@ -69,15 +70,6 @@ def about_evaluation(weights: Path, data: str) -> dict[str, Any]:
 
 def as_markdown(evaluation: Evaluation, about: Mapping[str, Any], figures: list[str]) -> str:
     """Tables for people: headline values, classes, what the protocols mean, and what was evaluated."""
-    results = list(evaluation.protocols.values())
-    buckets = list(evaluation.box_recall_by_subjects)
-    overall = [
-        [f"{r.protocol} {r.metric}", _value(r.value, None if r.intervals is None else r.intervals.value),
-         *(percent(r.by_subjects[bucket]) for bucket in buckets)]
-        for r in results
-    ]  # fmt: skip
-    recalls = [percent(value) for value in evaluation.box_recall_by_subjects.values()]
-    overall.append(["box recall, IoU 0.5", _value(evaluation.box_recall, evaluation.box_recall_interval), *recalls])
     interval = ""
     if evaluation.bootstrap is not None:
         interval = (f" In brackets: {evaluation.bootstrap.confidence:.0%} bootstrap interval over images, "
@@ -88,11 +80,11 @@ def as_markdown(evaluation: Evaluation, about: Mapping[str, Any], figures: list[
         "",
         f"{evaluation.num_people} people in {evaluation.num_images} images. Labels: {evaluation.labels}.{interval}",
         "",
-        *_table(["", "all", *(f"{bucket} in the image" for bucket in buckets)], overall),
+        *_table(by_people(evaluation)),
         "",
         *(f"- **{name}**: {definition}" for name, definition in DEFINITIONS.items()),
         "",
-        *_table(["class", "people", *_class_headings(results)], _class_rows(results)),
+        *_table(by_class(evaluation)),
         "",
         *(f"![{name.replace('_', ' ')}]({name}.png)" for name in figures),
         "",
@@ -104,42 +96,19 @@ def as_markdown(evaluation: Evaluation, about: Mapping[str, Any], figures: list[
     return "\n".join(lines) + "\n"
 
 
-def percent(value: float) -> str:
-    """A share as text; a dash where it does not exist."""
-    return "–" if math.isnan(value) else f"{value:.2%}"
+def _table(table: Table) -> list[str]:
+    """Its title, a heading, a rule and the rows."""
+    rule = ["---", *(["---:"] * (len(table.columns) - 1))]
+    rows = [[_value(cell) if isinstance(cell, Share) else cell for cell in row] for row in table.rows]
+    return [f"{table.title.capitalize()}:", "", *(f"| {' | '.join(line)} |" for line in (table.columns, rule, *rows))]
 
 
-def _class_headings(results: list[ProtocolResult]) -> list[str]:
-    headings = [f"{r.protocol} {r.class_metric}" for r in results]
-    return headings + (["threshold", "precision", "recall", "F1"] if results[0].label_quality is not None else [])
-
-
-def _class_rows(results: list[ProtocolResult]) -> list[list[str]]:
-    rows = []
-    quality = results[0].label_quality
-    for index, name in enumerate(results[0].class_names):
-        row = [name, str(results[0].support[index])]
-        for r in results:
-            row.append(_value(r.per_class[index], None if r.intervals is None else r.intervals.per_class[index]))
-        if quality is not None:
-            row += [f"{quality.thresholds[index]:.3f}"]
-            row += [percent(float(part[index])) for part in (quality.precision, quality.recall, quality.f1)]
-        rows.append(row)
-    if quality is not None:
-        rows.append(["mean", "", *([""] * len(results)), "", "", "", percent(quality.macro_f1)])
-    return rows
-
-
-def _value(value: float, interval: Any) -> str:
-    text = percent(float(value))
-    if interval is None or np.isnan(interval).any():
+def _value(share: Share) -> str:
+    """Percent, with the interval in brackets; a dash where there is no number."""
+    text = "–" if math.isnan(share.value) else f"{share.value:.2%}"
+    if share.interval is None or np.isnan(share.interval).any():
         return text
-    return f"{text} ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})"
-
-
-def _table(columns: list[str], rows: list[list[str]]) -> list[str]:
-    rule = ["---", *(["---:"] * (len(columns) - 1))]
-    return [f"| {' | '.join(line)} |" for line in (columns, rule, *rows)]
+    return f"{text} ({100 * share.interval[0]:.1f}–{100 * share.interval[1]:.1f})"
 
 
 def _protocol(result: ProtocolResult) -> dict[str, Any]:
