@@ -75,7 +75,7 @@ def test_missing_data_is_named(tmp_path: Path) -> None:
     assert "train.txt" in message
 
 
-def test_overfit_learns_pictures_on_disk(emotic: Path, tmp_path: Path) -> None:
+def test_overfit_learns_images_on_disk(emotic: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.png"
     output = run(
         "overfit", "emotic", "--data", emotic, "--images", 2, "--short-side", 64, "--page", page, "--device", "cpu"

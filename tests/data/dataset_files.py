@@ -71,7 +71,7 @@ def caer_s_name(split: str, anger: str = "Angry") -> Callable[[int, Annotations]
 
 
 def save_images(records: Sequence[Annotations], root: Path) -> None:
-    """Grey pictures of the right sizes."""
+    """Grey images of the right sizes."""
     for one in records:
         assert one.image_path is not None
         (root / one.image_path).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A data set over records: pictures, sizes, worker processes and what it refuses."""
+"""A data set over records: images, sizes, worker processes and what it refuses."""
 
 from __future__ import annotations
 
@@ -130,8 +130,8 @@ def test_size_is_read_without_decoding(tmp_path: Path, monkeypatch: pytest.Monke
     assert upright_size(tmp_path / "a.png") == (20, 10)
 
 
-def test_turned_photo_whose_boxes_are_in_the_stored_picture_is_left_out(tmp_path: Path) -> None:
-    """Boxes drawn by a tool that ignores the orientation lie elsewhere in the picture that the model sees."""
+def test_turned_photo_whose_boxes_are_in_the_stored_image_is_left_out(tmp_path: Path) -> None:
+    """Boxes drawn by a tool that ignores the orientation lie elsewhere in the image that the model sees."""
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (64, 48)).save(tmp_path / "a.png", exif=exif)

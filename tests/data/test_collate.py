@@ -1,4 +1,4 @@
-"""Padding pictures of different sizes, and the annotation record they come with."""
+"""Padding images of different sizes, and the annotation record they come with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Augmentation: boxes follow the picture, sizes obey the recipe, randomness obeys the seed."""
+"""Augmentation: boxes follow the image, sizes obey the recipe, randomness obeys the seed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BOX = [100, 60, 220, 200]
 
 
 def scene(size: tuple[int, int] = (640, 480), box: list[int] = BOX) -> tuple[Image.Image, dict[str, Any]]:
-    """A black picture with one white rectangle, and the rectangle as its only person."""
+    """A black image with one white rectangle, and the rectangle as its only person."""
     pixels = np.zeros((size[1], size[0], 3), np.uint8)
     pixels[box[1] : box[3], box[0] : box[2]] = 255
     annotations = Annotations(None, np.array([box]), np.array([[0, 1]]), size)
@@ -25,7 +25,7 @@ def scene(size: tuple[int, int] = (640, 480), box: list[int] = BOX) -> tuple[Ima
 
 
 def white_box(image: torch.Tensor) -> torch.Tensor:
-    """Box of the white pixels of a normalised picture, cxcywh in [0, 1]."""
+    """Box of the white pixels of a normalised image, cxcywh in [0, 1]."""
     bright = image[0] * IMAGENET_STD[0] + IMAGENET_MEAN[0] > 0.5
     rows, columns = bright.any(1).nonzero().flatten(), bright.any(0).nonzero().flatten()
     corners = torch.stack([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]).float()
@@ -89,7 +89,7 @@ def test_crop_drops_people_outside() -> None:
     assert counts == {0, 1}
 
 
-def test_small_pictures_and_empty_targets_are_ordinary() -> None:
+def test_small_images_and_empty_targets_are_ordinary() -> None:
     torch.manual_seed(0)
     nobody = Annotations(None, np.zeros((0, 4)), np.zeros(0), (40, 30)).to_target(0)
     for _ in range(6):

@@ -48,7 +48,7 @@ def test_augmentation_neither_uses_nor_disturbs_other_randomness() -> None:
 
 
 @pytest.mark.parametrize("length", [1, 7, 64, 101])
-def test_pictures_of_like_shape_share_batches(length: int) -> None:
+def test_images_of_like_shape_share_batches(length: int) -> None:
     ratios = np.random.default_rng(0).choice([0.7, 1.0, 1.33, 1.5, 1.8], length)
     batches = EpochBatches(length, 4, seed=1, aspect_ratios=ratios)
     whole = list(batches)
