@@ -1,4 +1,4 @@
-"""Deformable attention: with the call that Deformable DETR users know, and fused with what comes before it."""
+"""Deformable attention: with the call of Deformable DETR, and fused with the operations before it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def level_shapes(spatial_shapes: Tensor | Sequence[Sequence[int]], op: str = "ms
         op: name for the error message.
 
     Raises:
-        ValueError: Not L pairs.
-        TypeError: Not whole numbers.
+        ValueError: it is not L pairs.
+        TypeError: they are not whole numbers.
     """
     if isinstance(spatial_shapes, Tensor):
         if spatial_shapes.is_floating_point() or spatial_shapes.dtype == torch.bool:
@@ -36,16 +36,16 @@ def level_shapes(spatial_shapes: Tensor | Sequence[Sequence[int]], op: str = "ms
     if not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
         raise ValueError(f"{op}: spatial_shapes must be L pairs (height, width), got {spatial_shapes}")
     try:
-        sizes = [(_whole(pair[0]), _whole(pair[1])) for pair in pairs]
+        sizes = [(_integer(pair[0]), _integer(pair[1])) for pair in pairs]
     except TypeError as error:
         raise TypeError(f"{op}: spatial_shapes must hold integers, got {spatial_shapes}") from error
-    # Beyond, torch's own numbers end, and with them its error messages.
+    # Larger numbers do not fit into torch's own, nor into its error messages.
     if any(abs(size) >= 2**62 for pair in sizes for size in pair):
         raise ValueError(f"{op}: spatial_shapes must hold sizes of maps, got {spatial_shapes}")
     return sizes
 
 
-def _whole(size: Any) -> int:
+def _integer(size: Any) -> int:
     """A whole number; a symbolic one stays symbolic."""
     return size if isinstance(size, torch.SymInt) else operator.index(size)  # type: ignore[return-value]
 
@@ -72,10 +72,10 @@ def check_level_start_index(level_start_index: Tensor | Sequence[int] | None, sh
 
 
 def check_tensors(op: str, **arguments: object) -> None:
-    """Torch names a parameter of its schema at best; this names the argument.
+    """Torch at best names a parameter of its schema; this names the argument.
 
     Raises:
-        TypeError: One of ``arguments`` is not a tensor.
+        TypeError: one of ``arguments`` is not a tensor.
     """
     for name, argument in arguments.items():
         if not isinstance(argument, Tensor):
@@ -103,7 +103,7 @@ def ms_deform_attn(
         value: (B, S, M, D), float32, float64, float16 or bfloat16. Half types compute in float32.
         spatial_shapes: (L, 2) int64 tensor or list of (height, width), Σ height · width = S.
         level_start_index: (L,), implied by ``spatial_shapes`` and checked against it; None is allowed.
-        sampling_locations: (B, Q, M, L, P, 2) as (x, y) in [0, 1]; in the dtype of ``value``, or float32 beside a
+        sampling_locations: (B, Q, M, L, P, 2) as (x, y) in [0, 1]; in the dtype of ``value``, or float32 with a
             half-precision value.
         attention_weights: (B, Q, M, L, P), same dtypes; need not sum to 1.
 
@@ -111,8 +111,8 @@ def ms_deform_attn(
         (B, Q, M · D) in the dtype of ``value``.
 
     Raises:
-        ValueError: Shapes, devices or level sizes that do not fit.
-        TypeError: Not a tensor, or a dtype that is not supported.
+        ValueError: shapes, devices or level sizes do not fit.
+        TypeError: an argument is not a tensor, or a dtype is not supported.
 
     Example:
         >>> import torch, dsct
@@ -135,7 +135,7 @@ def ms_deform_attn_fused(
     sampling_offsets: Tensor,
     logits: Tensor,
 ) -> Tensor:
-    """:func:`ms_deform_attn` from what the linear layers give, without the tensors in between.
+    """:func:`ms_deform_attn` on the outputs of the linear layers, without the tensors in between.
 
     The attention weights are the softmax of ``logits`` over the L · P points of a (query, head). The sampling
     locations (x, y), in [0, 1] inside a level of width W and height H, are
@@ -144,15 +144,15 @@ def ms_deform_attn_fused(
     * x = cx + offset_x / P · w / 2, y = cy + offset_y / P · h / 2 for reference boxes (cx, cy, w, h): offsets count
       parts of the box.
 
-    Neither is stored, in the forward or the backward pass, which spares three of the numbers that the plain operator
-    keeps for each point, and the passes over memory that write and read them. Differentiable twice; shape letters as
+    Neither is stored, in the forward or the backward pass, which saves three of the numbers that the plain operator
+    keeps for each point, and the memory traffic to write and read them. Differentiable twice; shape letters as
     in :func:`ms_deform_attn`.
 
     Args:
         value: (B, S, M, D), float32, float64, float16 or bfloat16. Half types compute in float32.
         spatial_shapes: (L, 2) int64 tensor or list of (height, width), Σ height · width = S.
         reference_points: (B, Q, L, 2) as (x, y) or (B, Q, L, 4) as (cx, cy, w, h), in [0, 1]; in the dtype of
-            ``value``, or float32 beside a half-precision value, which bfloat16 needs: it has 8 bits for a position.
+            ``value``, or float32 with a half-precision value, as bfloat16 needs: it has 8 bits for a position.
         sampling_offsets: (B, Q, M, L, P, 2) as (x, y), same dtypes.
         logits: (B, Q, M, L, P), same dtypes.
 
@@ -160,8 +160,8 @@ def ms_deform_attn_fused(
         (B, Q, M · D) in the dtype of ``value``.
 
     Raises:
-        ValueError: Shapes, devices or level sizes that do not fit.
-        TypeError: Not a tensor, or a dtype that is not supported.
+        ValueError: shapes, devices or level sizes do not fit.
+        TypeError: an argument is not a tensor, or a dtype is not supported.
 
     Example:
         >>> import torch, dsct

@@ -89,24 +89,24 @@ def warmup(
     """Compiles and loads the deformable attention kernels for a GPU.
 
     The first call of each kind does this by itself, in a fraction of a second. Call this before a CUDA graph is
-    captured, or where the first call must be as fast as the others. By default for the sizes of DSCT and of
+    captured, or if the first call must be as fast as the others. By default for the sizes of DSCT and of
     Deformable DETR.
 
     Args:
-        device: The GPU. On any other kind of device there is nothing to do.
-        dtype: Of ``value``: under autocast the low type, otherwise that of the model.
+        device: the GPU. On any other kind of device there is nothing to do.
+        dtype: the dtype of ``value``: under autocast the low-precision type, otherwise that of the model.
         heads: M.
         channels: D, per head.
         levels: L.
         points: P, per level.
 
     Returns:
-        How many modules of kernels are loaded now; 0 where none is needed.
+        The number of modules of kernels that are loaded now; 0 if none is needed.
 
     Raises:
-        TypeError: There are no kernels for this dtype.
-        RuntimeError: Torch finds no such GPU.
-        DsctError: There are no kernels for these sizes; or the driver or NVRTC is missing or refuses.
+        TypeError: there are no kernels for this dtype.
+        RuntimeError: torch finds no such GPU.
+        DsctError: there are no kernels for these sizes, or the driver or NVRTC is missing or fails.
 
     Example:
         >>> import dsct

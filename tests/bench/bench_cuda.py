@@ -187,9 +187,9 @@ def model_tables(options: Options) -> list[Table]:
     memory = Table("peak memory of tensors over what was there", ["what", "ours, MB", "peer, MB", "peer / ours"])
     ours, theirs = (model.cuda().eval() for model in twins(QUICK if options.quick else Sizes()))
     images = image(options.quick).cuda()
-    pictures, subjects = batch(options.quick)
+    batched, subjects = batch(options.quick)
     subjects = [{name: tensor.cuda() for name, tensor in one.items()} for one in subjects]
-    mine, peer = our_step(ours, pictures.cuda(), subjects), their_step(theirs, pictures.cuda(), subjects)
+    mine, peer = our_step(ours, batched.cuda(), subjects), their_step(theirs, batched.cuda(), subjects)
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         first, second = forward(ours, images)(), forward(theirs, images)()
         require("model", [first["pred_logits"], first["pred_boxes"]], [second.logits, second.pred_boxes], (1e-4, 1e-4))

@@ -48,7 +48,7 @@ class Photograph:
 
 
 def photographs(count: int, width: int, height: int) -> list[Photograph]:
-    """Drawn scenes with a smooth random texture, which gives them about the bytes per pixel of photographs."""
+    """Synthetic scenes with a smooth random texture, which gives them about the bytes per pixel of photographs."""
     scenes = SyntheticDataset(size=count, image_size=(width, height))
     rng = np.random.default_rng(0)
     made = []
@@ -133,7 +133,7 @@ def epoch(load: Route, files: list[Photograph]) -> Callable[[], None]:
 
 
 def check(peer: Route, files: list[Photograph], tolerance: float) -> None:
-    """The same random choices give the same picture, but for rounding, and the same people and boxes."""
+    """The same random choices give the same image, except for rounding, and the same people and boxes."""
     for index, photograph in enumerate(files):
         samples = []
         for load in (OURS, peer):
@@ -163,7 +163,7 @@ def measure(options: Options) -> list[Table]:
         ["photograph", "peer", *COMPARISON_COLUMNS, "ours, images/s", "peer, images/s"],
         note=f"Per image, one thread whatever `--threads` says, CPU time of that thread; {count} files of quality "
         f"{QUALITY}. Ours: Pillow decodes, the transform works on a uint8 tensor. Draft: decoded at a smaller scale "
-        f"down to {SHORT_SIDE} pixels, never of use at 800 x 600. Pictures and boxes were equal "
+        f"down to {SHORT_SIDE} pixels, never of use at 800 x 600. Images and boxes were equal "
         "before, but for rounding.",
     )
     sizes = [(800, 600, PEERS), (2400, 1800, {**PEERS, **DRAFT_PEERS})]

@@ -172,7 +172,7 @@ def plot(measured: list[Curve], path: Any) -> None:
 
 
 def measure(options: Options) -> list[Table]:
-    """Table and picture; tiny sizes draw nothing."""
+    """Table and figure; tiny sizes draw nothing."""
     measured = curves(options)
     if not options.quick:
         plot(measured, PLOT)

@@ -109,7 +109,7 @@ def test_a_damaged_model_is_refused_or_whole(folder: Path, data: Any) -> None:
 @pytest.mark.parametrize("kind", FORMATS)
 @cases(80)
 @given(st.data())
-def test_damaged_pictures_load_or_are_refused(folder: Path, kind: str, data: Any) -> None:
+def test_damaged_images_load_or_are_refused(folder: Path, kind: str, data: Any) -> None:
     file = folder / f"picture.{kind.lower()}"
     file.write_bytes(data.draw(damaged(picture(kind))))
     for read in (load_image, upright_size):

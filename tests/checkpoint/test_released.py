@@ -181,7 +181,7 @@ def test_a_configuration_is_tied_to_its_weights(tmp_path: Path) -> None:
     assert changed != metadata["dsct_config"]
     tensors = {name: tensor.contiguous() for name, tensor in read_checkpoint(path).tensors.items()}
     safetensors.torch.save_file(tensors, path, {**metadata, "dsct_config": changed})
-    with pytest.raises(ValueError, match="does not have the digest stored beside it"):
+    with pytest.raises(ValueError, match="does not have the digest stored with it"):
         load_model(path)
 
 

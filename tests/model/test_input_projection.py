@@ -20,7 +20,7 @@ class Maps(nn.Module):
 
 
 def features(channels: tuple[int, ...]) -> list[Tensor]:
-    """Maps at strides 8, 16, … of a picture of 72 × 88 pixels, sizes rounded up."""
+    """Maps at strides 8, 16, … of an image of 72 × 88 pixels, sizes rounded up."""
     sizes = [(-(-72 // 2**i), -(-88 // 2**i)) for i in range(3, 3 + len(channels))]
     generator = torch.Generator().manual_seed(2)
     return [

@@ -94,7 +94,7 @@ def model() -> dsct.DSCT:
 
 @cases(60)
 @given(st.data())
-def test_pictures_have_an_answer_or_a_clear_error(model: dsct.DSCT, data: Any) -> None:
+def test_images_have_an_answer_or_a_clear_error(model: dsct.DSCT, data: Any) -> None:
     batch, height, width = data.draw(st.sampled_from([0, 1, 1, 2])), data.draw(sides), data.draw(sides)
     images = data.draw(tensors([batch, 3, height, width]))
     masks = [
@@ -116,13 +116,13 @@ def test_pictures_have_an_answer_or_a_clear_error(model: dsct.DSCT, data: Any) -
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 0, 5), (1, 3, 1, 1), (0, 3, 32, 32), (2, 3, 1, 33)])
-def test_awkward_pictures_have_an_answer_or_a_clear_error(model: dsct.DSCT, shape: tuple[int, ...]) -> None:
+def test_awkward_images_have_an_answer_or_a_clear_error(model: dsct.DSCT, shape: tuple[int, ...]) -> None:
     out = answered(lambda: model(torch.rand(shape)), ".*images")
     assert (out is None) == (0 in shape[2:])
     assert out is None or out["pred_boxes"].shape == (shape[0], 3, 4)
 
 
-def test_a_picture_of_nothing_but_padding_has_an_answer(model: dsct.DSCT) -> None:
+def test_an_image_of_nothing_but_padding_has_an_answer(model: dsct.DSCT) -> None:
     out = model(torch.rand(2, 3, 40, 50), torch.ones(2, 40, 50, dtype=torch.bool))
     assert all(tensor.isfinite().all() for tensor in (out["pred_logits"], out["pred_boxes"]))
 
@@ -132,7 +132,7 @@ def test_a_mask_on_another_device_is_refused(model: dsct.DSCT) -> None:
         model(torch.rand(1, 3, 8, 8), torch.zeros(1, 8, 8, dtype=torch.bool, device="meta"))
 
 
-def test_a_picture_without_end_is_refused() -> None:
+def test_an_image_without_end_is_refused() -> None:
     outputs = {"pred_logits": torch.zeros(1, 3, CONFIG.num_logits), "pred_boxes": torch.rand(1, 3, 4)}
     with pytest.raises(ValueError, match="PostProcess: target_sizes must be finite pixels"):
         dsct.PostProcess(CONFIG)(outputs, torch.tensor([[10.0, float("inf")]]))

@@ -206,7 +206,7 @@ def test_routes_of_the_loader_give_the_same_sample(name: str) -> None:
     bench_loader.check(ROUTES[name], files, bench_loader.TOLERANCE)
 
 
-def test_a_route_that_loads_another_picture_is_refused() -> None:
+def test_a_route_that_loads_another_image_is_refused() -> None:
     files = bench_loader.photographs(1, 400, 300)
     mirrored = bench_loader.route(lambda photograph: bench_loader.with_pillow(photograph).rotate(180))
     with pytest.raises(Disagreement, match="loader, tensor 0"):

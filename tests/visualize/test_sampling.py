@@ -79,7 +79,8 @@ def test_of_the_context_the_heaviest_points_are_drawn_and_the_caption_says_so() 
     heaviest = at.context_sampling_points[at.context_sampling_weights.argmax()]
     assert heaviest.tolist() in context.tolist()
     caption = " ".join(figure.texts[0].get_text().split())
-    assert f"Of the {len(at.context_sampling_weights)} sampling points of a person's context, the 5 of greatest weight" in caption
+    count = len(at.context_sampling_weights)
+    assert f"Of the {count} sampling points of a person's context, the 5 of greatest weight" in caption
 
 
 @pytest.mark.parametrize(

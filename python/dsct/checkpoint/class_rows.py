@@ -16,7 +16,7 @@ class ClassRows:
     Attributes:
         pairs: (row in the file, row in the model) of every class that both name.
         rows_in_file: how many rows the file's head has.
-        description: in words, which classes these are and which rows of the model stay as they were.
+        description: a text that names these classes and the rows of the model that stay as they were.
     """
 
     pairs: tuple[tuple[int, int], ...]
@@ -32,8 +32,8 @@ class ClassRows:
             model: the configuration of the model.
 
         Returns:
-            None where rows mean the same as they are, or names are not known: the file has no configuration, or one
-            side numbers its classes.
+            None if rows already mean the same, or names are unknown: the file has no configuration, or one side numbers
+            its classes.
 
         Example:
             >>> file = DSCTConfig.tiny(num_classes=3, class_names=("calm", "sad", "happy"))

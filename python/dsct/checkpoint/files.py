@@ -1,4 +1,4 @@
-"""Reading weights files without running code from them, and writing files that are never half there."""
+"""Reads weights files without running code from them, and writes files that are never incomplete."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ CONFIG_KEY = "dsct_config"
 DIGEST_KEY = "dsct_config_sha256"
 HUGGING_FACE_KEY = "hugging_face_config"
 OPTIONS_KEY = "released_options"
-#: Options of the released code's ``args`` that change the meaning of weights without being seen in every shape.
+#: Options of the released code's ``args`` that change the meaning of weights without always showing in a shape.
 OPTIONS = ("nheads", "enc_n_points", "dec_n_points")
 #: Plain attributes that a model may carry, and their names in a file.
 OPTIONAL_KEYS = {"preprocess": "dsct_preprocess", "thresholds": "dsct_thresholds"}
 
-#: A partial file that nothing has been written to for so long belongs to a process that was killed.
+#: A partial file that has not been written to for this long belongs to a process that was killed.
 STALE_SECONDS = 3600.0
 
 
@@ -81,8 +81,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
     Raises:
         FileNotFoundError: there is no such file, or a folder lacks one of its files.
-        ValueError: the file is of another kind, is damaged, would run code, claims more than it holds, its metadata are
-            no JSON, or its configuration does not have the digest stored beside it.
+        ValueError: the file is of another kind, is damaged, would run code or claims more than it contains, its
+            metadata are not JSON, or its configuration does not have the digest stored with it.
 
     Example:
         >>> import dsct, tempfile, pathlib
@@ -116,7 +116,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def config_digest(text: str) -> str:
-    """SHA-256 of a configuration, the same however its JSON is laid out.
+    """SHA-256 of a configuration, independent of the layout of its JSON.
 
     It is stored with the weights as ``dsct_config_sha256``, so that a run's ``config.json`` can be tied to its weights:
     ``config_digest(json.dumps(run["model"]))``.
@@ -125,7 +125,7 @@ def config_digest(text: str) -> str:
         text: JSON, such as :meth:`dsct.DSCTConfig.to_json`.
 
     Raises:
-        ValueError: `text` is no JSON.
+        ValueError: `text` is not JSON.
 
     Example:
         >>> config_digest('{"b": 1, "a": 2}') == config_digest('{"a":2,"b":1}')
@@ -138,13 +138,13 @@ def config_digest(text: str) -> str:
 
 @contextmanager
 def replaced_when_complete(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a temporary path beside `path` to write to, and moves it there only when the block ends without error.
+    """Gives a temporary path next to `path` to write to, and moves it there only if the block ends without error.
 
     Content and name are flushed to the disk, so that a crash afterwards leaves the new file, one before it the old. A
     killed process leaves ``.<name>.<process id>.partial``; the next write to `path` after an hour removes it.
 
     Args:
-        path: the final file; its folder is made if missing.
+        path: the final file; its folder is created if missing.
 
     Yields:
         The path to write to.
@@ -167,7 +167,7 @@ def replaced_when_complete(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:
-        # A write that fails half-way does not say for itself which file it was.
+        # An error in the middle of a write does not name the file.
         error.filename = error.filename or str(path)
         raise
     finally:
@@ -179,8 +179,8 @@ def write_pickled_tensors(content: dict[str, Any], path: str | os.PathLike[str])
     """Writes a PyTorch file; an interrupted write leaves an older file intact.
 
     Args:
-        content: what :func:`torch.save` takes.
-        path: the file; missing folders are made.
+        content: anything that :func:`torch.save` takes.
+        path: the file; missing folders are created.
 
     Raises:
         OSError: the disk is full or cannot be written.
@@ -192,7 +192,7 @@ def write_pickled_tensors(content: dict[str, Any], path: str | os.PathLike[str])
         >>> torch.load(file)
         {'step': 3}
     """
-    # By way of memory: torch reports a full disk as an internal error without the reason.
+    # Through memory: torch reports a full disk as an internal error without the reason.
     memory = io.BytesIO()
     torch.save(content, memory)
     with replaced_when_complete(path) as partial:
@@ -234,18 +234,18 @@ def _require_sound_config(metadata: dict[str, str], path: Path) -> None:
     except ValueError as error:
         raise ValueError(f"{path} holds no valid dsct configuration: {error}") from error
     if not fits:
-        raise ValueError(f"{path} is damaged: its configuration does not have the digest stored beside it")
+        raise ValueError(f"{path} is damaged: its configuration does not have the digest stored with it")
 
 
 def _remove_stale(path: Path) -> None:
     for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
-        with contextlib.suppress(FileNotFoundError):  # another process may sweep, too
+        with contextlib.suppress(FileNotFoundError):  # another process may remove it, too
             if time.time() - partial.stat().st_mtime > STALE_SECONDS:
                 partial.unlink()
 
 
 def _flush_folder(folder: Path) -> None:
-    """Makes a rename durable where the system can; the file itself is complete either way."""
+    """Makes a rename durable if the system can; the file itself is complete either way."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -1,7 +1,7 @@
 """Hugging Face's Deformable DETR under the names of the original one, values untouched.
 
-``DeformableDetrForObjectDetection`` and ``DeformableDetrModel`` (the same without ``model.`` and heads) are understood,
-with the names of live models and of files, and with backbones of timm or of Hugging Face's own ResNet.
+``DeformableDetrForObjectDetection`` and ``DeformableDetrModel`` (the same without ``model.`` and heads) are supported,
+with the names of models in memory and of files, and with backbones of timm or of Hugging Face's own ResNet.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 CONFIG_FILE = "config.json"
-#: What ``save_pretrained`` writes, in the order of preference; an index names the files of a model in several.
+#: Files of ``save_pretrained``, in order of preference; an index names the files of a model in several parts.
 WEIGHT_FILES = (
     "model.safetensors",
     "model.safetensors.index.json",
@@ -53,7 +53,7 @@ class Incoming(NamedTuple):
     """A tensor for the model.
 
     Attributes:
-        names: of the tensors of the file that it is made of, in the order of their rows; mostly one.
+        names: names of the tensors in the file that it consists of, in the order of their rows; usually one.
         tensor: its value.
     """
 
@@ -86,8 +86,8 @@ def original_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, Incoming]
     """A Hugging Face state dict, or a part of one, under the original names.
 
     The three projections of the decoder's self-attention become one, row under row, as ``nn.MultiheadAttention`` has
-    them. The heads that iterative refinement keeps in the decoder come under the name of the outer ones if these are
-    left out of a file.
+    them. The heads that iterative refinement keeps in the decoder get the names of the outer ones if these are not in
+    the file.
 
     Example:
         >>> import torch
@@ -117,7 +117,7 @@ def files_of_folder(folder: Path) -> tuple[list[Path], str | None]:
 
     Raises:
         FileNotFoundError: a file that the index names is missing.
-        ValueError: the folder holds no such file, or an index that names none or files elsewhere.
+        ValueError: the folder contains no such file, or its index names none or files elsewhere.
     """
     config = folder / CONFIG_FILE
     text = config.read_text(encoding="utf-8", errors="replace") if config.is_file() else None
@@ -131,7 +131,7 @@ def files_of_folder(folder: Path) -> tuple[list[Path], str | None]:
 
 
 def sizes_of_config(text: str) -> dict[str, Any]:
-    """The sizes that shapes of tensors do not tell, out of a Hugging Face ``config.json``, as ``DSCTConfig`` fields.
+    """The sizes in a Hugging Face ``config.json`` that tensors do not show, as ``DSCTConfig`` fields.
 
     Example:
         >>> sizes_of_config('{"encoder_attention_heads": 4, "encoder_n_points": 2}')

@@ -1,4 +1,4 @@
-"""Which program wrote a state dict, and what its tensors are called in the model."""
+"""The program that wrote a state dict, and the names of its tensors in the model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def recognise(tensors: Mapping[str, torch.Tensor], source: object) -> str:
         source: named in the error.
 
     Raises:
-        ValueError: it is of no known layout.
+        ValueError: the layout is unknown.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Weights as the released code reads them, so that its scripts can go on from a model trained here."""
+"""Weights as the released code reads them, so that its scripts can continue from a model trained here."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 def save_released(model: DSCT, path: str | os.PathLike[str], *, epoch: int = 0) -> None:
     """Writes a PyTorch file in the layout of the released checkpoints.
 
-    It holds ``"model"``, all names including those of the heads that layers share, ``"epoch"``, and ``"args"``, an
-    ``argparse.Namespace`` of the released code's options as far as the configuration tells them. There is no optimizer
-    in it: the released code then starts a new one. Beside these stands the configuration, as in a native file, so that
-    :func:`dsct.load_model` reads it, too; the released code does not look at it.
+    It contains ``"model"``, all names including those of the heads that layers share, ``"epoch"``, and ``"args"``, an
+    ``argparse.Namespace`` of the released code's options as far as the configuration determines them. It contains no
+    optimizer: the released code then starts a new one. It also contains the configuration, as a native file does, so
+    that :func:`dsct.load_model` reads it, too; the released code ignores it.
 
-    The released code has one way of fusing context and no ``attentive`` weights: whatever the configuration chose
-    otherwise is computed there in its own way.
+    The released code has one way of fusing context and no ``attentive`` weights: any other
+    choice of the configuration is computed there in its own way.
 
     Args:
-        model: what to write.
-        path: the file, ending in ``.pth`` by custom; missing folders are made.
+        model: the model to write.
+        path: the file, ending in ``.pth`` by custom; missing folders are created.
         epoch: number of the last epoch, counted from 0.
 
     Raises:

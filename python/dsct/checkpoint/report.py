@@ -1,4 +1,4 @@
-"""What a load did, for programs and for people."""
+"""The report of a load, for programs and for people."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class LoadReport:
         layout: the kind of file that was recognised.
         reused: names copied as they are.
         renamed: name in the file -> name in the model; several tensors that were joined have the same name there.
-        reshaped: name in the model -> (shape in the file, shape in the model); rows that both have were copied.
+        reshaped: name in the model -> (shape in the file, shape in the model); rows that exist in both were copied.
         rows_copied: name in the model -> which rows, for every name in ``reshaped``.
-        skipped: name in the file -> why it was left out.
+        skipped: name in the file -> why it was skipped.
         missing: names of the model that the file did not fill; they keep their values.
         warnings: what else is worth knowing, such as values that are not finite.
 
@@ -62,7 +62,7 @@ class LoadReport:
 
 
 def summary(names: Sequence[str], limit: int = 4) -> str:
-    """The names, or if there are more than `limit`, what they begin with and how many there are of each.
+    """The names, or, if there are more than `limit`, their prefixes and the number of each.
 
     Example:
         >>> summary(["query_embed.weight", *(f"encoder.layers.{i}.bias" for i in range(6))])
@@ -80,7 +80,7 @@ def summary(names: Sequence[str], limit: int = 4) -> str:
 
 
 def _patterns(renamed: dict[str, str], limit: int = 4) -> dict[str, int]:
-    """``old -> new`` and how many names it stands for; beyond `limit` names, with ``*`` for what is alike."""
+    """``old -> new`` and the number of names it stands for; beyond `limit` names, with ``*`` for equal parts."""
     if len(renamed) <= limit:
         return {f"{old} -> {new}": 1 for old, new in renamed.items()}
     counts: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Fields of a configuration that the weights themselves tell."""
+"""Fields of a configuration that can be read from the weights."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def sizes_of_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def sizes_beside(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The fields that a Hugging Face ``config.json`` or the ``args`` of a released checkpoint tell."""
+    """The fields in a Hugging Face ``config.json`` or in the ``args`` of a released checkpoint."""
     if HUGGING_FACE_KEY in checkpoint.metadata:
         return sizes_of_config(checkpoint.metadata[HUGGING_FACE_KEY])
     numbers: dict[str, Any] = json.loads(checkpoint.metadata.get(OPTIONS_KEY, "{}"))
@@ -46,10 +46,10 @@ def sizes_beside(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def sizes_of(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    """The fields of the configuration that shapes and names of DSCT or Deformable DETR tensors tell.
+    """The fields of the configuration that shapes and names of DSCT or Deformable DETR tensors determine.
 
     Args:
-        tensors: a state dict, also Hugging Face's; whatever is absent is left out of the result.
+        tensors: a state dict, also of Hugging Face; fields of absent tensors are not in the result.
 
     Example:
         >>> import torch
@@ -90,5 +90,5 @@ def _backbone_of(tensors: Mapping[str, torch.Tensor]) -> str | None:
 
 
 def _numbers(tensors: Mapping[str, torch.Tensor], pattern: str) -> int:
-    """How many different numbers stand in the names."""
+    """The number of different numbers in the names."""
     return len({match[1] for name in tensors if (match := re.match(pattern, name))})

@@ -1,4 +1,4 @@
-"""Tensors out of one file of unknown origin: nothing in it is run, and what it claims is held against what it has."""
+"""Tensors from a file of unknown origin: nothing in it is run, and its claims are checked against its content."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ZIP = b"PK\x03\x04"
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether a file is to be read as safetensors: by its suffix, or by the JSON header behind the header's length."""
+    """Whether a file is to be read as safetensors: by its suffix, or by the JSON header after the header's length."""
     with path.open("rb") as file:
         start = file.read(9)
     return path.suffix == ".safetensors" or (start[8:] == b"{" and not start.startswith((_ZIP, b"\x80")))
@@ -37,7 +37,7 @@ def read_safetensors(path: Path) -> tuple[StateDict, dict[str, str]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except OSError:
         raise
-    except Exception as error:  # a header may also name a dtype that torch lacks, or a shape that nothing can have
+    except Exception as error:  # a header may also name a dtype that torch lacks, or an impossible shape
         raise ValueError(f"{path} is no readable safetensors file: {_first_line(error)}") from error
     return tensors, metadata
 
@@ -46,8 +46,8 @@ def read_pickled_tensors(path: Path) -> dict[str, Any]:
     """The dictionary in a PyTorch file, with tensors on the CPU.
 
     Raises:
-        ValueError: the file is damaged, of another kind, holds anything but plain data and an ``argparse.Namespace``,
-            or claims more bytes than it has.
+        ValueError: the file is damaged, of another kind, contains anything but plain data and an
+            ``argparse.Namespace``, or claims more bytes than it has.
 
     Example:
         >>> import tempfile
@@ -60,8 +60,8 @@ def read_pickled_tensors(path: Path) -> dict[str, Any]:
         _require_honest_archive(path)
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever bytes that are no PyTorch file do to the unpickler
-        # EINVAL comes of an offset in a damaged archive that points outside of it; other reasons are the system's.
+    except Exception as error:  # bytes that are not a PyTorch file can do anything to the unpickler
+        # EINVAL comes from an offset that points outside a damaged archive; other reasons are the system's.
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
         raise ValueError(f"{path} is no readable PyTorch file of plain tensors: {_reason(error)}") from error
@@ -85,7 +85,7 @@ def find_state_dict(content: Mapping[str, Any], path: Path) -> StateDict:
 
 
 def require_plain(tensors: StateDict, source: object) -> None:
-    """Refuses tensors that cannot be weights.
+    """Raises for tensors that cannot be weights.
 
     Raises:
         ValueError: one is sparse, quantized, without data, or has more elements than numbers stored for it (a few bytes
@@ -99,10 +99,10 @@ def require_plain(tensors: StateDict, source: object) -> None:
 
 
 def without_wrappers(tensors: Mapping[str, torch.Tensor], source: object) -> StateDict:
-    """Takes out of the names what ``torch.compile`` and ``DataParallel`` put into them.
+    """Removes from the names what ``torch.compile`` and ``DataParallel`` put into them.
 
     Raises:
-        ValueError: two names become one.
+        ValueError: two names become equal.
     """
     plain = {name.replace("_orig_mod.", ""): tensor for name, tensor in tensors.items()}
     while plain and all(name.startswith("module.") for name in plain):
@@ -113,7 +113,7 @@ def without_wrappers(tensors: Mapping[str, torch.Tensor], source: object) -> Sta
 
 
 def _require_honest_archive(path: Path) -> None:
-    """PyTorch stores its archives uncompressed: one that unpacks to more than its own size is an attack."""
+    """PyTorch stores archives uncompressed: one that unpacks to more than its own size is an attack."""
     with path.open("rb") as file:
         if file.read(4) != _ZIP:
             return

@@ -1,7 +1,7 @@
 """The whole model as a file that runs without its Python code: ``torch.export``, ONNX, AOTInductor.
 
-All take images and mask of any batch and size and give ``pred_logits`` and ``pred_boxes`` of the last decoder layer;
-:class:`dsct.PostProcess` makes people of these. Class names, configuration and normalisation travel in the file.
+All take images and mask of any batch and size and return ``pred_logits`` and ``pred_boxes`` of the last decoder layer,
+which :class:`dsct.PostProcess` turns into people. Class names, configuration and normalisation are in the file.
 """
 
 from dsct.export.aot_inductor import to_aot_inductor

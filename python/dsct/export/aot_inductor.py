@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 
 def to_aot_inductor(model: DSCT, path: str | os.PathLike[str], *, mask: bool = True) -> None:
-    """Compiles the model for the kind of device that it is on; takes minutes and a C++ compiler.
+    """Compiles the model for the kind of device that it is on; this needs minutes and a C++ compiler.
 
-    ``torch._inductor.aoti_load_package(path)`` gives a function of images and mask; ``get_metadata()`` of what it loads
-    tells the class names. A package calls ``torch.ops.dsct``, so it runs in Python after ``import dsct``, on machines
+    ``torch._inductor.aoti_load_package(path)`` returns a function of images and mask; its ``get_metadata()`` contains
+    the class names. A package calls ``torch.ops.dsct``, so it runs in Python after ``import dsct``, on machines
     like the one that compiled it and under the same torch.
 
     Args:
         model: as in :func:`dsct.export.to_exported_program`.
-        path: the file, ending in ``.pt2``; missing folders are made.
+        path: the file, ending in ``.pt2``; missing folders are created.
         mask: whether the function takes a padding mask.
 
     Raises:
-        TypeError: `model` is no :class:`dsct.DSCT`.
+        TypeError: `model` is not a :class:`dsct.DSCT`.
         ValueError: `path` does not end in ``.pt2``.
         OSError: the file cannot be written.
 
@@ -49,7 +49,7 @@ def to_aot_inductor(model: DSCT, path: str | os.PathLike[str], *, mask: bool = T
 
     program = to_exported_program(model, mask=mask)
     with replaced_when_complete(path) as partial:
-        written = partial.with_name(f"{partial.name}.pt2")  # Inductor insists on the ending
+        written = partial.with_name(f"{partial.name}.pt2")  # Inductor requires the suffix
         try:
             with deprecations_of_torch_ignored():
                 aoti_compile_and_package(

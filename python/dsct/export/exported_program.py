@@ -29,9 +29,9 @@ def to_exported_program(model: DSCT, *, mask: bool = True, standard_operators: b
 
     Args:
         model: on any device, in any floating-point dtype; it is not changed.
-        mask: whether the program takes a padding mask beside the images, as batches of unlike images need.
-        standard_operators: write deformable attention in ``grid_sample``, so that the program needs torch only. Without
-            it the program calls ``torch.ops.dsct``, which is faster and there after ``import dsct``.
+        mask: whether the program takes a padding mask with the images, as batches of different sizes need.
+        standard_operators: express deformable attention with ``grid_sample``, so that the program needs only torch.
+            Otherwise it calls ``torch.ops.dsct``, which is faster and exists after ``import dsct``.
 
     Returns:
         A program from images (B, 3, H, W) and, with `mask`, a mask (B, H, W) bool, True = padding, to logits (B, N, C)
@@ -39,7 +39,7 @@ def to_exported_program(model: DSCT, *, mask: bool = True, standard_operators: b
         with four levels) to 65,536.
 
     Raises:
-        TypeError: `model` is no :class:`dsct.DSCT`.
+        TypeError: `model` is not a :class:`dsct.DSCT`.
 
     Example:
         >>> import torch, dsct
@@ -51,7 +51,7 @@ def to_exported_program(model: DSCT, *, mask: bool = True, standard_operators: b
     require_model(model, "to_exported_program")
     parameter = next(model.parameters())
     stride = _coarsest_stride(model)
-    # No side of any level may be 1: the recorder would take it for a constant.
+    # No side of any level may be 1: the recorder would treat it as a constant.
     size = (2, 3 * stride, 4 * stride)
     images = torch.zeros(size[0], 3, *size[1:], dtype=parameter.dtype, device=parameter.device)
     batch, height, width = (
@@ -75,12 +75,12 @@ def save_exported_program(
 
     Args:
         model: as in :func:`to_exported_program`.
-        path: the file, ending in ``.pt2``; missing folders are made.
+        path: the file, ending in ``.pt2``; missing folders are created.
         mask: as in :func:`to_exported_program`.
         standard_operators: as in :func:`to_exported_program`.
 
     Raises:
-        TypeError: `model` is no :class:`dsct.DSCT`.
+        TypeError: `model` is not a :class:`dsct.DSCT`.
         OSError: the file cannot be written.
 
     Example:
@@ -99,7 +99,7 @@ def save_exported_program(
 
 @contextmanager
 def deprecations_of_torch_ignored() -> Iterator[None]:
-    """Its exporters call what torch itself has deprecated."""
+    """Torch's exporters call functions that torch itself has deprecated."""
     with warnings.catch_warnings():
         for category in (FutureWarning, DeprecationWarning):
             warnings.filterwarnings("ignore", category=category, module=r"torch\.|copyreg")
@@ -107,7 +107,7 @@ def deprecations_of_torch_ignored() -> Iterator[None]:
 
 
 def metadata(model: DSCT) -> dict[str, str]:
-    """What a program without dsct must know, all as JSON: that of the weights file, class names and normalisation."""
+    """What a program without dsct needs, as JSON: the metadata of the weights file, class names and normalisation."""
     return {
         **{key: text for key, text in metadata_of(model).items() if key != DIGEST_KEY},
         "dsct_class_names": json.dumps(model.config.names),
@@ -122,7 +122,7 @@ def require_model(model: object, function: str) -> None:
 
 
 class _LastLayer(nn.Module):
-    """Only tensors come out of a program, by their place."""
+    """A program returns only tensors, by position."""
 
     def __init__(self, model: DSCT) -> None:
         super().__init__()

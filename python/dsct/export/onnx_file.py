@@ -24,7 +24,7 @@ from dsct.export.exported_program import (
 if TYPE_CHECKING:
     from dsct.modules import DSCT
 
-OPSET = 20  # torch writes another one than it was asked for, without an error, where it does not know the one asked for
+OPSET = 20  # torch silently writes another opset if it does not know the requested one
 
 
 def to_onnx(model: DSCT, path: str | os.PathLike[str], *, mask: bool = True) -> None:
@@ -32,16 +32,16 @@ def to_onnx(model: DSCT, path: str | os.PathLike[str], *, mask: bool = True) -> 
 
     Inputs are ``images`` (batch, 3, height, width) float32 and, with `mask`, ``mask`` (batch, height, width) bool,
     True = padding; outputs ``pred_logits`` (batch, N, C) and ``pred_boxes`` (batch, N, 4), cxcywh in [0, 1]. Batch,
-    height and width are free. The metadata hold, as JSON, the keys of a weights file, ``dsct_class_names`` and
+    height and width are free. The metadata contain, as JSON, the keys of a weights file, ``dsct_class_names`` and
     ``dsct_normalization``.
 
     Args:
         model: in float32; it is not changed.
-        path: the file, ending in ``.onnx``; missing folders are made.
-        mask: whether the file takes a padding mask, as batches of unlike images need.
+        path: the file, ending in ``.onnx``; missing folders are created.
+        mask: whether the file takes a padding mask, as batches of different sizes need.
 
     Raises:
-        TypeError: `model` is no :class:`dsct.DSCT`, or its parameters are not float32.
+        TypeError: `model` is not a :class:`dsct.DSCT`, or its parameters are not float32.
         ImportError: a package of ``dsct[onnx]`` is missing.
         OSError: the file cannot be written.
 
@@ -81,7 +81,7 @@ def _require_packages() -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Leaves out what torch and onnxscript say about themselves, such as constants that were not folded."""
+    """Silences the messages of torch and onnxscript about themselves, such as constants that were not folded."""
     logger = logging.getLogger("onnxscript")
     level = logger.level
     logger.setLevel(logging.ERROR)

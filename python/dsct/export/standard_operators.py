@@ -1,6 +1,6 @@
-"""What has no place outside of torch and dsct, in operators that every runtime has.
+"""Operators that exist only in torch and dsct, expressed with operators that every runtime has.
 
-Each function computes what the operator of the same name does; ``ExportedProgram.run_decompositions`` puts it in place.
+Each function computes what the operator of the same name does; ``ExportedProgram.run_decompositions`` substitutes it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Table = dict[torch._ops.OperatorBase, Callable[..., Any]]
 
 
 def standard_operators() -> Table:
-    """A table for ``run_decompositions``: deformable attention in ``grid_sample``, a stable sort in ``topk``.
+    """A table for ``run_decompositions``: deformable attention with ``grid_sample``, a stable sort with ``topk``.
 
     For programs that call ``torch.ops.dsct`` without being a whole model.
 

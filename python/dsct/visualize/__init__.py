@@ -16,7 +16,7 @@ from dsct.visualize.sampling import draw_sampling
 from dsct.visualize.subject_positions import draw_subject_positions
 from dsct.visualize.subject_trace import trace_subjects
 
-# Names of before, which programs use.
+# Earlier names, for programs that use them.
 LookedAt, Picture = LayerLook, NotebookFigure
 
 __all__ = [

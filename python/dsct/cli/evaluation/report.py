@@ -1,4 +1,4 @@
-"""An evaluation as JSON, as Markdown and as pictures in a folder."""
+"""An evaluation as JSON, as Markdown and as figures in a folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dsct.visualize.evaluation import class_figure, confusion_figure, subjects_f
 
 
 def as_json(evaluation: Evaluation, about: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything, as what JSON can hold: a value that does not exist is null."""
+    """Everything, in JSON's types: a value that does not exist is null."""
     content = {
         **about,
         "labels": evaluation.labels,
@@ -38,10 +38,10 @@ def as_json(evaluation: Evaluation, about: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _plain(value) for key, value in content.items()}
 
 
-def write_report(evaluation: Evaluation, about: Mapping[str, Any], folder: Path, pictures: Sequence[str] = ()) -> None:
-    """Writes ``evaluation.json``, ``evaluation.md`` and the pictures that the Markdown shows.
+def write_report(evaluation: Evaluation, about: Mapping[str, Any], folder: Path, drawn: Sequence[str] = ()) -> None:
+    """Writes ``evaluation.json``, ``evaluation.md`` and the figures that the Markdown shows.
 
-    `pictures` names those that are in the folder already, without ``.png``.
+    `drawn` names those that are already in the folder, without ``.png``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_json(as_json(evaluation, about), folder / "evaluation.json")
@@ -52,17 +52,17 @@ def write_report(evaluation: Evaluation, about: Mapping[str, Any], folder: Path,
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png")
     with replaced_when_complete(folder / "evaluation.md") as partial:
-        partial.write_text(as_markdown(evaluation, about, [*figures, *pictures]), encoding="utf-8")
+        partial.write_text(as_markdown(evaluation, about, [*figures, *drawn]), encoding="utf-8")
 
 
 def write_json(content: Any, path: Path) -> None:
-    """JSON, complete or not at all."""
+    """Writes JSON, complete or not at all."""
     with replaced_when_complete(path) as partial:
         partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def about_evaluation(weights: Path, data: str) -> dict[str, Any]:
-    """What was evaluated with what: weights by their SHA-256, data in words, versions."""
+    """What was evaluated: weights by their SHA-256, a description of the data, versions."""
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     versions = {"dsct": dsct.__version__, "torch": torch.__version__, "python": platform.python_version()}
     return {"weights": weights.name, "weights_sha256": digest, "data": data, "versions": versions}
@@ -73,7 +73,7 @@ def as_markdown(evaluation: Evaluation, about: Mapping[str, Any], figures: list[
     interval = ""
     if evaluation.bootstrap is not None:
         interval = (f" In brackets: {evaluation.bootstrap.confidence:.0%} bootstrap interval over images, "
-                    f"{evaluation.bootstrap.resamples} resamples; where few people show a class, repeated images lift "
+                    f"{evaluation.bootstrap.resamples} resamples; where few people show a class, repeated images raise "
                     "its average precision, and the interval can lie above the value.")  # fmt: skip
     lines = [
         "# Evaluation",
