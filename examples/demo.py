@@ -95,7 +95,7 @@ def draw(model: dsct.DSCT, page: Path, count: int) -> None:
     unseen = SyntheticDataset("test", count, image_size=FIGURE_SIZE)
     items = []
     for index in range(count):
-        image = unseen[index][0].as_subclass(torch.Tensor)
+        image = unseen[index][0]
         items.append((image, dsct.predict(image, model), unseen.annotations(index)))
     try:
         from skimage.data import astronaut

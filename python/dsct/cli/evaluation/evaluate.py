@@ -61,7 +61,7 @@ def evaluate(
     size: Annotated[int, typer.Option(help="Synthetic: images.")] = 500,
     image_size: Annotated[str, typer.Option(help="Synthetic: WIDTHxHEIGHT of the images in pixels.")] = "128x96",
     difficulty: Annotated[float, typer.Option(help="Synthetic: 0 (clear cues) to 1 (small and pale cues).")] = 0.3,
-    cache_dir: Annotated[Path | None, typer.Option(help="Synthetic: keep drawn images here.")] = None,
+    cache_dir: Annotated[Path | None, typer.Option(help="Synthetic: keep rendered images here.")] = None,
 ) -> None:
     """Evaluate weights under the three protocols: official, paper and detection."""
     model = dsct.load_model(weights, choose_device(device))
