@@ -21,9 +21,9 @@ from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms import v2
 
 from dsct.data import SyntheticDataset, training_transform
+from dsct.data.image_io import load_image
 from dsct.data.records import Target
 from dsct.data.transforms import SHORT_SIDE
-from dsct.image_io import load_image
 
 from . import program
 from .agreement import require
@@ -72,7 +72,7 @@ def _texture(rng: np.random.Generator, width: int, height: int) -> NDArray[np.fl
 
 
 def with_pillow(photograph: Photograph) -> Image.Image:
-    """As `dsct.image_io` opens a file."""
+    """As `dsct.data.image_io` opens a file."""
     with Image.open(io.BytesIO(photograph.content)) as file:
         return load_image(file)
 

@@ -20,7 +20,7 @@ from safetensors.torch import save
 import dsct
 from dsct.checkpoint import read_checkpoint
 from dsct.config import DSCTConfig
-from dsct.image_io import load_image, upright_size
+from dsct.data.image_io import load_image, upright_size
 from tests.ops.random_tensors import cases
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")

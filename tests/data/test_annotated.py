@@ -12,7 +12,7 @@ from PIL import Image, PngImagePlugin
 from torch.utils.data import DataLoader
 
 from dsct.data import AnnotatedDataset, Annotations, CocoDataset, collate, evaluation_transform, training_transform
-from dsct.image_io import load_image, upright_size
+from dsct.data.image_io import load_image, upright_size
 from tests.data.dataset_files import record, save_images, write_coco_json
 
 CLASSES = ("calm", "happy")

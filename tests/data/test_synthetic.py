@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from dsct.config import CAER_S_CLASSES, EMOTIC_CLASSES
+from dsct.data.image_io import load_image
 from dsct.data.scenes import rule
 from dsct.data.scenes.drawing import draw_scene
 from dsct.data.scenes.figures import Box
 from dsct.data.synthetic import SPLITS, SyntheticDataset
-from dsct.image_io import load_image
 
 
 def gap(a: Box, b: Box) -> float:

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 import dsct
 from dsct.demo import create_app, predictions, server, uploads
 from dsct.demo.scenes import NUMBER_OF_SCENES, scene_png, scene_titles
-from dsct.person_colors import PERSON_COLORS
+from dsct.prediction.person_colors import PERSON_COLORS
 from dsct.prediction.shipped_weights import SHIPPED_NOTE, SHIPPED_WEIGHTS
 from tests.demo.client import HERE, encoded, noise, refusal
 

@@ -12,7 +12,7 @@ from dsct.config import DSCTConfig
 from dsct.data import evaluation_transform
 from dsct.data.synthetic import SyntheticDataset
 from dsct.metrics import Evaluator, collect, evaluate
-from dsct.precision import Precision
+from dsct.modules.precision import Precision
 
 DATA = SyntheticDataset("test", 6, image_size=(64, 48), transforms=evaluation_transform(None))
 

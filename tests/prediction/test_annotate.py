@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from dsct.person_colors import PERSON_COLORS
 from dsct.prediction.annotate import annotate
 from dsct.prediction.people import People
+from dsct.prediction.person_colors import PERSON_COLORS
 
 
 def found(boxes: list[list[float]], size: tuple[int, int] = (320, 240), label: str = "Happy") -> People:

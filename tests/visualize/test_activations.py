@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from torch import nn
 
 import dsct
+from dsct.data.image_io import load_image
 from dsct.data.transforms import evaluation_transform
-from dsct.image_io import load_image
 from dsct.visualize import draw_activations
 from tests.model.traced_model import HEIGHT, IMAGE, WIDTH, small_model
 

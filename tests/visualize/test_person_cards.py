@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dsct.person_colors import PERSON_COLORS, WRONG_COLOR, person_color
 from dsct.prediction.people import People
+from dsct.prediction.person_colors import PERSON_COLORS, WRONG_COLOR, person_color
 from dsct.visualize.drawing.person_cards import RIGHT, WRONG, Card, compare, person_cards
 
 NAMES = ("Anger", "Happiness", "Peace", "Sadness", "Trust")

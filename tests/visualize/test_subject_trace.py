@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 import dsct
+from dsct.data.image_io import load_image
 from dsct.data.synthetic import SyntheticDataset
 from dsct.data.transforms import evaluation_transform
-from dsct.image_io import load_image
 from dsct.prediction.look import LayerLook, heaviest
 from dsct.prediction.shipped_weights import SHIPPED_WEIGHTS
 from dsct.visualize import trace_subjects

@@ -18,8 +18,8 @@ from matplotlib.transforms import BboxBase
 from PIL import Image
 
 from dsct.config import CAER_S_CLASSES, EMOTIC_CLASSES
-from dsct.person_colors import WRONG_COLOR, person_color
 from dsct.prediction.people import People
+from dsct.prediction.person_colors import WRONG_COLOR, person_color
 from dsct.visualize import contact_sheet, draw_people
 from dsct.visualize.drawing.person_cards import WRONG
 

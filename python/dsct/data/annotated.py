@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from PIL import Image
 
+from dsct.data.image_io import load_image
 from dsct.data.records import Annotations, Target
 from dsct.data.transforms import Transform
-from dsct.image_io import load_image
 
 
 class AnnotatedDataset(torch.utils.data.Dataset[tuple[Any, Target]]):

@@ -29,8 +29,8 @@ from dsct.data.annotation_files.splits import VAL_FRACTION, split_from_name
 from dsct.data.caer_s import CaerSDataset
 from dsct.data.coco import CocoDataset
 from dsct.data.emotic import EmoticDataset
+from dsct.data.image_io import upright_size
 from dsct.data.transforms import Transform
-from dsct.image_io import upright_size
 
 __all__ = ["NAMES", "SPLITS", "DataFolder", "open_split", "recognise"]
 

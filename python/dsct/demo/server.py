@@ -19,7 +19,7 @@ from dsct.demo.predictions import look
 from dsct.demo.scenes import NUMBER_OF_SCENES, scene_png, scene_titles
 from dsct.demo.security import protected
 from dsct.demo.uploads import MAX_BYTES, MAX_PIXELS, Refused, read_image, receive
-from dsct.person_colors import PERSON_COLORS
+from dsct.prediction.person_colors import PERSON_COLORS
 from dsct.prediction.predictor import Predictor
 
 if TYPE_CHECKING:

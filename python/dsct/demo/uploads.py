@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from PIL import Image
 
-from dsct.image_io import load_image
+from dsct.data.image_io import load_image
 
 MAX_BYTES = 20_000_000
 MAX_PIXELS = 50_000_000
@@ -55,7 +55,7 @@ async def receive(chunks: AsyncIterator[bytes], announced: str | None) -> bytes:
 
 
 def read_image(data: bytes) -> Image.Image:
-    """The image in `data`, upright RGB as :func:`dsct.image_io.load_image` returns it.
+    """The image in `data`, upright RGB as :func:`dsct.data.image_io.load_image` returns it.
 
     Its size is read from the header and checked before anything is decoded: a few bytes may claim to be gigabytes.
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dsct import _dsct
+import dsct._dsct as _dsct
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

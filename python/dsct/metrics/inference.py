@@ -16,7 +16,7 @@ from dsct.metrics.bootstrap import Bootstrap
 from dsct.metrics.evaluator import Evaluator
 from dsct.metrics.results import Evaluation, Throughput
 from dsct.modules.evaluating import evaluating
-from dsct.precision import Precision, autocast
+from dsct.modules.precision import Precision, autocast
 
 Outputs = dict[str, Any]
 PostProcess = Callable[[Outputs, torch.Tensor], list[dict[str, torch.Tensor]]]

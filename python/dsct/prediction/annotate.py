@@ -8,9 +8,9 @@ from pathlib import Path
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
-from dsct.image_io import ImageInput, load_image
-from dsct.person_colors import ink, person_color
+from dsct.data.image_io import ImageInput, load_image
 from dsct.prediction.people import People, Person
+from dsct.prediction.person_colors import ink, person_color
 
 _DARK = "#1A1A1A"
 _LINES_PER_IMAGE = 30  # the height of a tag's text, and with it the width of a box, follows that of the image
@@ -21,7 +21,7 @@ def annotate(image: ImageInput, people: People) -> Image.Image:
     """Draws a box around each person, with number, most probable reported emotion and the number of further ones.
 
     Args:
-        image: anything `dsct.image_io.load_image` reads; boxes are in its pixels.
+        image: anything `dsct.data.image_io.load_image` reads; boxes are in its pixels.
         people: the result of `dsct.predict` for this image.
 
     Returns:

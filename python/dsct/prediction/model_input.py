@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from PIL import Image
 
+from dsct.data.image_io import ImageInput, load_image
 from dsct.data.transforms import LONG_SIDE, SHORT_SIDE, Transform
-from dsct.image_io import ImageInput, load_image
 
 if TYPE_CHECKING:
     from dsct.modules import DSCT

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dsct.image_io import ImageInput
+from dsct.data.image_io import ImageInput
 
 if TYPE_CHECKING:
     import pandas

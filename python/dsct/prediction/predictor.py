@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 from typing_extensions import Unpack
 
+from dsct.data.image_io import ImageInput, load_image
 from dsct.data.transforms import evaluation_transform
-from dsct.image_io import ImageInput, load_image
 from dsct.modules.evaluating import evaluating
 from dsct.post_process import PostProcess, least_score
 from dsct.prediction import video
@@ -75,7 +75,7 @@ class Predictor:
 
         Args:
             image: a path, a PIL image, an RGB uint8 array (H, W, 3) or (H, W), or a tensor (3, H, W), uint8 or in
-                [0, 1]; upright and opaque, see `dsct.image_io.load_image`.
+                [0, 1]; upright and opaque, see `dsct.data.image_io.load_image`.
 
         Returns:
             The people, highest score first.
@@ -205,7 +205,7 @@ def predict(
 ) -> People | list[People]:
     """Finds the people in an image and their emotions.
 
-    The image is read upright and opaque (`dsct.image_io.load_image`) and resized as in evaluation. Of several
+    The image is read upright and opaque (`dsct.data.image_io.load_image`) and resized as in evaluation. Of several
     predictions for one person the best is kept. To predict more than once, keep a `dsct.Predictor`.
 
     Args:

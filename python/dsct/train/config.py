@@ -17,7 +17,7 @@ from dsct.data.transforms import (
     flip_transform,
     training_transform,
 )
-from dsct.precision import PRECISIONS
+from dsct.modules.precision import PRECISIONS
 
 SCHEDULES = ("step", "cosine")
 OPTIMIZERS = ("adamw", "adam")

@@ -11,7 +11,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from dsct.data.collate import Batch
 from dsct.metrics.inference import Outputs
-from dsct.precision import autocast
+from dsct.modules.precision import autocast
 from dsct.train.config import TrainConfig
 from dsct.train.distributed import Processes
 from dsct.train.optimizer import build_optimizer, build_scheduler

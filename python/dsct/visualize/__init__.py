@@ -3,8 +3,8 @@
 Every function returns a matplotlib figure, which notebooks show and `savefig` writes, or draws into given axes.
 """
 
-from dsct.person_colors import PERSON_COLORS, person_color
 from dsct.prediction.look import LayerLook, SubjectTrace
+from dsct.prediction.person_colors import PERSON_COLORS, person_color
 from dsct.visualize.activations import draw_activations
 from dsct.visualize.contact_sheet import contact_sheet
 from dsct.visualize.context import draw_context

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from typing_extensions import Unpack
 
-from dsct.image_io import ImageInput
+from dsct.data.image_io import ImageInput
 from dsct.prediction.options import Options, lists_options
 from dsct.prediction.predictor import Predictor
 from dsct.prediction.shipped_weights import AnyModel

@@ -19,10 +19,10 @@ from PIL import Image
 from dsct.data.checks.check import AnnotatedSplit
 from dsct.data.checks.findings import Finding
 from dsct.data.checks.summary import class_membership
+from dsct.data.image_io import load_image
 from dsct.data.records import Annotations
-from dsct.image_io import load_image
-from dsct.person_colors import WRONG_COLOR, person_color
 from dsct.prediction.people import People
+from dsct.prediction.person_colors import WRONG_COLOR, person_color
 from dsct.visualize.contact_sheet import write_page
 from dsct.visualize.drawing.figure import GAP
 from dsct.visualize.drawing.panel import CARD_WIDTH, Panel

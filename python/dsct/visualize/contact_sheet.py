@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 
-from dsct.image_io import ImageInput, load_image
+from dsct.data.image_io import ImageInput, load_image
 from dsct.prediction.people import People, Truth
 from dsct.visualize.drawing.figure import DPI, GAP, NotebookFigure
 from dsct.visualize.drawing.panel import CARD_WIDTH, Panel

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 from typing_extensions import Unpack
 
-from dsct.image_io import ImageInput
-from dsct.person_colors import person_color
+from dsct.data.image_io import ImageInput
 from dsct.prediction.look import SubjectTrace
 from dsct.prediction.options import Options, lists_options
+from dsct.prediction.person_colors import person_color
 from dsct.prediction.predictor import Predictor
 from dsct.prediction.shipped_weights import AnyModel
 from dsct.visualize.drawing.figure import FONT, with_note

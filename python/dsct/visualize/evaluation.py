@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from dsct.metrics import Evaluation, ProtocolResult
-from dsct.person_colors import PERSON_COLORS
+from dsct.prediction.person_colors import PERSON_COLORS
 from dsct.visualize.drawing.figure import NotebookFigure
 
 MARKERS = ("o", "s", "^")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from dsct.person_colors import PERSON_COLORS
+from dsct.prediction.person_colors import PERSON_COLORS
 from dsct.visualize.drawing.figure import FONT, WIDTH, NotebookFigure
 
 COLUMNS = ("k_spatial", "k_semantic", "value")

@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from dsct.person_colors import PERSON_COLORS
+from dsct.prediction.person_colors import PERSON_COLORS
 from dsct.visualize.drawing.figure import NotebookFigure
 
 PANELS = {"loss": "total loss", "loss_ce": "class loss", "loss_bbox": "box loss, L1", "loss_giou": "box loss, GIoU"}

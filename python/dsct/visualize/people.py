@@ -7,7 +7,7 @@ from typing import cast
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dsct.image_io import ImageInput, load_image
+from dsct.data.image_io import ImageInput, load_image
 from dsct.prediction.people import People, Truth
 from dsct.visualize.drawing.figure import WIDTH, NotebookFigure
 from dsct.visualize.drawing.panel import Panel, draw_people_in_axes

@@ -13,11 +13,11 @@ from matplotlib.lines import Line2D
 from PIL import Image
 from typing_extensions import Unpack
 
-from dsct.image_io import ImageInput, load_image
+from dsct.data.image_io import ImageInput, load_image
 from dsct.modules import DSCT
-from dsct.person_colors import ink, person_color
 from dsct.prediction.look import Floats, heaviest
 from dsct.prediction.options import Options, lists_options
+from dsct.prediction.person_colors import ink, person_color
 from dsct.prediction.predictor import Predictor
 from dsct.prediction.shipped_weights import AnyModel
 from dsct.visualize.drawing.figure import FONT, with_note

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from typing_extensions import Unpack
 
-from dsct.image_io import ImageInput
+from dsct.data.image_io import ImageInput
 from dsct.prediction.look import SubjectTrace
 from dsct.prediction.options import Options, lists_options
 from dsct.prediction.predictor import Predictor

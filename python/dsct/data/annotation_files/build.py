@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from dsct.data.annotated import AnnotatedDataset, describe_skipped
 from dsct.data.annotation_files.raw_annotations import RawAnnotations, RawImage, extent
+from dsct.data.image_io import upright_size
 from dsct.data.records import Annotations
 from dsct.data.transforms import Transform
-from dsct.image_io import upright_size
 
 ImageRoot: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
 """Folder of the images, or several, of which the one that has most of them is taken."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from dsct.image_io import load_image, upright_size
+from dsct.data.image_io import load_image, upright_size
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from matplotlib.transforms import Bbox
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from dsct.person_colors import PERSON_COLORS, ink, person_color
+from dsct.prediction.person_colors import PERSON_COLORS, ink, person_color
 from dsct.visualize.drawing.figure import FONT
 
 _LINE_STYLES = ("-", "--", ":")  # tells a second and a third round of colours apart

@@ -12,8 +12,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from dsct.person_colors import WRONG_COLOR, ink, person_color
 from dsct.prediction.people import People, Person
+from dsct.prediction.person_colors import WRONG_COLOR, ink, person_color
 from dsct.visualize.drawing.figure import FONT, GAP, LINE, add_axes
 from dsct.visualize.drawing.image_axes import draw_box, draw_tag, person_line_style, show_image
 from dsct.visualize.drawing.person_cards import WRONG, Card, Comparison, shorten

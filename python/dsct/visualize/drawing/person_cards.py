@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torchvision.ops import box_iou
 
-from dsct.person_colors import WRONG_COLOR, person_color
 from dsct.prediction.people import People, Person, Truth
+from dsct.prediction.person_colors import WRONG_COLOR, person_color
 
 RIGHT, WRONG = "\N{CHECK MARK}", "\N{BALLOT X}"  # not everybody can see red
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from dsct.image_io import load_image
+from dsct.data.image_io import load_image
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
 EXIF_ORIENTATION = 0x0112
