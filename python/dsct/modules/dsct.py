@@ -16,6 +16,7 @@ from dsct.modules.encoder import DeformableEncoder
 from dsct.modules.heads import BoxEmbed, class_embed, heads
 from dsct.modules.input_projection import InputProjection
 from dsct.modules.position_encoding import flatten_levels
+from dsct.modules.shared_module_list import SharedModuleList
 
 Output = dict[str, Any]
 
@@ -85,8 +86,8 @@ class DSCT(nn.Module):
             self.query_embed = _embedding(config.num_context_queries, width)
         self.query_embed_dsct = _embedding(config.num_subject_queries, width)
         # One head of each kind, listed once per decoder layer because the checkpoints do.
-        self.class_embed_dsct = nn.ModuleList([class_embed(config)] * config.dec_layers)
-        self.bbox_embed_dsct = nn.ModuleList([BoxEmbed(config.hidden_dim)] * config.dec_layers)
+        self.class_embed_dsct = SharedModuleList([class_embed(config)] * config.dec_layers)
+        self.bbox_embed_dsct = SharedModuleList([BoxEmbed(config.hidden_dim)] * config.dec_layers)
 
     @overload
     def forward(self, images: Tensor, mask: Tensor | None = None, return_trace: Literal[False] = False) -> Output: ...
