@@ -27,8 +27,8 @@ from dsct.checkpoint.files import (
 from dsct.checkpoint.report import summary
 from dsct.checkpoint.sizes import sizes_of
 from dsct.checkpoint.tensor_files import StateDict
-from dsct.modules.shared_module_list import same_bits
 from dsct.modules import DSCT
+from dsct.modules.shared_module_list import same_bits
 
 
 def save_model(model: DSCT, path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor] | None = None) -> None:

@@ -135,6 +135,14 @@ class DSCT(nn.Module):
         output: Output = {**layers[-1], "aux_outputs": layers[:-1]}
         return (output, trace[0]) if return_trace else output
 
+    def get_submodule(self, target: str) -> nn.Module:
+        """As ``nn.Module`` has it, and the shared heads under each of their names in the state dict."""
+        name, *path = target.split(".")
+        heads = self._modules.get(name)
+        if isinstance(heads, SharedModuleList) and path and path[0] in map(str, range(len(heads))):
+            return heads[int(path[0])].get_submodule(".".join(path[1:]))
+        return super().get_submodule(target)
+
     def set_activation_checkpointing(self, on: bool = True) -> None:
         """Encoder and decoder layers keep their input only and compute the rest again in the backward pass.
 

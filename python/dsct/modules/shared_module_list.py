@@ -31,8 +31,8 @@ class SharedModuleList(nn.Module):
     def __init__(self, modules: Iterable[nn.Module]) -> None:
         super().__init__()
         self._place(list(modules))
-        self.register_state_dict_post_hook(_list_under_all_names)
-        self.register_load_state_dict_pre_hook(_read_from_any_name)
+        self.register_state_dict_post_hook(_list_under_all_names)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_read_from_any_name)  # type: ignore[no-untyped-call]
 
     def __len__(self) -> int:
         return len(self.names)
