@@ -7,10 +7,10 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor, nn
 
-from dsct import _dsct
+import dsct._dsct as _dsct
 from dsct.config import DSCTConfig, require_config
 from dsct.modules.backbone import Backbone
-from dsct.modules.block import Block, coordinate_dtype, is_traced
+from dsct.modules.block import Block, coordinate_dtype, pair
 from dsct.modules.decoder import DSCTDecoder, Trace
 from dsct.modules.encoder import DeformableEncoder
 from dsct.modules.heads import BoxEmbed, class_embed, heads
@@ -30,12 +30,14 @@ class ReferencePoints(Block):
         self.bias = nn.Parameter(torch.zeros(2))
         nn.init.xavier_uniform_(self.weight)
 
+    def _native(self, query_pos: Tensor) -> Tensor:
+        return _dsct.reference_points(self.tensors(), query_pos)
+
+    @pair(native=_native)
     def forward(self, query_pos: Tensor) -> Tensor:
         """(B, Q, E) -> (B, Q, 2) in [0, 1]."""
-        if is_traced():
-            points = nn.functional.linear(query_pos, self.weight, self.bias)
-            return points.to(coordinate_dtype(points.dtype)).sigmoid()
-        return _dsct.reference_points(self.tensors(), query_pos)
+        points = nn.functional.linear(query_pos, self.weight, self.bias)
+        return points.to(coordinate_dtype(points.dtype)).sigmoid()
 
 
 class Transformer(nn.Module):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from dsct import _dsct
+import dsct._dsct as _dsct
 from dsct.config import DSCTConfig
-from dsct.modules.block import Block, is_traced
+from dsct.modules.block import Block, pair
 
 
 class InputProjection(Block):
@@ -44,12 +44,13 @@ class InputProjection(Block):
             raise ValueError(
                 f"input_projection: features must be maps (B, C, H, W) of {self.num_channels} channels, got {shapes}"
             )
-        if is_traced():
-            return self.composite(features)
+        return self._project(features)
+
+    def _native(self, features: list[Tensor]) -> list[Tensor]:
         return _dsct.input_projection(self.num_levels, self.tensors(), features)
 
-    def composite(self, features: list[Tensor]) -> list[Tensor]:
-        """:meth:`forward` in torch's operators."""
+    @pair(native=_native)
+    def _project(self, features: list[Tensor]) -> list[Tensor]:
         used = features[-self.num_levels :]
         maps: list[Tensor] = []
         for level, projection in enumerate(self.children()):
