@@ -70,7 +70,7 @@ class Backbone(Block):
 
         Raises:
             ValueError: ``images`` is not (B, 3, H, W), or has no pixel.
-            TypeError: ``images`` is no tensor, or of another dtype.
+            TypeError: ``images`` is not a tensor, or has another dtype.
         """
         maps = []
         for name, stage in self.body.named_children():

@@ -246,7 +246,7 @@ class DSCTDecoder(nn.Module):
             ``return_trace`` one dict per layer.
 
         Raises:
-            ValueError: Shapes that do not fit, by name.
+            ValueError: shapes do not fit; the message names the argument.
         """
         shapes = level_shapes(src_spatial_shapes, "DSCTDecoder")
         check_level_start_index(src_level_start_index, shapes, "DSCTDecoder")

@@ -116,7 +116,7 @@ class DSCT(nn.Module):
 
         Raises:
             ValueError: ``images`` or ``mask`` has the wrong shape, or they are on different devices.
-            TypeError: ``images`` is no floating tensor, or ``mask`` is not bool.
+            TypeError: ``images`` is not a floating-point tensor, or ``mask`` is not bool.
         """
         _check_images(images, mask)
         maps = self.input_proj(list(self.backbone[0](images)))

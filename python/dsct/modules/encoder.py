@@ -106,7 +106,7 @@ class DeformableEncoder(nn.Module):
             (B, S, E).
 
         Raises:
-            ValueError: Shapes that do not fit, by name.
+            ValueError: shapes do not fit; the message names the argument.
         """
         shapes = level_shapes(spatial_shapes, "DeformableEncoder")
         check_level_start_index(level_start_index, shapes, "DeformableEncoder")

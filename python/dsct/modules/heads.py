@@ -59,7 +59,7 @@ def heads(
         Logits (…, N, C or C + 1) and boxes (…, N, 4), cx cy w h in [0, 1].
 
     Raises:
-        ValueError: Shapes that do not fit.
+        ValueError: shapes do not fit.
     """
     layers: Any = bbox_embed.layers
     first, second, third = layers

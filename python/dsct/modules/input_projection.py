@@ -37,7 +37,7 @@ class InputProjection(Block):
         """Maps (B, C_i, H_i, W_i), finest first -> L maps (B, E, H_l, W_l).
 
         Raises:
-            ValueError: The backbone returned other maps than its ``num_channels`` announced.
+            ValueError: the backbone returned other maps than its ``num_channels`` announced.
         """
         shapes = [tuple(map_.shape) for map_ in features]
         if tuple(shape[1] for shape in shapes if len(shape) == 4) != self.num_channels:

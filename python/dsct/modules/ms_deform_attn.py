@@ -99,7 +99,7 @@ class MSDeformAttn(Block):
             (B, Q, E).
 
         Raises:
-            ValueError: Shapes that do not fit, by name.
+            ValueError: shapes do not fit; the message names the argument.
         """
         shapes = level_shapes(input_spatial_shapes, "MSDeformAttn")
         check_level_start_index(input_level_start_index, shapes, "MSDeformAttn")
