@@ -47,6 +47,13 @@ macro_rules! choice {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(rename_all = "lowercase")]
         pub enum $name { $($(#[$vdoc])* $variant),* }
+
+        impl $name {
+            /// The JSON forms of all values.
+            pub fn names() -> Vec<String> {
+                [$(stringify!($variant)),*].map(str::to_lowercase).into()
+            }
+        }
     };
 }
 choice!(
@@ -253,6 +260,18 @@ impl DsctConfig {
             focal_gamma: 1.0,
             ..Self::paper_caer_s()
         }
+    }
+
+    /// The fields that take one of a few words, or several as `selection` does, and these words.
+    pub fn choices() -> [(&'static str, Vec<String>); 6] {
+        [
+            ("selection", Relation::names()),
+            ("semantic_order", SemanticOrder::names()),
+            ("spatial_frame", SpatialFrame::names()),
+            ("aggregation", Aggregation::names()),
+            ("reweighting", Reweighting::names()),
+            ("score", Score::names()),
+        ]
     }
 
     /// The preset of this name.

@@ -1,4 +1,4 @@
-from typing import final
+from typing import Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,14 @@ __all__ = [
     "spatial_relation",
 ]
 
+class _Memory(Protocol):
+    @property
+    def src(self) -> Tensor: ...
+    @property
+    def spatial_shapes(self) -> _Shapes: ...
+    @property
+    def padding_mask(self) -> Tensor | None: ...
+
 class DsctError(RuntimeError): ...
 
 @final
@@ -48,6 +56,8 @@ class Config:
     def __new__(cls, json: str) -> Config: ...
     @staticmethod
     def preset(name: str) -> str: ...
+    @staticmethod
+    def choices() -> dict[str, list[str]]: ...
     def to_json(self) -> str: ...
     def __eq__(self, value: object, /) -> bool: ...
 
@@ -63,19 +73,15 @@ def ms_deform_attn_module(
     params: _Tensors,
     query: Tensor,
     reference_points: Tensor,
-    src: Tensor,
-    spatial_shapes: _Shapes,
-    padding_mask: Tensor | None,
+    memory: _Memory,
 ) -> Tensor: ...
 def encoder_layer(
     config: Config,
     params: _Tensors,
     train: bool,
-    src: Tensor,
+    memory: _Memory,
     pos: Tensor | None,
     reference_points: Tensor,
-    spatial_shapes: _Shapes,
-    padding_mask: Tensor | None,
 ) -> Tensor: ...
 def reference_points(params: _Tensors, query_pos: Tensor) -> Tensor: ...
 def spatial_relation(
@@ -89,11 +95,9 @@ def decoder_layer(
     tgt: Tensor,
     query_pos: Tensor | None,
     reference_points: Tensor,
-    src: Tensor,
-    spatial_shapes: _Shapes,
-    padding_mask: Tensor | None,
+    memory: _Memory,
     spatial: tuple[Tensor, Tensor | None],
-    traced: bool,
+    return_trace: bool,
 ) -> tuple[Tensor, dict[str, Tensor | None]]: ...
 def heads(params: _Tensors, subject: Tensor, reference_points: Tensor) -> tuple[Tensor, Tensor]: ...
 def box_corners(boxes: Tensor) -> Tensor: ...

@@ -6,7 +6,7 @@ use tch::Tensor;
 
 use super::encoder::{with_position, FeedForward};
 use super::layers::{add_to, Dropout, LayerNorm, Linear};
-use super::ms_deform_attn::MsDeformAttn;
+use super::ms_deform_attn::{Memory, MsDeformAttn};
 use super::relational_aggregation::{aggregate, split, SpatialRelation};
 use super::{check_shape, coordinate_kind};
 use crate::config::Reweighting;
@@ -25,17 +25,7 @@ pub struct DecoderLayer {
     norm3: LayerNorm,
 }
 
-/// What a layer sees of the image; the same for all layers.
-pub struct Memory<'a> {
-    /// (B, S, E), the encoder's output.
-    pub src: &'a Tensor,
-    /// (height, width) of each level.
-    pub spatial_shapes: &'a [(i64, i64)],
-    /// (B, S) bool, true = padding.
-    pub padding_mask: Option<&'a Tensor>,
-}
-
-/// What the layer did, for pictures. B, Q, N, K as in the module documentation of `relational_aggregation`.
+/// What the layer did, for figures. B, Q, N, K as in the module documentation of `relational_aggregation`.
 #[derive(Default)]
 pub struct LayerTrace {
     /// (B, Q, M, L, P, 2).
@@ -70,7 +60,8 @@ impl DecoderLayer {
         })
     }
 
-    /// `tgt` and `query_pos` (B, Q, E), `reference_points` (B, Q, L, 2 or 4) -> (B, Q, E). `traced` asks for the
+    /// `tgt` and `query_pos` (B, Q, E), `reference_points` (B, Q, L, 2 or 4), `memory` the encoder's output -> (B, Q, E).
+    /// `traced` asks for the
     /// sampling points too, which the layer itself never stores.
     ///
     /// # Errors
@@ -95,11 +86,11 @@ impl DecoderLayer {
         let tgt = self.norm2.forward(&add_to(dropout.forward(attended)?, tgt)?)?;
 
         let query = with_position("decoder", &tgt, query_pos)?;
-        let (shapes, mask) = (memory.spatial_shapes, memory.padding_mask);
-        let attended = self.cross_attn.forward(&query, reference_points, memory.src, shapes, mask)?;
+        let attended = self.cross_attn.forward(&query, reference_points, memory)?;
         let mut trace = LayerTrace::default();
         if traced {
-            let (locations, weights) = self.cross_attn.sampling_points(&query, reference_points, shapes)?;
+            let (locations, weights) =
+                self.cross_attn.sampling_points(&query, reference_points, memory.spatial_shapes)?;
             (trace.sampling_locations, trace.attention_weights) = (Some(locations), Some(weights));
         }
         let tgt = self.norm1.forward(&add_to(dropout.forward(attended)?, &tgt)?)?;

@@ -7,12 +7,12 @@ use tch::Tensor;
 
 use super::backbone::Backbone;
 use super::check_shape;
-use super::decoder::{reference_points, DecoderLayer, Memory};
+use super::decoder::{reference_points, DecoderLayer};
 use super::encoder::EncoderLayer;
 use super::heads::Heads;
 use super::input_projection::InputProjection;
 use super::layers::Dropout;
-use super::ms_deform_attn::encoder_reference_points;
+use super::ms_deform_attn::{encoder_reference_points, Memory};
 use super::position_encoding::Levels;
 use super::relational_aggregation::{split, SpatialRelation};
 use crate::{DsctConfig, Params, Result};
@@ -99,14 +99,13 @@ impl Dsct {
         let dropout = Dropout { p: 0.0, train: false };
         let maps = self.input_proj.forward(&self.backbone.forward(images)?)?;
         let levels = Levels::new(&maps, mask, &self.level_embed)?;
-        let (shapes, padding) = (levels.spatial_shapes.as_slice(), levels.padding_mask.as_ref());
-        let reference = encoder_reference_points(shapes, &levels.valid_ratios)?;
+        let reference = encoder_reference_points(&levels.spatial_shapes, &levels.valid_ratios)?;
         let mut src = levels.src.shallow_clone();
         for layer in &self.encoder {
-            src = layer.forward(&src, Some(&levels.pos), &reference, shapes, padding, dropout)?;
+            let memory = Memory { src: &src, ..levels.memory() };
+            src = layer.forward(&memory, Some(&levels.pos), &reference, dropout)?;
         }
-        let memory = Memory { src: &src, spatial_shapes: shapes, padding_mask: padding };
-        self.decode(&memory, &levels.valid_ratios, dropout)
+        self.decode(&Memory { src: &src, ..levels.memory() }, &levels.valid_ratios, dropout)
     }
 
     fn decode(&self, memory: &Memory, valid_ratios: &Tensor, dropout: Dropout) -> Result<Output> {

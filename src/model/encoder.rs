@@ -4,7 +4,7 @@
 use tch::Tensor;
 
 use super::layers::{add_to, Dropout, LayerNorm, Linear};
-use super::ms_deform_attn::MsDeformAttn;
+use super::ms_deform_attn::{Memory, MsDeformAttn};
 use super::{check_batch, check_shape};
 use crate::{DsctConfig, Params, Result};
 
@@ -30,23 +30,20 @@ impl EncoderLayer {
         })
     }
 
-    /// `src` (B, S, E), `pos` (B or 1, S, E), `reference_points` (B or 1, S, L, 2), `padding_mask` (B, S) ->
-    /// (B, S, E).
+    /// The memory that the next layer sees, (B, S, E). `pos` (B or 1, S, E), `reference_points` (B or 1, S, L, 2).
     ///
     /// # Errors
     /// Shapes that do not fit, by name.
     pub fn forward(
         &self,
-        src: &Tensor,
+        memory: &Memory,
         pos: Option<&Tensor>,
         reference_points: &Tensor,
-        spatial_shapes: &[(i64, i64)],
-        padding_mask: Option<&Tensor>,
         dropout: Dropout,
     ) -> Result<Tensor> {
-        let query = with_position("encoder", src, pos)?;
-        let attended = self.self_attn.forward(&query, reference_points, src, spatial_shapes, padding_mask)?;
-        let src = self.norm1.forward(&add_to(dropout.forward(attended)?, src)?)?;
+        let query = with_position("encoder", memory.src, pos)?;
+        let attended = self.self_attn.forward(&query, reference_points, memory)?;
+        let src = self.norm1.forward(&add_to(dropout.forward(attended)?, memory.src)?)?;
         self.norm2.forward(&add_to(self.ffn.forward(&src, dropout)?, &src)?)
     }
 }

@@ -9,6 +9,17 @@ use crate::{ops, Error, Params, Result};
 
 const OP: &str = "MSDeformAttn";
 
+/// What deformable attention samples: the levels of an image, one after another.
+#[derive(Clone, Copy)]
+pub struct Memory<'a> {
+    /// (B, S, E).
+    pub src: &'a Tensor,
+    /// (height, width) of each level.
+    pub spatial_shapes: &'a [(i64, i64)],
+    /// (B, S) bool, true = padding, whose values are zeroed.
+    pub padding_mask: Option<&'a Tensor>,
+}
+
 /// `{sampling_offsets, attention_weights, value_proj, output_proj}`.
 pub struct MsDeformAttn {
     sampling_offsets: Linear,
@@ -37,23 +48,17 @@ impl MsDeformAttn {
 
     /// Every query samples `points` cells per level and head around its reference point: (B, Q, E).
     ///
-    /// * `query` (B, Q, E); `src` (B, S, E); `padding_mask` (B, S) bool, whose values are zeroed.
+    /// * `query` (B, Q, E).
     /// * `reference_points` (B or 1, Q, L, 2) as (x, y), or (B or 1, Q, L, 4) as (cx, cy, w, h); both in [0, 1] of
     ///   the padded maps.
     ///
     /// # Errors
     /// Shapes that do not fit, by name.
-    pub fn forward(
-        &self,
-        query: &Tensor,
-        reference_points: &Tensor,
-        src: &Tensor,
-        spatial_shapes: &[(i64, i64)],
-        padding_mask: Option<&Tensor>,
-    ) -> Result<Tensor> {
+    pub fn forward(&self, query: &Tensor, reference_points: &Tensor, memory: &Memory) -> Result<Tensor> {
+        let spatial_shapes = memory.spatial_shapes;
         self.check(query, reference_points, spatial_shapes)?;
         let (b, q, e) = query.size3()?;
-        let value = self.value(src, [b, e], padding_mask)?;
+        let value = self.value(memory.src, [b, e], memory.padding_mask)?;
         let reference = reference_points.f_to_kind(coordinate_kind(query.kind()))?;
         let last = reference.size()[3];
         let reference = reference.f_expand([b, q, spatial_shapes.len() as i64, last], false)?;
@@ -62,7 +67,7 @@ impl MsDeformAttn {
         self.output_proj.forward(&sampled)
     }
 
-    /// Where [`Self::forward`] samples and how much each point counts, for pictures: locations (B, Q, M, L, P, 2) as
+    /// Where [`Self::forward`] samples and how much each point counts, for figures: locations (B, Q, M, L, P, 2) as
     /// (x, y) in [0, 1] of the padded maps, and weights (B, Q, M, L, P) that sum to 1 for each query and head.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use std::f64::consts::PI;
 
 use tch::{Device, Kind, Tensor};
 
+use super::ms_deform_attn::Memory;
 use super::{check_shape, coordinate_kind};
 use crate::{Error, Result};
 
@@ -60,6 +61,11 @@ impl Levels {
             spatial_shapes,
             valid_ratios: Tensor::f_stack(&ratios, 1)?,
         })
+    }
+
+    /// What the first encoder layer sees.
+    pub fn memory(&self) -> Memory<'_> {
+        Memory { src: &self.src, spatial_shapes: &self.spatial_shapes, padding_mask: self.padding_mask.as_ref() }
     }
 }
 

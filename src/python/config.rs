@@ -1,5 +1,6 @@
 //! `dsct._dsct.Config`: the validated configuration that the native functions take.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
@@ -23,6 +24,12 @@ impl PyConfig {
     #[staticmethod]
     fn preset(name: &str) -> PyResult<String> {
         Ok(DsctConfig::preset(name)?.to_json())
+    }
+
+    /// The fields that take one of a few words, and these words.
+    #[staticmethod]
+    fn choices() -> BTreeMap<&'static str, Vec<String>> {
+        DsctConfig::choices().into()
     }
 
     fn to_json(&self) -> String {

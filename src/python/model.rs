@@ -2,13 +2,12 @@
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use tch::Tensor;
 
 use super::config::PyConfig;
 use super::gateway::run;
-use super::tensor::{tensor_map, unwrap, wrap, PyTensor, PyTensorMap};
+use super::tensor::{optional, tensor_map, unwrap, wrap, PyMemory, PyTensor, PyTensorMap, Shapes};
 use crate::model::backbone::Backbone;
-use crate::model::decoder::{self, DecoderLayer, LayerTrace, Memory};
+use crate::model::decoder::{self, DecoderLayer, LayerTrace};
 use crate::model::encoder::EncoderLayer;
 use crate::model::heads::Heads;
 use crate::model::input_projection::InputProjection;
@@ -17,12 +16,6 @@ use crate::model::ms_deform_attn::{self, MsDeformAttn};
 use crate::model::position_encoding::Levels;
 use crate::model::relational_aggregation::SpatialRelation;
 use crate::Params;
-
-type Shapes = Vec<(i64, i64)>;
-
-fn optional(tensor: Option<PyTensor>) -> Option<Tensor> {
-    tensor.map(|tensor| tensor.0)
-}
 
 #[pyfunction]
 fn backbone(py: Python<'_>, name: &str, params: PyTensorMap, images: PyTensor) -> PyResult<Vec<PyTensor>> {
@@ -65,7 +58,6 @@ fn encoder_reference_points(py: Python<'_>, spatial_shapes: Shapes, valid_ratios
 }
 
 #[pyfunction]
-#[allow(clippy::too_many_arguments)]
 fn ms_deform_attn_module(
     py: Python<'_>,
     heads: i64,
@@ -73,37 +65,32 @@ fn ms_deform_attn_module(
     params: PyTensorMap,
     query: PyTensor,
     reference_points: PyTensor,
-    src: PyTensor,
-    spatial_shapes: Shapes,
-    padding_mask: Option<PyTensor>,
+    memory: PyMemory,
 ) -> PyResult<PyTensor> {
-    let (params, padding) = (tensor_map(params), optional(padding_mask));
+    let params = tensor_map(params);
     let output = run(py, move || {
         let module = MsDeformAttn::new(&Params::new(&params), heads, points)?;
-        module.forward(&query.0, &reference_points.0, &src.0, &spatial_shapes, padding.as_ref())
+        module.forward(&query.0, &reference_points.0, &memory.view())
     })?;
     Ok(PyTensor(output))
 }
 
 #[pyfunction]
-#[allow(clippy::too_many_arguments)]
 fn encoder_layer(
     py: Python<'_>,
     config: &Bound<'_, PyConfig>,
     params: PyTensorMap,
     train: bool,
-    src: PyTensor,
+    memory: PyMemory,
     pos: Option<PyTensor>,
     reference_points: PyTensor,
-    spatial_shapes: Shapes,
-    padding_mask: Option<PyTensor>,
 ) -> PyResult<PyTensor> {
     let config = config.get().0.clone();
-    let (params, pos, padding) = (tensor_map(params), optional(pos), optional(padding_mask));
+    let (params, pos) = (tensor_map(params), optional(pos));
     let dropout = Dropout { p: config.dropout, train };
     let out = run(py, move || {
         let layer = EncoderLayer::new(&Params::new(&params), &config)?;
-        layer.forward(&src.0, pos.as_ref(), &reference_points.0, &spatial_shapes, padding.as_ref(), dropout)
+        layer.forward(&memory.view(), pos.as_ref(), &reference_points.0, dropout)
     })?;
     Ok(PyTensor(out))
 }
@@ -139,20 +126,18 @@ fn decoder_layer<'py>(
     tgt: PyTensor,
     query_pos: Option<PyTensor>,
     reference_points: PyTensor,
-    src: PyTensor,
-    spatial_shapes: Shapes,
-    padding_mask: Option<PyTensor>,
+    memory: PyMemory,
     spatial: (PyTensor, Option<PyTensor>),
-    traced: bool,
+    return_trace: bool,
 ) -> PyResult<(PyTensor, Bound<'py, PyDict>)> {
     let config = config.get().0.clone();
-    let (params, query_pos, padding) = (tensor_map(params), optional(query_pos), optional(padding_mask));
+    let (params, query_pos) = (tensor_map(params), optional(query_pos));
     let dropout = Dropout { p: config.dropout, train };
     let (out, trace) = run(py, move || {
         let relation = SpatialRelation { distance: spatial.0 .0, indices: optional(spatial.1) };
         let layer = DecoderLayer::new(&Params::new(&params), &config, layer)?;
-        let memory = Memory { src: &src.0, spatial_shapes: &spatial_shapes, padding_mask: padding.as_ref() };
-        layer.forward(&config, &tgt.0, query_pos.as_ref(), &reference_points.0, &memory, &relation, dropout, traced)
+        let (pos, points, memory) = (query_pos.as_ref(), &reference_points.0, &memory.view());
+        layer.forward(&config, &tgt.0, pos, points, memory, &relation, dropout, return_trace)
     })?;
     Ok((PyTensor(out), trace_dict(py, trace)?))
 }

@@ -8,6 +8,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 use tch::Tensor;
 
+use crate::model::ms_deform_attn::Memory;
 use crate::params::TensorMap;
 
 extern "C" {
@@ -59,6 +60,52 @@ pub type PyTensorMap = std::collections::HashMap<String, PyTensor>;
 /// Unwraps a [`PyTensorMap`].
 pub fn tensor_map(params: PyTensorMap) -> TensorMap {
     params.into_iter().map(|(name, tensor)| (name, tensor.0)).collect()
+}
+
+/// (height, width) of each level.
+pub type Shapes = Vec<(i64, i64)>;
+
+/// Python's `Memory`, see [`Memory`].
+pub struct PyMemory {
+    src: Tensor,
+    spatial_shapes: Shapes,
+    padding_mask: Option<Tensor>,
+}
+
+impl PyMemory {
+    /// What the blocks take.
+    pub fn view(&self) -> Memory<'_> {
+        Memory { src: &self.src, spatial_shapes: &self.spatial_shapes, padding_mask: self.padding_mask.as_ref() }
+    }
+}
+
+impl<'py> FromPyObject<'_, 'py> for PyMemory {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        Ok(Self {
+            src: field::<PyTensor>(&object, "src")?.0,
+            spatial_shapes: field(&object, "spatial_shapes")?,
+            padding_mask: optional(field(&object, "padding_mask")?),
+        })
+    }
+}
+
+/// A field of a Python object; an error of type names it.
+fn field<'py, T: FromPyObjectOwned<'py>>(object: &Bound<'py, PyAny>, name: &str) -> PyResult<T> {
+    let py = object.py();
+    object.getattr(name)?.extract().map_err(Into::into).map_err(|error: PyErr| {
+        if error.is_instance_of::<PyTypeError>(py) {
+            PyTypeError::new_err(format!("'{name}': {}", error.value(py)))
+        } else {
+            error
+        }
+    })
+}
+
+/// Unwraps an argument that may be missing.
+pub fn optional(tensor: Option<PyTensor>) -> Option<Tensor> {
+    tensor.map(|tensor| tensor.0)
 }
 
 /// Wraps a vector of results.

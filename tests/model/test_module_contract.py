@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, distributed, multiprocessing, nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parameters_to_vector, parametrizations, vector_to_parameters
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 import dsct
@@ -124,9 +124,21 @@ def test_copies_compute_the_same_and_are_independent(copied: Callable[[dsct.DSCT
 
 
 def test_named_parameters_list_shared_heads_once() -> None:
-    names = [name for name, _ in random_model().named_parameters()]
+    model = random_model()
+    names = [name for name, _ in model.named_parameters()]
     assert not [name for name in names if name.startswith(("class_embed_dsct.1", "bbox_embed_dsct.1"))]
     assert len(names) == len(set(names))
+    assert names == [name for name, _ in model.named_parameters(remove_duplicate=False)]
+    assert list(model.named_modules()) == list(model.named_modules(remove_duplicate=False))
+    # In the order of the state dict, which optimizer states of all versions rely on.
+    assert names == [name for name in model.state_dict() if name in names]
+
+
+def test_parameters_as_one_vector() -> None:
+    model, other = random_model(seed=1), random_model(seed=2)
+    images, mask = scene()
+    vector_to_parameters(parameters_to_vector(other.parameters()), model.parameters())
+    assert_same(model(images, mask), other(images, mask), 0.0)
 
 
 # --- dtypes -----------------------------------------------------------------------------------------------------------
@@ -172,18 +184,44 @@ def test_autocast(overrides: dict[str, Any]) -> None:
 # --- functional use, hooks, parametrizations, frozen parts ------------------------------------------------------------
 
 
-def test_functional_call_takes_other_tensors_and_their_gradients() -> None:
+@pytest.mark.parametrize("options", [{}, {"tie_weights": False}, {"strict": True}], ids=str)
+def test_functional_call_takes_other_tensors_and_their_gradients(options: dict[str, bool]) -> None:
     model, other = random_model(seed=1), random_model(seed=2)
     images, mask = scene()
+    parameters = dict(model.named_parameters())
     given = {name: parameter.detach().clone().requires_grad_() for name, parameter in other.named_parameters()}
-    # A module that is listed twice, as the shared heads are, comes back from `tie_weights=True` with foreign tensors.
-    out = torch.func.functional_call(model, given, (images, mask), tie_weights=False)
+    out = torch.func.functional_call(model, given, (images, mask), **options)
     assert_same(out, other(images, mask), 0.0)
     backward(out)
     expected = train_step(other, images, mask)
     assert_same({name: given[name].grad for name in expected}, expected, 0.0)
     assert all(p.grad is None for p in model.parameters())
-    assert_same(model(images, mask), random_model(seed=1)(images, mask), 0.0)
+    assert all(parameter is parameters[name] for name, parameter in model.named_parameters())
+    assert_same(copy.deepcopy(model)(images, mask), random_model(seed=1)(images, mask), 0.0)
+
+
+def test_functional_call_refuses_a_head_under_a_further_name() -> None:
+    """A head could not be put back by way of two names; the model stays as it was."""
+    model = random_model(seed=1)
+    with pytest.raises(TypeError, match=r"`class_embed_dsct\.1`: a further name of module 0"):
+        torch.func.functional_call(model, random_model(seed=2).state_dict(), scene())
+    assert_same(model.state_dict(), random_model(seed=1).state_dict(), 0.0)
+
+
+def test_gradients_of_single_images_add_up() -> None:
+    """By ``functional_call``; ``torch.func.grad`` does not see through the native operators."""
+    model = random_model(torch.float64)
+    images, mask = scene(torch.float64)
+    given = {name: parameter.detach().requires_grad_() for name, parameter in model.named_parameters()}
+    single = []
+    for index in range(len(images)):
+        out = torch.func.functional_call(model, given, (images[index : index + 1], mask[index : index + 1]))
+        loss = out["pred_logits"].square().sum() + out["pred_boxes"].square().sum()
+        single.append(torch.autograd.grad(loss, list(given.values())))
+    out = model(images, mask)
+    (out["pred_logits"].square().sum() + out["pred_boxes"].square().sum()).backward()
+    together = [parameter.grad for parameter in model.parameters()]
+    assert_same([sum(parts) for parts in zip(*single, strict=True)], together, 1e-9)
 
 
 @pytest.mark.parametrize(
@@ -302,6 +340,7 @@ def test_optimizer_and_weight_average_are_seen() -> None:
     assert not torch.allclose(averaged, after)
     expected = copy.deepcopy(average.module)
     assert torch.equal(expected(images, mask)["pred_logits"], averaged)
+    assert average.module.class_embed_dsct[0] is average.module.class_embed_dsct[1]
 
 
 @pytest.mark.parametrize("reentrant", [True, False])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +21,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "attentive, late fusion": {"reweighting": "attentive", "fusion_layers": (1,)},
     "by distance, split": {"reweighting": "spatial", "aggregation": "split"},
     "equal, spatial only": {"reweighting": "equal", "selection": ("spatial",)},
+    "semantic only, by logits": {"selection": ("semantic",), "score": "logit"},
+    "no fusion": {"fusion_layers": ()},
     "nothing selected": {"k_spatial": 0, "k_semantic": 0},
     "no context queries": {"num_context_queries": 0},
     "five levels": {"num_feature_levels": 5},
@@ -37,6 +41,21 @@ def model_of(**overrides: Any) -> dsct.DSCT:
     model = dsct.DSCT(small(**overrides)).double()
     randomise(model)
     return model
+
+
+def test_the_variants_name_every_choice() -> None:
+    """A value that occurs in no variant would enter no test below."""
+    configs = [small(**overrides) for overrides in VARIANTS.values()]
+    choices = dsct._dsct.Config.choices()
+    words = {field.name for field in dataclasses.fields(dsct.DSCTConfig) if field.type == "str"}
+    assert choices.keys() == words - {"backbone", "train_backbone"} | {"selection"}
+    relations = choices.pop("selection")
+    for field, values in choices.items():
+        assert {getattr(config, field) for config in configs} == set(values), field
+    sets = {chosen for size in range(len(relations) + 1) for chosen in itertools.combinations(relations, size)}
+    assert {config.selection for config in configs} == sets
+    assert {config.fusion_layers for config in configs} >= {None, ()}
+    assert {config.person_class for config in configs} == {True, False}
 
 
 @pytest.mark.parametrize("overrides", VARIANTS.values(), ids=VARIANTS.keys())

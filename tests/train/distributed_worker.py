@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
 from torch.optim.swa_utils import AveragedModel
 
 import dsct
@@ -113,7 +114,19 @@ def train(processes: Processes, fsdp: bool = False, stop: bool = False) -> dict[
         "model": model_state(wrapped),
         "average": model_state(average.module),
         "optimizer": optimizer_state(optimizer),
+        "restored by torch": _restored_by_torch(unwrap(wrapped)),
     }
+
+
+def _restored_by_torch(model: nn.Module) -> dict[str, Tensor]:
+    """The state after it went to and fro through torch's functions for models in several processes."""
+    options = StateDictOptions(full_state_dict=True)
+    state = {name: tensor.clone() for name, tensor in get_model_state_dict(model, options=options).items()}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    set_model_state_dict(model, state, options=options)
+    return model_state(model)
 
 
 Objects = tuple[nn.Module, AveragedModel, torch.optim.Optimizer]

@@ -68,6 +68,8 @@ def test_training_is_that_of_one_process_also_when_it_was_stopped(found: list[di
     # One head under several names is still one tensor.
     heads = [first["model"][f"class_embed_dsct.{layer}.weight"] for layer in range(2)]
     assert heads[0].data_ptr() == heads[1].data_ptr()
+    for one in (first, second):
+        assert_close(one["restored by torch"], one["model"], 0.0)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -28,6 +28,7 @@ from dsct.checkpoint.report import summary
 from dsct.checkpoint.sizes import sizes_of
 from dsct.checkpoint.tensor_files import StateDict
 from dsct.modules import DSCT
+from dsct.modules.shared_module_list import same_bits
 
 
 def save_model(model: DSCT, path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor] | None = None) -> None:
@@ -164,21 +165,6 @@ def shared_names(model: torch.nn.Module) -> dict[str, str]:
         if original != name:
             shared[name] = original
     return shared
-
-
-def same_bits(first: torch.Tensor, second: torch.Tensor) -> bool:
-    """Whether two tensors are the same in dtype, shape and every bit; NaN equals NaN.
-
-    Example:
-        >>> same_bits(torch.tensor([torch.nan]), torch.tensor([torch.nan]))
-        True
-    """
-    if first is second:
-        return True
-    if first.dtype != second.dtype or first.shape != second.shape:
-        return False
-    mine, theirs = (tensor.detach().contiguous().flatten().view(torch.uint8) for tensor in (first, second))
-    return torch.equal(mine, theirs)
 
 
 def _distinct_of(tensors: Mapping[str, torch.Tensor], model: torch.nn.Module) -> StateDict:

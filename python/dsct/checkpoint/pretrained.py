@@ -18,11 +18,12 @@ from dsct.checkpoint.class_rows import ClassRows
 from dsct.checkpoint.files import HUGGING_FACE_KEY, Checkpoint, read_checkpoint
 from dsct.checkpoint.hugging_face import Incoming, is_dilated
 from dsct.checkpoint.layouts import incoming_tensors, recognise
-from dsct.checkpoint.native import distinct_tensors, same_bits, shared_names
+from dsct.checkpoint.native import distinct_tensors, shared_names
 from dsct.checkpoint.report import LoadReport, Shape, summary
 from dsct.checkpoint.sizes import sizes_beside
 from dsct.checkpoint.tensor_files import require_plain, without_wrappers
 from dsct.config import DSCTConfig
+from dsct.modules.shared_module_list import same_bits
 
 if TYPE_CHECKING:
     from dsct.modules import DSCT

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dsct import _dsct
-from dsct.modules.block import Block, is_traced
+import dsct._dsct as _dsct
+from dsct.modules.block import Block, pair
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "wide_resnet101_2")
 
@@ -53,6 +53,12 @@ class Backbone(Block):
         for parameter_name, parameter in self.body.named_parameters():
             parameter.requires_grad_(parameter_name.startswith(TRAINED[train]))
 
+    def _native(self, images: Tensor) -> list[Tensor]:
+        tensors = {name.removeprefix("body."): tensor for name, tensor in self.tensors().items()}
+        _check_dtype(images, tensors["conv1.weight"].dtype)
+        return _dsct.backbone(self.name, tensors, images)
+
+    @pair(native=_native)
     def forward(self, images: Tensor) -> list[Tensor]:
         """Extracts features.
 
@@ -64,16 +70,8 @@ class Backbone(Block):
 
         Raises:
             ValueError: ``images`` is not (B, 3, H, W), or has no pixel.
-            TypeError: ``images`` is no tensor, or of another dtype.
+            TypeError: ``images`` is not a tensor, or has another dtype.
         """
-        if is_traced():
-            return self.composite(images)
-        tensors = {name.removeprefix("body."): tensor for name, tensor in self.tensors().items()}
-        _check_dtype(images, tensors["conv1.weight"].dtype)
-        return _dsct.backbone(self.name, tensors, images)
-
-    def composite(self, images: Tensor) -> list[Tensor]:
-        """:meth:`forward` in torch's operators."""
         maps = []
         for name, stage in self.body.named_children():
             images = _max_pool(images) if name == "maxpool" else stage(images)

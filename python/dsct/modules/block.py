@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.checkpoint import checkpoint
+
+Inputs = ParamSpec("Inputs")
+Output = TypeVar("Output")
+
+#: Native and composite form of every pair, by the name of its function or method.
+PAIRS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {}
 
 
 class Block(nn.Module):
@@ -18,13 +26,49 @@ class Block(nn.Module):
     ``deepcopy``, pickle, DDP, ``torch.func.functional_call`` and parametrizations work as for any module. Submodules
     are containers of parameters: hooks on a block run, hooks on a linear layer inside a block do not.
 
-    A native call hides its operators from a tracer that reads Python, and knows no symbolic size. So each block also
-    has its ``composite``, the same mathematics in torch's operators, which runs where :func:`is_traced`.
+    A native call hides its operators from a tracer that reads Python, and knows no symbolic size. So every native call
+    stands in a :func:`pair`.
     """
 
     def tensors(self) -> dict[str, Tensor]:
         """As :func:`tensors_of`."""
         return tensors_of(self)
+
+
+def pair(native: Callable[Inputs, Output]) -> Callable[[Callable[Inputs, Output]], Callable[Inputs, Output]]:
+    """Makes the decorated function or method, in torch's operators, the composite form of a native one.
+
+    Both have one signature and compute the same; the composite runs where :func:`is_traced`.
+
+    Example:
+        >>> def native_twice(x: Tensor) -> Tensor:
+        ...     return 2 * x
+        >>> @pair(native=native_twice)
+        ... def twice(x: Tensor) -> Tensor:
+        ...     return x + x
+        >>> twice(torch.ones(2))
+        tensor([2., 2.])
+    """
+
+    def with_composite(composite: Callable[Inputs, Output]) -> Callable[Inputs, Output]:
+        @functools.wraps(composite)
+        def call(*inputs: Inputs.args, **options: Inputs.kwargs) -> Output:
+            return either(native, composite, *inputs, **options)
+
+        PAIRS[composite.__qualname__] = (native, composite)
+        return call
+
+    return with_composite
+
+
+def either(
+    native: Callable[Inputs, Output],
+    composite: Callable[Inputs, Output],
+    *inputs: Inputs.args,
+    **options: Inputs.kwargs,
+) -> Output:
+    """Calls `composite` where :func:`is_traced`, else `native`."""
+    return (composite if is_traced() else native)(*inputs, **options)
 
 
 def is_traced() -> bool:

@@ -8,14 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dsct import _dsct
+import dsct._dsct as _dsct
 from dsct.config import DSCTConfig, context_sets, require_config
-from dsct.modules.block import Block, is_traced, recomputed
-from dsct.modules.ms_deform_attn import MSDeformAttn, initialize_transformer
+from dsct.modules.block import Block, pair, recomputed
+from dsct.modules.ms_deform_attn import Memory, MSDeformAttn, initialize_transformer
 from dsct.modules.relational_aggregation import SpatialRelation, aggregate, spatial_relation
 from dsct.ops import Shapes, check_level_start_index, level_shapes
 
 Trace = dict[str, Tensor | None]
+TRACE = ("sampling_locations", "attention_weights", "spatial_indices", "semantic_indices", "context_weights")
 
 
 class DSCTDecoderLayer(Block):
@@ -79,38 +80,46 @@ class DSCTDecoderLayer(Block):
             (B, Q, E), and what was chosen and sampled; ``sampling_locations`` and ``attention_weights`` are None
             without ``return_trace``.
         """
-        if is_traced():
-            return self.composite(tgt, query_pos, reference_points, (src, spatial_shapes, padding_mask), spatial)
-        return _dsct.decoder_layer(
-            self.config.native, self.index, self.tensors(), self.training, tgt, query_pos, reference_points, src,
-            spatial_shapes, padding_mask, spatial, return_trace,
-        )  # fmt: skip
+        memory = Memory(src, spatial_shapes, padding_mask)
+        return self._decode(tgt, query_pos, reference_points, memory, spatial, return_trace)
 
-    def composite(
+    def _native(
         self,
         tgt: Tensor,
         query_pos: Tensor | None,
         reference_points: Tensor,
-        memory: tuple[Tensor, Shapes, Tensor | None],
+        memory: Memory,
         spatial: SpatialRelation,
+        return_trace: bool,
     ) -> tuple[Tensor, Trace]:
-        """:meth:`forward` in torch's operators; what nobody reads of the trace, a compiler leaves out."""
-        src, shapes, padding_mask = memory
+        own = (self.config.native, self.index, self.tensors(), self.training)
+        return _dsct.decoder_layer(*own, tgt, query_pos, reference_points, memory, spatial, return_trace)
+
+    @pair(native=_native)
+    def _decode(
+        self,
+        tgt: Tensor,
+        query_pos: Tensor | None,
+        reference_points: Tensor,
+        memory: Memory,
+        spatial: SpatialRelation,
+        return_trace: bool,
+    ) -> tuple[Tensor, Trace]:
         attended = self._attend(tgt if query_pos is None else tgt + query_pos, tgt)
         tgt = self.norm2(tgt + self._dropout(attended))
         query = tgt if query_pos is None else tgt + query_pos
-        attended = self.cross_attn(query, reference_points, src, shapes, None, padding_mask)
+        attended = self.cross_attn.attend(query, reference_points, memory)
         tgt = self.norm1(tgt + self._dropout(attended))
-        locations, sampling_weights = self.cross_attn.sampling_points(query, reference_points, shapes)
-        trace: Trace = {"sampling_locations": locations, "attention_weights": sampling_weights}
-        chosen: tuple[Tensor | None, Tensor | None, Tensor | None] = (None, None, None)
+        trace: Trace = dict.fromkeys(TRACE)
+        if return_trace:
+            sampled = self.cross_attn.sampling_points(query, reference_points, memory.spatial_shapes)
+            trace["sampling_locations"], trace["attention_weights"] = sampled
         if self.fuses:
             context, subject = tgt.tensor_split([self.config.num_context_queries], dim=1)
             learned = self.context_weights(subject) if hasattr(self, "context_weights") else None
             subject, semantic_indices, weights = aggregate(self.config, context, subject, spatial, learned)
             tgt = torch.cat((context, subject), dim=1)
-            chosen = (spatial[1], semantic_indices, weights)
-        trace.update(zip(("spatial_indices", "semantic_indices", "context_weights"), chosen, strict=True))
+            trace.update(spatial_indices=spatial[1], semantic_indices=semantic_indices, context_weights=weights)
         hidden = self._dropout(self.linear1(tgt).relu())
         return self.norm3(tgt + self._dropout(self.linear2(hidden))), trace
 
@@ -237,7 +246,7 @@ class DSCTDecoder(nn.Module):
             ``return_trace`` one dict per layer.
 
         Raises:
-            ValueError: Shapes that do not fit, by name.
+            ValueError: shapes do not fit; the message names the argument.
         """
         shapes = level_shapes(src_spatial_shapes, "DSCTDecoder")
         check_level_start_index(src_level_start_index, shapes, "DSCTDecoder")

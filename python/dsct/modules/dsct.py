@@ -7,15 +7,16 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor, nn
 
-from dsct import _dsct
+import dsct._dsct as _dsct
 from dsct.config import DSCTConfig, require_config
 from dsct.modules.backbone import Backbone
-from dsct.modules.block import Block, coordinate_dtype, is_traced
+from dsct.modules.block import Block, coordinate_dtype, pair
 from dsct.modules.decoder import DSCTDecoder, Trace
 from dsct.modules.encoder import DeformableEncoder
 from dsct.modules.heads import BoxEmbed, class_embed, heads
 from dsct.modules.input_projection import InputProjection
 from dsct.modules.position_encoding import flatten_levels
+from dsct.modules.shared_module_list import SharedModuleList
 
 Output = dict[str, Any]
 
@@ -29,12 +30,14 @@ class ReferencePoints(Block):
         self.bias = nn.Parameter(torch.zeros(2))
         nn.init.xavier_uniform_(self.weight)
 
+    def _native(self, query_pos: Tensor) -> Tensor:
+        return _dsct.reference_points(self.tensors(), query_pos)
+
+    @pair(native=_native)
     def forward(self, query_pos: Tensor) -> Tensor:
         """(B, Q, E) -> (B, Q, 2) in [0, 1]."""
-        if is_traced():
-            points = nn.functional.linear(query_pos, self.weight, self.bias)
-            return points.to(coordinate_dtype(points.dtype)).sigmoid()
-        return _dsct.reference_points(self.tensors(), query_pos)
+        points = nn.functional.linear(query_pos, self.weight, self.bias)
+        return points.to(coordinate_dtype(points.dtype)).sigmoid()
 
 
 class Transformer(nn.Module):
@@ -85,8 +88,8 @@ class DSCT(nn.Module):
             self.query_embed = _embedding(config.num_context_queries, width)
         self.query_embed_dsct = _embedding(config.num_subject_queries, width)
         # One head of each kind, listed once per decoder layer because the checkpoints do.
-        self.class_embed_dsct = nn.ModuleList([class_embed(config)] * config.dec_layers)
-        self.bbox_embed_dsct = nn.ModuleList([BoxEmbed(config.hidden_dim)] * config.dec_layers)
+        self.class_embed_dsct = SharedModuleList([class_embed(config)] * config.dec_layers)
+        self.bbox_embed_dsct = SharedModuleList([BoxEmbed(config.hidden_dim)] * config.dec_layers)
 
     @overload
     def forward(self, images: Tensor, mask: Tensor | None = None, return_trace: Literal[False] = False) -> Output: ...
@@ -113,7 +116,7 @@ class DSCT(nn.Module):
 
         Raises:
             ValueError: ``images`` or ``mask`` has the wrong shape, or they are on different devices.
-            TypeError: ``images`` is no floating tensor, or ``mask`` is not bool.
+            TypeError: ``images`` is not a floating-point tensor, or ``mask`` is not bool.
         """
         _check_images(images, mask)
         maps = self.input_proj(list(self.backbone[0](images)))
@@ -133,6 +136,14 @@ class DSCT(nn.Module):
         layers = [{"pred_logits": logit, "pred_boxes": box} for logit, box in zip(logits, boxes, strict=True)]
         output: Output = {**layers[-1], "aux_outputs": layers[:-1]}
         return (output, trace[0]) if return_trace else output
+
+    def get_submodule(self, target: str) -> nn.Module:
+        """As ``nn.Module`` has it, and the shared heads under each of their names in the state dict."""
+        name, *path = target.split(".")
+        heads = self._modules.get(name)
+        if isinstance(heads, SharedModuleList) and path and path[0] in map(str, range(len(heads))):
+            return heads[int(path[0])].get_submodule(".".join(path[1:]))
+        return super().get_submodule(target)
 
     def set_activation_checkpointing(self, on: bool = True) -> None:
         """Encoder and decoder layers keep their input only and compute the rest again in the backward pass.

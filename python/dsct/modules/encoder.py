@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from dsct import _dsct
+import dsct._dsct as _dsct
 from dsct.config import DSCTConfig, require_config
-from dsct.modules.block import Block, is_traced, recomputed
-from dsct.modules.ms_deform_attn import MSDeformAttn, encoder_reference_points, initialize_transformer
+from dsct.modules.block import Block, pair, recomputed
+from dsct.modules.ms_deform_attn import Memory, MSDeformAttn, encoder_reference_points, initialize_transformer
 from dsct.ops import Shapes, check_level_start_index, level_shapes
 
 
@@ -44,19 +44,17 @@ class DeformableEncoderLayer(Block):
         padding_mask: Tensor | None = None,
     ) -> Tensor:
         """(B, S, E) -> (B, S, E); ``pos`` (B or 1, S, E), ``reference_points`` (B or 1, S, L, 2)."""
-        if is_traced():
-            return self.composite(src, pos, reference_points, spatial_shapes, padding_mask)
-        return _dsct.encoder_layer(
-            self.config.native, self.tensors(), self.training, src, pos, reference_points, spatial_shapes, padding_mask
-        )
+        return self._encode(Memory(src, spatial_shapes, padding_mask), pos, reference_points)
 
-    def composite(
-        self, src: Tensor, pos: Tensor | None, reference_points: Tensor, shapes: Shapes, padding_mask: Tensor | None
-    ) -> Tensor:
-        """:meth:`forward` in torch's operators."""
-        query = src if pos is None else src + pos
-        attended = self.self_attn(query, reference_points, src, shapes, None, padding_mask)
-        src = self.norm1(src + self._dropout(attended))
+    def _native(self, memory: Memory, pos: Tensor | None, reference_points: Tensor) -> Tensor:
+        config = self.config.native
+        return _dsct.encoder_layer(config, self.tensors(), self.training, memory, pos, reference_points)
+
+    @pair(native=_native)
+    def _encode(self, memory: Memory, pos: Tensor | None, reference_points: Tensor) -> Tensor:
+        query = memory.src if pos is None else memory.src + pos
+        attended = self.self_attn.attend(query, reference_points, memory)
+        src = self.norm1(memory.src + self._dropout(attended))
         return self.norm2(src + self._dropout(self.linear2(self._dropout(self.linear1(src).relu()))))  # type: ignore[no-any-return]
 
     def _dropout(self, x: Tensor) -> Tensor:
@@ -108,7 +106,7 @@ class DeformableEncoder(nn.Module):
             (B, S, E).
 
         Raises:
-            ValueError: Shapes that do not fit, by name.
+            ValueError: shapes do not fit; the message names the argument.
         """
         shapes = level_shapes(spatial_shapes, "DeformableEncoder")
         check_level_start_index(level_start_index, shapes, "DeformableEncoder")

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dsct import _dsct
+import dsct._dsct as _dsct
 from dsct.config import DSCTConfig
-from dsct.modules.block import coordinate_dtype, is_traced, tensors_of
+from dsct.modules.block import coordinate_dtype, pair, tensors_of
 
 
 class BoxEmbed(nn.Module):
@@ -35,10 +35,19 @@ def class_embed(config: DSCTConfig) -> nn.Linear:
     return linear
 
 
+def _native(
+    class_embed: nn.Module, bbox_embed: nn.Module, subject: Tensor, reference_points: Tensor
+) -> tuple[Tensor, Tensor]:
+    parts = {"class_embed": class_embed, "bbox_embed": bbox_embed}
+    params = {f"{name}.{own}": tensor for name, part in parts.items() for own, tensor in tensors_of(part).items()}
+    return _dsct.heads(params, subject, reference_points)
+
+
+@pair(native=_native)
 def heads(
     class_embed: nn.Module, bbox_embed: nn.Module, subject: Tensor, reference_points: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Logits and boxes of subjects.
+    """Logits and boxes of subjects: the box is sigmoid(MLP + (logit of the reference point, 0, 0)).
 
     Args:
         class_embed: linear E → C or C + 1.
@@ -50,20 +59,10 @@ def heads(
         Logits (…, N, C or C + 1) and boxes (…, N, 4), cx cy w h in [0, 1].
 
     Raises:
-        ValueError: Shapes that do not fit.
+        ValueError: shapes do not fit.
     """
-    if is_traced():
-        return _composite_heads(class_embed, bbox_embed, subject, reference_points)
-    parts = {"class_embed": class_embed, "bbox_embed": bbox_embed}
-    params = {f"{name}.{own}": tensor for name, part in parts.items() for own, tensor in tensors_of(part).items()}
-    return _dsct.heads(params, subject, reference_points)
-
-
-def _composite_heads(
-    class_embed: nn.Module, bbox_embed: Any, subject: Tensor, reference_points: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The same in torch's operators: the box is sigmoid(MLP + (logit of the reference point, 0, 0))."""
-    first, second, third = bbox_embed.layers
+    layers: Any = bbox_embed.layers
+    first, second, third = layers
     offset = third(second(first(subject).relu()).relu())
     offset = offset.to(coordinate_dtype(offset.dtype))
     smallest = 1e-5

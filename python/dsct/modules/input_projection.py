@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from dsct import _dsct
+import dsct._dsct as _dsct
 from dsct.config import DSCTConfig
-from dsct.modules.block import Block, is_traced
+from dsct.modules.block import Block, pair
 
 
 class InputProjection(Block):
@@ -37,19 +37,20 @@ class InputProjection(Block):
         """Maps (B, C_i, H_i, W_i), finest first -> L maps (B, E, H_l, W_l).
 
         Raises:
-            ValueError: The backbone returned other maps than its ``num_channels`` announced.
+            ValueError: the backbone returned other maps than its ``num_channels`` announced.
         """
         shapes = [tuple(map_.shape) for map_ in features]
         if tuple(shape[1] for shape in shapes if len(shape) == 4) != self.num_channels:
             raise ValueError(
                 f"input_projection: features must be maps (B, C, H, W) of {self.num_channels} channels, got {shapes}"
             )
-        if is_traced():
-            return self.composite(features)
+        return self._project(features)
+
+    def _native(self, features: list[Tensor]) -> list[Tensor]:
         return _dsct.input_projection(self.num_levels, self.tensors(), features)
 
-    def composite(self, features: list[Tensor]) -> list[Tensor]:
-        """:meth:`forward` in torch's operators."""
+    @pair(native=_native)
+    def _project(self, features: list[Tensor]) -> list[Tensor]:
         used = features[-self.num_levels :]
         maps: list[Tensor] = []
         for level, projection in enumerate(self.children()):

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from dsct import _dsct
-from dsct.modules.block import Block, coordinate_dtype, is_traced
+import dsct._dsct as _dsct
+from dsct.modules.block import Block, coordinate_dtype, pair
 from dsct.ops import Shapes, check_level_start_index, flat_sizes, level_shapes
+
+
+class Memory(NamedTuple):
+    """What deformable attention samples: the levels of the images, one after another.
+
+    Attributes:
+        src: (B, S, E).
+        spatial_shapes: (height, width) of each level.
+        padding_mask: (B, S) bool, True = padding, whose values are zeroed.
+    """
+
+    src: Tensor
+    spatial_shapes: Shapes
+    padding_mask: Tensor | None
 
 
 class MSDeformAttn(Block):
@@ -84,30 +99,29 @@ class MSDeformAttn(Block):
             (B, Q, E).
 
         Raises:
-            ValueError: Shapes that do not fit, by name.
+            ValueError: shapes do not fit; the message names the argument.
         """
         shapes = level_shapes(input_spatial_shapes, "MSDeformAttn")
         check_level_start_index(input_level_start_index, shapes, "MSDeformAttn")
         if len(shapes) != self.n_levels:
             raise ValueError(f"MSDeformAttn: input_spatial_shapes must have {self.n_levels} levels, got {len(shapes)}")
-        if is_traced():
-            return self.composite(query, reference_points, input_flatten, shapes, input_padding_mask)
-        return _dsct.ms_deform_attn_module(
-            self.n_heads, self.n_points, self.tensors(), query, reference_points, input_flatten, shapes,
-            input_padding_mask,
-        )  # fmt: skip
+        return self.attend(query, reference_points, Memory(input_flatten, shapes, input_padding_mask))
 
-    def composite(
-        self, query: Tensor, reference_points: Tensor, src: Tensor, shapes: Shapes, padding_mask: Tensor | None
-    ) -> Tensor:
-        """:meth:`forward` in torch's operators and the fused one."""
-        value = self.value_proj(src)
-        if padding_mask is not None:
-            value = value.masked_fill(padding_mask[..., None], 0.0)
+    def _native(self, query: Tensor, reference_points: Tensor, memory: Memory) -> Tensor:
+        own = (self.n_heads, self.n_points, self.tensors())
+        return _dsct.ms_deform_attn_module(*own, query, reference_points, memory)
+
+    @pair(native=_native)
+    def attend(self, query: Tensor, reference_points: Tensor, memory: Memory) -> Tensor:
+        """:meth:`forward` on levels that are known to be right."""
+        value = self.value_proj(memory.src)
+        if memory.padding_mask is not None:
+            value = value.masked_fill(memory.padding_mask[..., None], 0.0)
         value = value.unflatten(-1, (self.n_heads, -1))
         offsets, logits = self._project(query)
         reference = reference_points.to(coordinate_dtype(query.dtype)).expand(*query.shape[:2], -1, -1)
-        out = torch.ops.dsct.ms_deform_attn_fused(value, flat_sizes(shapes), reference, offsets, logits)
+        shapes = flat_sizes(memory.spatial_shapes)
+        out = torch.ops.dsct.ms_deform_attn_fused(value, shapes, reference, offsets, logits)
         return self.output_proj(out)  # type: ignore[no-any-return]
 
     def sampling_points(self, query: Tensor, reference_points: Tensor, shapes: Shapes) -> tuple[Tensor, Tensor]:
@@ -143,12 +157,11 @@ def level_sizes(shapes: Shapes, one: Tensor) -> Tensor:
     return torch.stack([one * size for height, width in shapes for size in (width, height)]).reshape(-1, 1, 2)
 
 
-def encoder_reference_points(shapes: Shapes, valid_ratios: Tensor) -> Tensor:
+@pair(native=_dsct.encoder_reference_points)
+def encoder_reference_points(spatial_shapes: Shapes, valid_ratios: Tensor) -> Tensor:
     """Centres of the cells, seen in every level: (B or 1, L, 2) as (width, height) -> (B or 1, S, L, 2) as (x, y)."""
-    if not is_traced():
-        return _dsct.encoder_reference_points(shapes, valid_ratios)
     points = []
-    for (height, width), ratio in zip(shapes, valid_ratios.unbind(1), strict=True):
+    for (height, width), ratio in zip(spatial_shapes, valid_ratios.unbind(1), strict=True):
         y, x = ((torch.arange(size, dtype=ratio.dtype, device=ratio.device) + 0.5) / size for size in (height, width))
         cells = torch.stack((x.expand(height, -1), y[:, None].expand(-1, width)), dim=-1)
         points.append(cells.flatten(0, 1) / ratio[:, None])

@@ -1,4 +1,4 @@
-"""Masks, position encoding, valid ratios and flattening of the levels; traced, in torch's own operators.
+"""Masks, position encoding, valid ratios and flattening of the levels.
 
 The native form, with its explanation, is ``src/model/position_encoding.rs``; both compute the same.
 """
@@ -10,13 +10,14 @@ import math
 import torch
 from torch import Tensor
 
-from dsct import _dsct
-from dsct.modules.block import coordinate_dtype, is_traced
+import dsct._dsct as _dsct
+from dsct.modules.block import coordinate_dtype, pair
 from dsct.ops import Shapes
 
 Levels = tuple[Tensor, Tensor, Tensor | None, Shapes, Tensor]
 
 
+@pair(native=_dsct.flatten_levels)
 def flatten_levels(maps: list[Tensor], mask: Tensor | None, level_embed: Tensor) -> Levels:
     """The levels one after another, as encoder and decoder take them.
 
@@ -29,8 +30,6 @@ def flatten_levels(maps: list[Tensor], mask: Tensor | None, level_embed: Tensor)
         Maps (B, S, E), position encoding plus level embedding (B or 1, S, E), padding mask (B, S) or None, (height,
         width) of each level, valid ratios (B or 1, L, 2) as (width, height).
     """
-    if not is_traced():
-        return _dsct.flatten_levels(maps, mask, level_embed)
     first = maps[0]
     src, pos, padding, ratios = [], [], [], []
     shapes: Shapes = [(map_.shape[2], map_.shape[3]) for map_ in maps]

@@ -8,18 +8,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dsct import _dsct
+import dsct._dsct as _dsct
 from dsct.config import DSCTConfig
-from dsct.modules.block import is_traced
+from dsct.modules.block import pair
 
 SpatialRelation = tuple[Tensor, Tensor | None]
 """Distances (B, N, M_c), and the spatial set (B, N, K_sp), None where the selection has none."""
 
 
+def _native(config: DSCTConfig, reference_points: Tensor, valid_ratios: Tensor) -> SpatialRelation:
+    return _dsct.spatial_relation(config.native, reference_points, valid_ratios)
+
+
+@pair(native=_native)
 def spatial_relation(config: DSCTConfig, reference_points: Tensor, valid_ratios: Tensor) -> SpatialRelation:
     """What depends on reference points (B, Q, 2) and valid ratios (B or 1, L, 2) only (Eq. 6)."""
-    if not is_traced():
-        return _dsct.spatial_relation(config.native, reference_points, valid_ratios)
     points = reference_points if config.spatial_frame == "valid" else reference_points * valid_ratios[:, :1]
     context, subject = points[:, : config.num_context_queries], points[:, config.num_context_queries :]
     distance = (subject[:, :, None] - context[:, None]).norm(dim=-1)

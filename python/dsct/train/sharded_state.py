@@ -30,17 +30,10 @@ def model_state(model: nn.Module) -> dict[str, Tensor]:
         >>> list(model_state(torch.nn.Linear(1, 1)))
         ['weight', 'bias']
     """
-    model = unwrap(model)
-    first: dict[int, str] = {}
-    names = {
-        name: first.setdefault(id(parameter), name)
-        for name, parameter in model.named_parameters(remove_duplicate=False)
-    }
-    state: dict[str, Tensor] = {}
-    for name, tensor in model.state_dict().items():
-        original = names.get(name, name)
-        state[name] = state[original] if original in state else _full_on_cpu(tensor)
-    return state
+    state: dict[str, Tensor] = unwrap(model).state_dict()
+    found = {id(tensor): tensor for tensor in state.values()}
+    gathered = {key: _full_on_cpu(tensor) for key, tensor in found.items()}
+    return {name: gathered[id(tensor)] for name, tensor in state.items()}
 
 
 def load_model_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
