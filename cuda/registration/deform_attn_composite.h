@@ -87,8 +87,8 @@ inline at::Tensor composite_forward(const Arguments& a) {
   return composite(a.with(inputs)).to(a.value.scalar_type());
 }
 
-// Gradients by way of the arithmetic type, of those inputs that `mask` names; others undefined. Kernels are called below
-// the autograd keys; torch's operators need these back to be differentiated.
+// Gradients by way of the arithmetic type, of those inputs that `mask` names; others undefined. Kernels are called
+// below the autograd keys; torch's operators need these back to be differentiated.
 inline Tensors composite_backward(const at::Tensor& grad_out, const Arguments& a, Mask mask) {
   const auto keys = c10::impl::tls_local_dispatch_key_set();
   const c10::impl::ForceDispatchKeyGuard above(keys.included_,

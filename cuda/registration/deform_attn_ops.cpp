@@ -48,7 +48,8 @@ Tensors backward_cpu(const at::Tensor& grad_out, const Arguments& a, Mask mask) 
 
 at::Tensor forward_meta(const Arguments& a) {
   check_arguments(a);
-  return a.value.new_empty_symint({a.value.sym_size(0), a.points.sym_size(1), a.value.sym_size(2) * a.value.sym_size(3)});
+  const auto &value = a.value, &points = a.points;
+  return value.new_empty_symint({value.sym_size(0), points.sym_size(1), value.sym_size(2) * value.sym_size(3)});
 }
 
 Tensors backward_meta(const at::Tensor& grad_out, const Arguments& a, Mask mask) {
