@@ -13,7 +13,10 @@ static const int kTiledThreads = kTileQueries * kGroup < 512 ? kTileQueries * kG
 static const unsigned short kNoWindow = 0xffff;
 struct alignas(8) WindowCells { unsigned short at[4]; };  // each corner's cell in the windows
 
-// A block's shared memory, in this order: staging, window cells, bounds, origins, windows.
+// A block's shared memory:
+//
+//   weights | offsets | dots |   cells    | bounds | origins |        windows
+//     staging of the groups  | as staging |   64   |  8 x 2  | level 0 | level 1 | ...
 struct TileMemory {
   Staging staged;
   WindowCells* cells;  // of this group, one entry per point

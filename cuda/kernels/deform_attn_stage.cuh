@@ -71,9 +71,16 @@ __device__ __forceinline__ Task tile_task(const DeformAttnParams& params, const 
 
 // ---------------------------------------------------------------- one point
 
-// A sampling point between four cells. Corner k lies in row k / 2 and column k % 2. A corner outside the map stands for
-// the inside corner next to it with weight 0: loads need no predicate, and a NaN or Inf cell reaches exactly those
-// outputs that it reaches in the reference.
+// A sampling point between four cells. Corner k lies in row k / 2 and column k % 2:
+//
+//   0 - - fx - - - 1
+//   |     :        |
+//   fy    :        |
+//   | . . *        |
+//   2 - - - - - - -3
+//
+// A corner outside the map stands for the inside corner next to it with weight 0: loads need no predicate, and a NaN or
+// Inf cell reaches exactly those outputs that it reaches in the reference.
 struct Sample {
   bool inside;  // false where no corner lies in the map, NaN coordinates included
   bool in_column[2], in_row[2];
@@ -160,7 +167,15 @@ __device__ __forceinline__ void load_attention(const DeformAttnParams& params, c
 
 // ---------------------------------------------------------------- shared memory of one group
 
-// Rows have one spare entry, so that the groups of a warp meet different banks.
+// Three arrays one after the other, a row for each of the block's G groups, an entry for each point p of its L*P:
+//
+//             group 0                    group 1                          group G-1
+//   weights | p0 p1 p2 ... p(LP-1)  -  | p0 p1 p2 ... p(LP-1)  -  | ... | ...       -  |   Real4
+//   offsets | p0 p1 p2 ... p(LP-1)  -  | p0 p1 p2 ... p(LP-1)  -  | ... | ...       -  |   Word4
+//   dots    | p0 p1 p2 ... p(LP-1)  -  | p0 p1 p2 ... p(LP-1)  -  | ... | ...       -  |   Real4, backward only
+//
+// Number k of an entry belongs to corner k. The spare entry (-) lets the groups of a warp meet different banks. What the
+// tiled backward kernel keeps lies behind the dots.
 static const int kStagedRow = kPoints + 1;
 
 struct Staging {

@@ -1,13 +1,8 @@
 // Argument checks of the operators: every way in (Python, Rust, traced graphs) passes here before memory is touched.
 #pragma once
-#include <ATen/ATen.h>
+#include "deform_attn_arguments.h"
 
 namespace dsct {
-
-// Half types compute in float32.
-inline at::ScalarType arithmetic_type(const at::Tensor& value) {
-  return value.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-}
 
 struct NamedTensor {
   const char* name;
@@ -61,39 +56,39 @@ inline void check_points(const char* op, const at::Tensor& value, c10::SymIntArr
                     " levels of ", points_name, ", got ", shapes.size(), " numbers");
 }
 
-inline void check_arguments(const at::Tensor& value, c10::SymIntArrayRef shapes, const at::Tensor& locations,
-                            const at::Tensor& weights) {
-  constexpr auto op = "ms_deform_attn";
-  const NamedTensor points{"sampling_locations", locations}, attention{"attention_weights", weights};
-  check_points(op, value, shapes, points, attention);
-  check_kinds(op, value, {points, attention});
-  check_levels(op, value.sym_size(1), shapes);
-}
-
-inline void check_fused_arguments(const at::Tensor& value, c10::SymIntArrayRef shapes, const at::Tensor& reference,
-                                  const at::Tensor& offsets, const at::Tensor& logits) {
-  constexpr auto op = "ms_deform_attn_fused";
-  const NamedTensor points{"sampling_offsets", offsets}, weights{"logits", logits};
-  check_points(op, value, shapes, points, weights);
-  const auto b = value.sym_size(0), q = offsets.sym_size(1), l = offsets.sym_size(3);
+// `points` have passed `check_points`.
+inline void check_reference(const char* op, const at::Tensor& reference, const at::Tensor& points) {
+  const auto b = points.sym_size(0), q = points.sym_size(1), l = points.sym_size(3);
   TORCH_CHECK_VALUE(reference.dim() == 4 && reference.sym_size(0) == b && reference.sym_size(1) == q &&
                         reference.sym_size(2) == l && (reference.sym_size(3) == 2 || reference.sym_size(3) == 4),
                     op, ": reference_points must be (B, Q, L, 2 or 4) = (", b, ", ", q, ", ", l,
                     ", 2 or 4), got ", reference.sym_sizes());
-  check_kinds(op, value, {{"reference_points", reference}, points, weights});
-  check_levels(op, value.sym_size(1), shapes);
 }
 
-inline void check_grad_out(const char* op, const at::Tensor& grad_out, const at::Tensor& value,
-                           const at::Tensor& points) {
-  const auto b = value.sym_size(0), q = points.sym_size(1), e = value.sym_size(2) * value.sym_size(3);
+inline void check_arguments(const Arguments& a) {
+  const auto op = a.name();
+  const NamedTensor points{a.fused() ? "sampling_offsets" : "sampling_locations", a.points};
+  const NamedTensor weights{a.fused() ? "logits" : "attention_weights", a.weights};
+  check_points(op, a.value, a.shapes, points, weights);
+  if (a.fused()) {
+    check_reference(op, a.reference, a.points);
+    check_kinds(op, a.value, {{"reference_points", a.reference}, points, weights});
+  } else {
+    check_kinds(op, a.value, {points, weights});
+  }
+  check_levels(op, a.value.sym_size(1), a.shapes);
+}
+
+inline void check_grad_out(const at::Tensor& grad_out, const Arguments& a) {
+  const auto op = a.backward_name();
+  const auto b = a.value.sym_size(0), q = a.points.sym_size(1), e = a.value.sym_size(2) * a.value.sym_size(3);
   TORCH_CHECK_VALUE(grad_out.dim() == 3 && grad_out.sym_size(0) == b && grad_out.sym_size(1) == q &&
                         grad_out.sym_size(2) == e,
                     op, ": grad_output must be (B, Q, M*D) = (", b, ", ", q, ", ", e, "), got ",
                     grad_out.sym_sizes());
   TORCH_CHECK_TYPE(at::isFloatingType(grad_out.scalar_type()), op, ": grad_output must be floating point, got ",
                    grad_out.scalar_type());
-  TORCH_CHECK_VALUE(grad_out.device() == value.device(), op, ": grad_output must be on ", value.device(),
+  TORCH_CHECK_VALUE(grad_out.device() == a.value.device(), op, ": grad_output must be on ", a.value.device(),
                     " like value, got ", grad_out.device());
 }
 

@@ -1,12 +1,12 @@
 // The operators written with differentiable ATen operators. They serve two purposes: second derivatives, and calls for
 // which there is no kernel. They materialise (B, M, Q*P, D) gathers, so they are slow and memory-hungry.
 #pragma once
-#include <ATen/ATen.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <cmath>
-#include <functional>
+
+#include "deform_attn_arguments.h"
 
 namespace dsct {
 
@@ -27,7 +27,7 @@ inline at::Tensor composite_corner(const at::Tensor& cells, const c10::SymInt& h
   return sampled.reshape_symint({b, m, q, p, d}).sum(3);
 }
 
-inline at::Tensor composite_forward(const at::Tensor& value, c10::SymIntArrayRef shapes, const at::Tensor& locations,
+inline at::Tensor composite_samples(const at::Tensor& value, c10::SymIntArrayRef shapes, const at::Tensor& locations,
                                     const at::Tensor& weights) {
   const auto b = value.sym_size(0), m = value.sym_size(2), d = value.sym_size(3), q = locations.sym_size(1);
   auto out = value.new_zeros_symint({b, m, q, d});
@@ -66,69 +66,80 @@ inline at::Tensor composite_locations(c10::SymIntArrayRef shapes, const at::Tens
   const auto at_points = reference.unsqueeze(2).unsqueeze(4);  // (B,Q,1,L,1,2 or 4)
   if (reference.sym_size(3) == 2) return at_points + offsets / level_sizes(shapes, offsets);
   const auto points = static_cast<double>(offsets.sym_size(4).guard_int(__FILE__, __LINE__));
-  // As in composite_forward: no gradient of a size through an offset that is NaN or infinite.
+  // As in composite_samples: no gradient of a size through an offset that is NaN or infinite.
   const auto finite = offsets.isfinite().all(-1, /*keepdim=*/true);
   const auto steps = offsets.masked_fill(finite.logical_not(), 0) * at_points.narrow(-1, 2, 2) * (0.5 / points);
   return (at_points.narrow(-1, 0, 2) + steps).masked_fill(finite.logical_not(), NAN);
 }
 
-inline at::Tensor composite_fused_forward(const at::Tensor& value, c10::SymIntArrayRef shapes,
-                                          const at::Tensor& reference, const at::Tensor& offsets,
-                                          const at::Tensor& logits) {
-  const auto weights = logits.flatten(3).softmax(-1).view_symint(logits.sym_sizes());
-  return composite_forward(value, shapes, composite_locations(shapes, reference, offsets), weights);
+// Either operator, in the dtypes that it is given.
+inline at::Tensor composite(const Arguments& a) {
+  if (!a.fused()) return composite_samples(a.value, a.shapes, a.points, a.weights);
+  const auto weights = a.weights.flatten(3).softmax(-1).view_symint(a.weights.sym_sizes());
+  return composite_samples(a.value, a.shapes, composite_locations(a.shapes, a.reference, a.points), weights);
 }
 
-using CompositeForward = std::function<at::Tensor(const std::vector<at::Tensor>&)>;
+// The same in the arithmetic type.
+inline at::Tensor composite_forward(const Arguments& a) {
+  auto inputs = a.tensors();
+  for (auto& input : inputs)
+    if (input.defined()) input = input.to(a.arithmetic());
+  return composite(a.with(inputs)).to(a.value.scalar_type());
+}
 
-// Gradients of `forward` in the arithmetic type, with respect to those inputs that `mask` names; others undefined.
-// Kernels are called below the autograd keys; torch's operators need these back to be differentiated.
-inline std::vector<at::Tensor> composite_backward(const CompositeForward& forward, const at::Tensor& grad_out,
-                                                  const std::vector<at::Tensor>& inputs,
-                                                  const std::vector<bool>& mask, at::ScalarType arithmetic) {
+// Gradients by way of the arithmetic type, of those inputs that `mask` names; others undefined. Kernels are called
+// below the autograd keys; torch's operators need these back to be differentiated.
+inline Tensors composite_backward(const at::Tensor& grad_out, const Arguments& a, Mask mask) {
   const auto keys = c10::impl::tls_local_dispatch_key_set();
   const c10::impl::ForceDispatchKeyGuard above(keys.included_,
                                                keys.excluded_ - c10::autograd_dispatch_keyset_with_ADInplaceOrView);
   const at::AutoGradMode enabled(true);
-  std::vector<at::Tensor> leaves, wanted;
+  const auto inputs = a.tensors();
+  Tensors leaves, grads;
+  std::vector<at::Tensor> wanted;
   for (size_t i = 0; i < inputs.size(); i++) {
-    leaves.push_back(inputs[i].detach().to(arithmetic).detach().requires_grad_(mask[i]));
+    if (inputs[i].defined()) leaves[i] = inputs[i].detach().to(a.arithmetic()).detach().requires_grad_(mask[i]);
     if (mask[i]) wanted.push_back(leaves[i]);
   }
-  std::vector<at::Tensor> grads(inputs.size());
   if (wanted.empty()) return grads;
-  const auto found = torch::autograd::grad({forward(leaves)}, wanted, {grad_out.to(arithmetic)});
+  const auto found = torch::autograd::grad({composite(a.with(leaves))}, wanted, {grad_out.to(a.arithmetic())});
   for (size_t i = 0, next = 0; i < inputs.size(); i++)
     if (mask[i]) grads[i] = found[next++].to(inputs[i].scalar_type());
   return grads;
 }
 
-// Gradients of the backward operator with respect to (grad_out, inputs…): the composite differentiated twice.
+// Gradients of the backward operator with respect to grad_out and the inputs: the composite differentiated twice.
 // `grads` are the gradients that come in for each of the backward operator's outputs; undefined where there is none.
-inline std::vector<at::Tensor> composite_double_backward(const CompositeForward& forward,
-                                                         const std::vector<at::Tensor>& grads,
-                                                         const at::Tensor& grad_out,
-                                                         const std::vector<at::Tensor>& inputs,
-                                                         at::ScalarType arithmetic) {
+inline std::pair<at::Tensor, Tensors> composite_double_backward(const Tensors& grads, const at::Tensor& grad_out,
+                                                                const Arguments& a) {
   const at::AutoGradMode enabled(true);
   const auto leaf = [](const at::Tensor& t) { return t.requires_grad() ? t : t.detach().requires_grad_(true); };
-  std::vector<at::Tensor> all = {leaf(grad_out)}, leaves, computed;
-  for (const auto& input : inputs) {
-    leaves.push_back(leaf(input));
-    computed.push_back(leaves.back().to(arithmetic));
-  }
-  all.insert(all.end(), leaves.begin(), leaves.end());
-  const auto first = torch::autograd::grad({forward(computed)}, leaves, {all[0].to(arithmetic)},
+  const auto inputs = a.tensors();
+  Tensors computed;
+  std::vector<size_t> given;  // all four, or all but the reference
+  std::vector<at::Tensor> leaves;
+  for (size_t i = 0; i < inputs.size(); i++)
+    if (inputs[i].defined()) {
+      given.push_back(i);
+      leaves.push_back(leaf(inputs[i]));
+      computed[i] = leaves.back().to(a.arithmetic());
+    }
+  const auto seed = leaf(grad_out);
+  const auto first = torch::autograd::grad({composite(a.with(computed))}, leaves, {seed.to(a.arithmetic())},
                                            /*retain_graph=*/true, /*create_graph=*/true, /*allow_unused=*/true);
   std::vector<at::Tensor> outputs, seeds;
-  for (size_t i = 0; i < inputs.size(); i++)
-    if (first[i].defined() && grads[i].defined() && first[i].requires_grad()) {
-      outputs.push_back(first[i]);
-      seeds.push_back(grads[i].to(first[i].scalar_type()));
+  for (size_t n = 0; n < given.size(); n++)
+    if (first[n].defined() && grads[given[n]].defined() && first[n].requires_grad()) {
+      outputs.push_back(first[n]);
+      seeds.push_back(grads[given[n]].to(first[n].scalar_type()));
     }
-  if (outputs.empty()) return std::vector<at::Tensor>(all.size());
-  return torch::autograd::grad(outputs, all, seeds, /*retain_graph=*/true, /*create_graph=*/true,
-                               /*allow_unused=*/true);
+  Tensors second;
+  if (outputs.empty()) return {at::Tensor(), second};
+  leaves.push_back(seed);
+  const auto found = torch::autograd::grad(outputs, leaves, seeds, /*retain_graph=*/true, /*create_graph=*/true,
+                                           /*allow_unused=*/true);
+  for (size_t n = 0; n < given.size(); n++) second[given[n]] = found[n];
+  return {found.back(), second};
 }
 
 }  // namespace dsct

@@ -1,4 +1,4 @@
-// torch.ops.dsct.* on CUDA: tensors made ready, kernels launched on torch's current stream.
+// Deformable attention on CUDA: tensors made ready, kernels launched on torch's current stream.
 //
 // No CUDA header is needed: device guard, stream and allocator are reached through c10, the kernels through
 // src/ops/deform_attn_cuda/. Outputs and temporaries are allocated under the stream that the kernels run on, so that the
@@ -7,7 +7,6 @@
 #include <ATen/Context.h>
 #include <c10/core/DeviceGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
-#include <torch/library.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -16,9 +15,6 @@
 
 namespace dsct {
 namespace {
-
-constexpr auto kForward = "ms_deform_attn", kBackward = "ms_deform_attn_backward";
-constexpr auto kFusedForward = "ms_deform_attn_fused", kFusedBackward = "ms_deform_attn_fused_backward";
 
 // A contiguous view may start in the middle of its storage, where a 16-byte load would fault.
 at::Tensor aligned(const at::Tensor& t, at::ScalarType type) {
@@ -52,35 +48,16 @@ void check_status(const char* op, int32_t status) {
 
 // ---------------------------------------------------------------- forward
 
-at::Tensor run_forward(const char* op, const KernelCall& call) {
+at::Tensor forward_cuda(const Arguments& a) {
+  check_arguments(a);
+  const c10::DeviceGuard guard(a.value.device());
+  const KernelCall call(a, aligned);
+  if (!has_kernel(call)) return composite_forward(a);
   auto out = call.new_output();
   const Place place(out.device());
-  check_status(op, dsct_deform_attn_cuda_forward(&call.shape, &call.inputs, out.mutable_data_ptr(), place.device,
-                                                 place.stream));
+  check_status(a.name(), dsct_deform_attn_cuda_forward(&call.shape, &call.inputs, out.mutable_data_ptr(),
+                                                       place.device, place.stream));
   return out;
-}
-
-at::Tensor forward_cuda(const at::Tensor& value, at::IntArrayRef shapes, const at::Tensor& locations,
-                        const at::Tensor& weights) {
-  const auto symbolic = c10::fromIntArrayRefSlow(shapes);
-  check_arguments(value, symbolic, locations, weights);
-  const c10::DeviceGuard guard(value.device());
-  const KernelCall call(value, shapes, {}, locations, weights, aligned);
-  if (has_kernel(call)) return run_forward(kForward, call);
-  const auto type = arithmetic_type(value);
-  return composite_forward(value.to(type), symbolic, locations.to(type), weights.to(type)).to(value.scalar_type());
-}
-
-at::Tensor fused_forward_cuda(const at::Tensor& value, at::IntArrayRef shapes, const at::Tensor& reference,
-                              const at::Tensor& offsets, const at::Tensor& logits) {
-  const auto symbolic = c10::fromIntArrayRefSlow(shapes);
-  check_fused_arguments(value, symbolic, reference, offsets, logits);
-  const c10::DeviceGuard guard(value.device());
-  const KernelCall call(value, shapes, reference, offsets, logits, aligned);
-  if (has_kernel(call)) return run_forward(kFusedForward, call);
-  const auto type = arithmetic_type(value);
-  return composite_fused_forward(value.to(type), symbolic, reference.to(type), offsets.to(type), logits.to(type))
-      .to(value.scalar_type());
 }
 
 // ---------------------------------------------------------------- backward
@@ -111,57 +88,22 @@ void run_backward(const char* op, const KernelCall& call, const at::Tensor& grad
                        bound.defined() ? bound.const_data_ptr<double>() : nullptr, place.device, place.stream));
 }
 
-Gradients backward_cuda(const at::Tensor& grad_out, const at::Tensor& value, at::IntArrayRef shapes,
-                        const at::Tensor& locations, const at::Tensor& weights, std::array<bool, 3> mask) {
-  const auto symbolic = c10::fromIntArrayRefSlow(shapes);
-  check_arguments(value, symbolic, locations, weights);
-  check_grad_out(kBackward, grad_out, value, locations);
-  const c10::DeviceGuard guard(value.device());
-  const KernelCall call(value, shapes, {}, locations, weights, aligned);
-  if (has_kernel(call)) {
-    const KernelGradients grads(call, arithmetic_type(value), mask[0], mask[1], mask[2]);
-    run_backward(kBackward, call, grad_out, grads);
-    return {cast_like(grads.value, value), cast_like(grads.points, locations), cast_like(grads.weights, weights)};
-  }
-  const auto forward = [&](const std::vector<at::Tensor>& in) {
-    return composite_forward(in[0], symbolic, in[1], in[2]);
-  };
-  const auto grads = composite_backward(forward, grad_out, {value, locations, weights},
-                                        std::vector<bool>(mask.begin(), mask.end()), arithmetic_type(value));
-  return {grads[0], grads[1], grads[2]};
-}
-
-FusedGradients fused_backward_cuda(const at::Tensor& grad_out, const at::Tensor& value, at::IntArrayRef shapes,
-                                   const at::Tensor& reference, const at::Tensor& offsets, const at::Tensor& logits,
-                                   std::array<bool, 4> mask) {
-  const auto symbolic = c10::fromIntArrayRefSlow(shapes);
-  check_fused_arguments(value, symbolic, reference, offsets, logits);
-  check_grad_out(kFusedBackward, grad_out, value, offsets);
-  const c10::DeviceGuard guard(value.device());
-  const KernelCall call(value, shapes, reference, offsets, logits, aligned);
-  if (has_kernel(call)) {
-    const KernelGradients grads(call, arithmetic_type(value), mask[0], mask[1] || mask[2], mask[3]);
-    run_backward(kFusedBackward, call, grad_out, grads);
-    return fused_gradients(grads, symbolic, value, reference, offsets, logits, mask);
-  }
-  const auto forward = [&](const std::vector<at::Tensor>& in) {
-    return composite_fused_forward(in[0], symbolic, in[1], in[2], in[3]);
-  };
-  const auto grads = composite_backward(forward, grad_out, {value, reference, offsets, logits},
-                                        std::vector<bool>(mask.begin(), mask.end()), arithmetic_type(value));
-  return {grads[0], grads[1], grads[2], grads[3]};
+Tensors backward_cuda(const at::Tensor& grad_out, const Arguments& a, Mask mask) {
+  check_arguments(a);
+  check_grad_out(grad_out, a);
+  const c10::DeviceGuard guard(a.value.device());
+  const KernelCall call(a, aligned);
+  if (!has_kernel(call)) return composite_backward(grad_out, a, mask);
+  const KernelGradients grads(call, a.arithmetic(), mask);
+  run_backward(a.backward_name(), call, grad_out, grads);
+  return input_gradients(grads, a, mask);
 }
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(dsct, CUDA, m) {
-  m.impl(kForward, forward_cuda);
-  m.impl(kBackward, backward_cuda);
-  m.impl(kFusedForward, fused_forward_cuda);
-  m.impl(kFusedBackward, fused_backward_cuda);
-}
+TORCH_LIBRARY_IMPL(dsct, CUDA, m) { implement<forward_cuda, backward_cuda>(m); }
 
 }  // namespace dsct
 
 // See dsct_ops_anchor.
-extern "C" void dsct_cuda_ops_anchor() {}
+extern "C" void dsct_deform_attn_cuda_anchor() {}

@@ -1,13 +1,15 @@
-// torch.ops.dsct.*: the schemas, and ms_deform_attn with one registration per dispatch key.
+// torch.ops.dsct.ms_deform_attn and ms_deform_attn_fused: their schemas, and one registration per dispatch key.
 //
 // Needs g++ and torch's headers only. The arithmetic is elsewhere: CPU in src/ops/deform_attn_cpu/, CUDA in
 // deform_attn_cuda_ops.cpp, every other device in the composite formulation of deform_attn_composite.h. tch cannot
 // define an operator with its own backward, hence this file. Backward and double backward are registered too: without
 // an Autograd kernel on the backward operator a second derivative would be silently wrong.
+//
+// The fused operator takes reference points + offsets and the softmax into the kernel: neither sampling locations nor
+// attention weights exist in memory, forward or backward.
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
-#include <torch/library.h>
 
 #include "deform_attn_call.h"
 
@@ -17,154 +19,150 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-CompositeForward composite(std::vector<c10::SymInt> shapes) {
-  return [shapes = std::move(shapes)](const std::vector<at::Tensor>& in) {
-    return composite_forward(in[0], shapes, in[1], in[2]);
-  };
-}
-
 // ---------------------------------------------------------------- CPU
 
-at::Tensor forward_cpu(const at::Tensor& value, at::IntArrayRef shapes, const at::Tensor& locations,
-                       const at::Tensor& weights) {
-  check_arguments(value, c10::fromIntArrayRefSlow(shapes), locations, weights);
-  const KernelCall call(value, shapes, {}, locations, weights, contiguous);
+at::Tensor forward_cpu(const Arguments& a) {
+  check_arguments(a);
+  const KernelCall call(a, contiguous);
   auto out = call.new_output();
   const auto status =
       dsct_deform_attn_cpu_forward(&call.shape, &call.inputs, out.mutable_data_ptr(), at::get_num_threads());
-  TORCH_CHECK(status == 0, "ms_deform_attn: ", dsct_last_error());
+  TORCH_CHECK(status == 0, a.name(), ": ", dsct_last_error());
   return out;
 }
 
-Gradients backward_cpu(const at::Tensor& grad_out, const at::Tensor& value, at::IntArrayRef shapes,
-                       const at::Tensor& locations, const at::Tensor& weights, std::array<bool, 3> mask) {
-  check_arguments(value, c10::fromIntArrayRefSlow(shapes), locations, weights);
-  check_grad_out("ms_deform_attn_backward", grad_out, value, locations);
-  const KernelCall call(value, shapes, {}, locations, weights, contiguous);
-  const KernelGradients grads(call, value.scalar_type(), mask[0], mask[1], mask[2]);
-  const auto g = contiguous(grad_out, value.scalar_type());
+Tensors backward_cpu(const at::Tensor& grad_out, const Arguments& a, Mask mask) {
+  check_arguments(a);
+  check_grad_out(grad_out, a);
+  const KernelCall call(a, contiguous);
+  const KernelGradients grads(call, a.value.scalar_type(), mask);
+  const auto g = contiguous(grad_out, a.value.scalar_type());
   const auto pointers = grads.pointers();
   const auto status = dsct_deform_attn_cpu_backward(&call.shape, &call.inputs, g.const_data_ptr(), &pointers,
                                                     at::get_num_threads());
-  TORCH_CHECK(status == 0, "ms_deform_attn_backward: ", dsct_last_error());
-  return {cast_like(grads.value, value), cast_like(grads.points, locations), cast_like(grads.weights, weights)};
+  TORCH_CHECK(status == 0, a.backward_name(), ": ", dsct_last_error());
+  return input_gradients(grads, a, mask);
 }
 
 // ---------------------------------------------------------------- Meta: shapes for FakeTensor, export, compile
 
-at::Tensor forward_meta(const at::Tensor& value, c10::SymIntArrayRef shapes, const at::Tensor& locations,
-                        const at::Tensor& weights) {
-  check_arguments(value, shapes, locations, weights);
-  return value.new_empty_symint({value.sym_size(0), locations.sym_size(1), value.sym_size(2) * value.sym_size(3)});
+at::Tensor forward_meta(const Arguments& a) {
+  check_arguments(a);
+  const auto &value = a.value, &points = a.points;
+  return value.new_empty_symint({value.sym_size(0), points.sym_size(1), value.sym_size(2) * value.sym_size(3)});
 }
 
-Gradients backward_meta(const at::Tensor& grad_out, const at::Tensor& value, c10::SymIntArrayRef shapes,
-                        const at::Tensor& locations, const at::Tensor& weights, std::array<bool, 3> mask) {
-  check_arguments(value, shapes, locations, weights);
-  check_grad_out("ms_deform_attn_backward", grad_out, value, locations);
-  const auto like = [](bool needed, const at::Tensor& t) {
-    return needed ? t.new_empty_symint(t.sym_sizes()) : at::Tensor();
-  };
-  return {like(mask[0], value), like(mask[1], locations), like(mask[2], weights)};
+Tensors backward_meta(const at::Tensor& grad_out, const Arguments& a, Mask mask) {
+  check_arguments(a);
+  check_grad_out(grad_out, a);
+  auto grads = a.tensors();
+  for (size_t i = 0; i < grads.size(); i++)
+    grads[i] = mask[i] ? grads[i].new_empty_symint(grads[i].sym_sizes()) : at::Tensor();
+  return grads;
 }
 
 // ---------------------------------------------------------------- devices without a kernel of their own
 
-at::Tensor forward_composite(const at::Tensor& value, c10::SymIntArrayRef shapes, const at::Tensor& locations,
-                             const at::Tensor& weights) {
-  check_arguments(value, shapes, locations, weights);
-  const auto arithmetic = arithmetic_type(value);
-  return composite_forward(value.to(arithmetic), shapes, locations.to(arithmetic), weights.to(arithmetic))
-      .to(value.scalar_type());
+at::Tensor forward_composite(const Arguments& a) {
+  check_arguments(a);
+  return composite_forward(a);
 }
 
-Gradients backward_composite(const at::Tensor& grad_out, const at::Tensor& value, c10::SymIntArrayRef shapes,
-                             const at::Tensor& locations, const at::Tensor& weights, std::array<bool, 3> mask) {
-  check_arguments(value, shapes, locations, weights);
-  check_grad_out("ms_deform_attn_backward", grad_out, value, locations);
-  const auto grads = composite_backward(composite(shapes.vec()), grad_out, {value, locations, weights},
-                                        std::vector<bool>(mask.begin(), mask.end()), arithmetic_type(value));
-  return {grads[0], grads[1], grads[2]};
+Tensors backward_composite(const at::Tensor& grad_out, const Arguments& a, Mask mask) {
+  check_arguments(a);
+  check_grad_out(grad_out, a);
+  return composite_backward(grad_out, a, mask);
 }
 
 // ---------------------------------------------------------------- Autograd
 
-// Outputs that `mask` leaves out do not exist for autograd either: a Function cannot return an undefined tensor.
+using Optional = std::optional<at::Tensor>;  // what a Function leaves out when it counts its inputs
+
+Optional optional(const at::Tensor& t) { return t.defined() ? Optional(t) : std::nullopt; }
+
+// One entry for each that `mask` names: a Function cannot return an undefined tensor.
+variable_list packed(const Tensors& all, Mask mask) {
+  variable_list needed;
+  for (size_t i = 0; i < all.size(); i++)
+    if (mask[i]) needed.push_back(all[i]);
+  return needed;
+}
+
+Tensors unpacked(const variable_list& needed, Mask mask) {
+  Tensors all;
+  for (size_t i = 0, next = 0; i < all.size(); i++)
+    if (mask[i]) all[i] = needed[next++];
+  return all;
+}
+
 struct DeformAttnBackward : torch::autograd::Function<DeformAttnBackward> {
   static variable_list forward(AutogradContext* ctx, const at::Tensor& grad_out, const at::Tensor& value,
-                               std::vector<c10::SymInt> shapes, const at::Tensor& locations,
-                               const at::Tensor& weights, std::vector<bool> mask) {
+                               std::vector<c10::SymInt> shapes, const Optional& reference, const at::Tensor& points,
+                               const at::Tensor& weights, Mask mask) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    const auto [gv, gl, gw] =
-        call_backward(grad_out, value, shapes, locations, weights, {mask[0], mask[1], mask[2]});
-    ctx->save_for_backward({grad_out, value, locations, weights});
+    const Arguments a{value, shapes, reference.value_or(at::Tensor()), points, weights};
+    ctx->save_for_backward({grad_out, a.value, a.reference, a.points, a.weights});
     ctx->saved_data["spatial_shapes"] = c10::IValue(shapes);
-    ctx->saved_data["mask"] = c10::IValue(c10::List<bool>({mask[0], mask[1], mask[2]}));
-    variable_list needed;
-    for (const auto& grad : {gv, gl, gw})
-      if (grad.defined()) needed.push_back(grad);
-    return needed;
+    ctx->saved_data["mask"] = c10::IValue(c10::List<bool>({mask[0], mask[1], mask[2], mask[3]}));
+    return packed(call_backward(grad_out, a, mask), mask);
   }
   static variable_list backward(AutogradContext* ctx, variable_list needed) {
     const auto saved = ctx->get_saved_variables();
-    const auto mask = ctx->saved_data["mask"].toBoolList();
-    variable_list grads(3);
-    for (size_t i = 0, next = 0; i < 3; i++)
-      if (mask.get(i)) grads[i] = needed[next++];
-    const auto second =
-        composite_double_backward(composite(ctx->saved_data["spatial_shapes"].toSymIntVector()), grads, saved[0],
-                                  {saved[1], saved[2], saved[3]}, arithmetic_type(saved[1]));
-    return {second[0], second[1], at::Tensor(), second[2], second[3], at::Tensor()};
+    const auto shapes = ctx->saved_data["spatial_shapes"].toSymIntVector();
+    const auto list = ctx->saved_data["mask"].toBoolList();
+    const auto grads = unpacked(needed, {list.get(0), list.get(1), list.get(2), list.get(3)});
+    const auto [grad_out, second] =
+        composite_double_backward(grads, saved[0], {saved[1], shapes, saved[2], saved[3], saved[4]});
+    return {grad_out, second[0], at::Tensor(), second[1], second[2], second[3], at::Tensor()};
   }
 };
 
 struct DeformAttn : torch::autograd::Function<DeformAttn> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& value, std::vector<c10::SymInt> shapes,
-                            const at::Tensor& locations, const at::Tensor& weights) {
+                            const Optional& reference, const at::Tensor& points, const at::Tensor& weights) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    ctx->save_for_backward({value, locations, weights});
+    const Arguments a{value, shapes, reference.value_or(at::Tensor()), points, weights};
+    ctx->save_for_backward({a.value, a.reference, a.points, a.weights});
     ctx->saved_data["spatial_shapes"] = c10::IValue(shapes);
-    return call_forward(value, shapes, locations, weights);
+    return call_forward(a);
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
     const auto shapes = ctx->saved_data["spatial_shapes"].toSymIntVector();
-    // Numbered over the tensor arguments only.
-    const std::array<bool, 3> mask = {ctx->needs_input_grad(0), ctx->needs_input_grad(1), ctx->needs_input_grad(2)};
-    auto [gv, gl, gw] = call_backward(grads[0], saved[0], shapes, saved[1], saved[2], mask);
-    return {gv, at::Tensor(), gl, gw};
+    // Numbered over the tensors that there are.
+    Mask mask;
+    for (size_t i = 0, next = 0; i < mask.size(); i++) mask[i] = saved[i].defined() && ctx->needs_input_grad(next++);
+    auto [v, r, p, w] = call_backward(grads[0], {saved[0], shapes, saved[1], saved[2], saved[3]}, mask);
+    return {v, at::Tensor(), r, p, w};
   }
 };
 
-at::Tensor forward_autograd(const at::Tensor& value, c10::SymIntArrayRef shapes, const at::Tensor& locations,
-                            const at::Tensor& weights) {
-  return DeformAttn::apply(value, shapes.vec(), locations, weights);
+at::Tensor forward_autograd(const Arguments& a) {
+  return DeformAttn::apply(a.value, a.shapes.vec(), optional(a.reference), a.points, a.weights);
 }
 
-Gradients backward_autograd(const at::Tensor& grad_out, const at::Tensor& value, c10::SymIntArrayRef shapes,
-                            const at::Tensor& locations, const at::Tensor& weights, std::array<bool, 3> mask) {
-  if (!mask[0] && !mask[1] && !mask[2]) return {};
-  const auto needed = DeformAttnBackward::apply(grad_out, value, shapes.vec(), locations, weights,
-                                                std::vector<bool>(mask.begin(), mask.end()));
-  variable_list grads(3);
-  for (size_t i = 0, next = 0; i < 3; i++)
-    if (mask[i]) grads[i] = needed[next++];
-  return {grads[0], grads[1], grads[2]};
+Tensors backward_autograd(const at::Tensor& grad_out, const Arguments& a, Mask mask) {
+  if (mask == Mask{}) return {};
+  return unpacked(DeformAttnBackward::apply(grad_out, a.value, a.shapes.vec(), optional(a.reference), a.points,
+                                            a.weights, mask),
+                  mask);
 }
 
 // ---------------------------------------------------------------- Autocast
 
-// The value goes to the low type, coordinates and weights stay in float32: at a map width of 134 one bfloat16 step
-// of a coordinate is half a cell.
+// The value goes to the low type, coordinates stay in float32: at a map width of 134 one bfloat16 step of a coordinate
+// is half a cell. Offsets and logits come from linear layers in the low type already, which is precise enough for a
+// distance of a few cells: they stay as they are.
 template <c10::DeviceType device>
-at::Tensor forward_autocast(const at::Tensor& value, c10::SymIntArrayRef shapes, const at::Tensor& locations,
-                            const at::Tensor& weights) {
+at::Tensor forward_autocast(const Arguments& a) {
+  using at::autocast::cached_cast;
   const c10::impl::ExcludeDispatchKeyGuard below(
       c10::DispatchKeySet(at::autocast::get_autocast_dispatch_key_from_device_type(device)));
   const auto low = at::autocast::get_lower_precision_fp_from_device_type(device);
-  return call_forward(at::autocast::cached_cast(low, value, device), shapes,
-                      at::autocast::cached_cast(at::kFloat, locations, device),
-                      at::autocast::cached_cast(at::kFloat, weights, device));
+  const auto high = [](const at::Tensor& t) { return cached_cast(at::kFloat, t, device); };
+  const auto keep = [&](const at::Tensor& t) { return a.fused() && t.scalar_type() == low ? t : high(t); };
+  return call_forward({cached_cast(low, a.value, device), a.shapes, a.fused() ? high(a.reference) : a.reference,
+                       keep(a.points), keep(a.weights)});
 }
 
 }  // namespace
@@ -190,26 +188,14 @@ TORCH_LIBRARY(dsct, m) {
       tags);
 }
 
-TORCH_LIBRARY_IMPL(dsct, CPU, m) {
-  m.impl("ms_deform_attn", forward_cpu);
-  m.impl("ms_deform_attn_backward", backward_cpu);
-}
-TORCH_LIBRARY_IMPL(dsct, CompositeExplicitAutograd, m) {
-  m.impl("ms_deform_attn", forward_composite);
-  m.impl("ms_deform_attn_backward", backward_composite);
-}
-TORCH_LIBRARY_IMPL(dsct, Meta, m) {
-  m.impl("ms_deform_attn", forward_meta);
-  m.impl("ms_deform_attn_backward", backward_meta);
-}
-TORCH_LIBRARY_IMPL(dsct, Autograd, m) {
-  m.impl("ms_deform_attn", forward_autograd);
-  m.impl("ms_deform_attn_backward", backward_autograd);
-}
-TORCH_LIBRARY_IMPL(dsct, AutocastCPU, m) { m.impl("ms_deform_attn", forward_autocast<c10::DeviceType::CPU>); }
-TORCH_LIBRARY_IMPL(dsct, AutocastCUDA, m) { m.impl("ms_deform_attn", forward_autocast<c10::DeviceType::CUDA>); }
+TORCH_LIBRARY_IMPL(dsct, CPU, m) { implement<forward_cpu, backward_cpu>(m); }
+TORCH_LIBRARY_IMPL(dsct, CompositeExplicitAutograd, m) { implement<forward_composite, backward_composite>(m); }
+TORCH_LIBRARY_IMPL(dsct, Meta, m) { implement<forward_meta, backward_meta>(m); }
+TORCH_LIBRARY_IMPL(dsct, Autograd, m) { implement<forward_autograd, backward_autograd>(m); }
+TORCH_LIBRARY_IMPL(dsct, AutocastCPU, m) { implement_forward<forward_autocast<c10::DeviceType::CPU>>(m); }
+TORCH_LIBRARY_IMPL(dsct, AutocastCUDA, m) { implement_forward<forward_autocast<c10::DeviceType::CUDA>>(m); }
 
 }  // namespace dsct
 
 // See dsct_ops_anchor.
-extern "C" void dsct_plain_ops_anchor() {}
+extern "C" void dsct_deform_attn_anchor() {}

@@ -11,16 +11,14 @@
 
 extern "C" {
 
-void dsct_plain_ops_anchor();
-void dsct_fused_ops_anchor();
-void dsct_cuda_ops_anchor();
+void dsct_deform_attn_anchor();
+void dsct_deform_attn_cuda_anchor();
 void dsct_dropout_anchor();
 
 // Referenced from Rust. A linker drops an object of an archive that nobody refers to, registrations included.
 void dsct_ops_anchor() {
-  dsct_plain_ops_anchor();
-  dsct_fused_ops_anchor();
-  dsct_cuda_ops_anchor();
+  dsct_deform_attn_anchor();
+  dsct_deform_attn_cuda_anchor();
   dsct_dropout_anchor();
 }
 
@@ -70,24 +68,13 @@ at::Tensor* guarded(Call call, DsctFailure* failure) {
 
 extern "C" {
 
-// A new tensor, or null with `failure` filled.
-at::Tensor* dsct_ms_deform_attn(const at::Tensor* value, const int64_t* shapes, size_t len,
-                                const at::Tensor* locations, const at::Tensor* weights, DsctFailure* failure) {
+// A new tensor, or null with `failure` filled. With `reference` it is the fused operator, with null the plain one.
+at::Tensor* dsct_deform_attn(const at::Tensor* value, const int64_t* shapes, size_t len, const at::Tensor* reference,
+                             const at::Tensor* points, const at::Tensor* weights, DsctFailure* failure) {
   return guarded(
       [&] {
-        const std::vector<c10::SymInt> sizes(shapes, shapes + len);
-        return dsct::call_forward(*value, sizes, *locations, *weights);
-      },
-      failure);
-}
-
-at::Tensor* dsct_ms_deform_attn_fused(const at::Tensor* value, const int64_t* shapes, size_t len,
-                                      const at::Tensor* reference, const at::Tensor* offsets,
-                                      const at::Tensor* logits, DsctFailure* failure) {
-  return guarded(
-      [&] {
-        const std::vector<c10::SymInt> sizes(shapes, shapes + len);
-        return dsct::call_fused_forward(*value, sizes, *reference, *offsets, *logits);
+        const auto sizes = c10::fromIntArrayRefSlow({shapes, len});
+        return dsct::call_forward({*value, sizes, reference ? *reference : at::Tensor(), *points, *weights});
       },
       failure);
 }

@@ -6,6 +6,7 @@
 //! coordinate (x·W − ½, y·H − ½). The operators are registered in `cuda/registration/deform_attn_ops.cpp`.
 
 use std::ffi::c_void;
+use std::ptr::null;
 
 use tch::Tensor;
 
@@ -13,21 +14,13 @@ use super::dispatcher::{call, pointer, Failure};
 use crate::Result;
 
 extern "C" {
-    fn dsct_ms_deform_attn(
-        value: *const c_void,
-        shapes: *const i64,
-        len: usize,
-        locations: *const c_void,
-        weights: *const c_void,
-        failure: *mut Failure,
-    ) -> *mut c_void;
-    fn dsct_ms_deform_attn_fused(
+    fn dsct_deform_attn(
         value: *const c_void,
         shapes: *const i64,
         len: usize,
         reference: *const c_void,
-        offsets: *const c_void,
-        logits: *const c_void,
+        points: *const c_void,
+        weights: *const c_void,
         failure: *mut Failure,
     ) -> *mut c_void;
 }
@@ -49,10 +42,7 @@ pub fn ms_deform_attn(
     sampling_locations: &Tensor,
     attention_weights: &Tensor,
 ) -> Result<Tensor> {
-    let [value, locations, weights] = [value, sampling_locations, attention_weights].map(pointer);
-    let shapes = flatten(spatial_shapes);
-    // SAFETY: the tensors outlive the call, `shapes` holds `len` numbers, and the callee lets no exception out.
-    call(|failure| unsafe { dsct_ms_deform_attn(value, shapes.as_ptr(), shapes.len(), locations, weights, failure) })
+    deform_attn(value, spatial_shapes, None, sampling_locations, attention_weights)
 }
 
 /// [`ms_deform_attn`] at `reference_points` + `sampling_offsets` with softmax(`logits`) as attention weights, none of
@@ -72,14 +62,21 @@ pub fn ms_deform_attn_fused(
     sampling_offsets: &Tensor,
     logits: &Tensor,
 ) -> Result<Tensor> {
-    let [value, reference, offsets, logits] = [value, reference_points, sampling_offsets, logits].map(pointer);
-    let shapes = flatten(spatial_shapes);
-    // SAFETY: as above.
-    call(|failure| unsafe {
-        dsct_ms_deform_attn_fused(value, shapes.as_ptr(), shapes.len(), reference, offsets, logits, failure)
-    })
+    deform_attn(value, spatial_shapes, Some(reference_points), sampling_offsets, logits)
 }
 
-fn flatten(spatial_shapes: &[(i64, i64)]) -> Vec<i64> {
-    spatial_shapes.iter().flat_map(|&(h, w)| [h, w]).collect()
+fn deform_attn(
+    value: &Tensor,
+    spatial_shapes: &[(i64, i64)],
+    reference: Option<&Tensor>,
+    points: &Tensor,
+    weights: &Tensor,
+) -> Result<Tensor> {
+    let shapes: Vec<i64> = spatial_shapes.iter().flat_map(|&(h, w)| [h, w]).collect();
+    let [value, points, weights] = [value, points, weights].map(pointer);
+    let reference = reference.map_or(null(), pointer);
+    // SAFETY: the tensors outlive the call, `shapes` holds `len` numbers, and the callee lets no exception out.
+    call(|failure| unsafe {
+        dsct_deform_attn(value, shapes.as_ptr(), shapes.len(), reference, points, weights, failure)
+    })
 }

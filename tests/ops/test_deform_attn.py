@@ -284,3 +284,13 @@ def test_equals_the_reference_for_any_sizes(b: int, m: int, d: int, q: int, p: i
 def test_devices_without_a_kernel_have_the_composite() -> None:
     for key in ("CPU", "CUDA", "Meta"):
         assert torch._C._dispatch_has_computed_kernel_for_dispatch_key("dsct::ms_deform_attn", key), key
+
+
+@pytest.mark.parametrize("name", ["dsct::ms_deform_attn", "dsct::ms_deform_attn_fused"])
+def test_both_operators_are_registered_for_every_dispatch_key(name: str) -> None:
+    registered = torch._C._dispatch_has_kernel_for_dispatch_key
+    for key in ("CPU", "CUDA", "Meta", "CompositeExplicitAutograd", "Autograd"):
+        assert registered(name, key), key
+        assert registered(f"{name}_backward", key), key
+    assert registered(name, "AutocastCPU")
+    assert registered(name, "AutocastCUDA")

@@ -263,7 +263,19 @@ impl<T: Real> Maps<T> {
         Self { width: columns.map(T::from_index), height: rows.map(T::from_index), columns, rows, start }
     }
 
-    /// `x` and `y` are cell coordinates: whole numbers at the centres of cells.
+    /// `x` and `y` are cell coordinates: whole numbers at the centres of cells. The four around a point:
+    ///
+    /// ```text
+    ///                  x0              x0 + 1
+    ///   upper    y0     0 - - - fx - - - 1       weight of 0: (1 − fx) · (1 − fy)
+    ///                   |        :       |                 1:      fx  · (1 − fy)
+    ///                   fy       :       |                 2: (1 − fx) ·      fy
+    ///                   | . . (x, y)     |                 3:      fx  ·      fy
+    ///                   |                |       each · attention
+    ///   lower    y0 + 1 2 - - - - - - - -3
+    /// ```
+    ///
+    /// With x0 = −1 the left cells lie outside the map: 0 becomes 1, 2 becomes 3, and they weigh nothing.
     #[inline(always)]
     fn locate(&self, x: Lanes<T>, y: Lanes<T>, attention: &Lanes<T>) -> Located<T> {
         let mut to = Located::nowhere();
