@@ -42,4 +42,4 @@ def assert_same(data: AnnotatedDataset, records: list[Annotations], root: Path |
 
 def told_of_size(form: str) -> dict[str, int]:
     """What is told of one image of ``emodb_small``: the two forms that are not JSON exchange its sides."""
-    return {} if form == "json" else {"width and height exchanged": 1}
+    return {} if form == "json" else {"width and height swapped": 1}

@@ -352,7 +352,7 @@ def test_command_line_hands_on_what_the_loader_needs(tmp_path: Path, opened: dic
     own = run(tmp_path, "--name", "coco", "--annotations", "faces.json", "--multi-label", "--split", "train")
     assert "'multi_label': True}" in own
     told = run(tmp_path, "--name", "coco", "--annotations", "faces.json", code=1)
-    assert "--split must say what faces.json holds" in told
+    assert "--split must say what faces.json contains" in told
     (tmp_path / "own_train.csv").write_text("path")
     here = run(tmp_path, "--name", "coco", "--annotations", tmp_path / "own_train.csv")
     assert "own_train.csv" in here

@@ -130,7 +130,7 @@ class TestJson:
 
     def test_source_says_what_it_is(self, tmp_path: Path) -> None:
         source = read("json", tmp_path, TWO_IMAGES).source
-        assert source == "emotic_val_bi.json, head boxes, labels united over annotators"
+        assert source == "emotic_val_bi.json, head boxes, union of the annotators' labels"
 
     @pytest.mark.parametrize(
         ("name", "split"),

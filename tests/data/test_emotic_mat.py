@@ -38,7 +38,7 @@ class TestMat:
             labels = united.annotations(index).labels
             assert (labels[:, surprise] == 1).all()
             np.testing.assert_array_equal(np.delete(labels, surprise, 1), np.delete(expected.labels, surprise, 1))
-        assert united.source == "a.mat, body boxes, labels united over annotators, image sizes guessed"
+        assert united.source == "a.mat, body boxes, union of the annotators' labels, image sizes guessed"
 
     @pytest.mark.parametrize("labels", ["combined", "union"])
     def test_training_has_one_annotator(self, labels: str, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from dsct.cli.train import train
 
 app = typer.Typer(
     name="dsct",
-    help="Finds every person in a photo and the emotions each of them shows, in one pass.",
+    help="Finds every person in an image and the emotions each of them shows, in one step.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,

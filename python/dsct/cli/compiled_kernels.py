@@ -1,4 +1,4 @@
-"""``dsct info --compile``: what the compiler makes of the CUDA kernels, with no GPU present."""
+"""``dsct info --compile``: what the compiler makes of the CUDA kernels, without a GPU."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def compile_kernels(architecture: int, dtype: torch.dtype) -> dict[str, Compiled
 
 
 def compile_all(jobs: list[tuple[int, torch.dtype]]) -> Iterator[Future[dict[str, Compiled]]]:
-    """What becomes of each job, in order, on all cores: the compiler runs without the GIL."""
+    """The result of each job, in order, on all cores: the compiler runs without the GIL."""
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         yield from [pool.submit(compile_kernels, *job) for job in jobs]
@@ -68,7 +68,7 @@ def empty_table() -> Table:
 
 
 def show_compiled_kernels(text: str) -> bool:
-    """Prints a table; whether everything compiles and no kernel spills.
+    """Prints a table and returns whether everything compiles and no kernel spills.
 
     Raises:
         ValueError: the text is not a list of compute capabilities that this NVRTC supports.

@@ -25,12 +25,12 @@ def convert(
     destination: Annotated[Path, typer.Argument(help="The .safetensors file to write, or .pth for the released code.")],
     preset: Annotated[Preset | None, typer.Option(help="The model these weights are for.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET_HELP)] = None,
-    seed: Annotated[int, typer.Option(help="Seed of what the file does not hold.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed for what the file does not contain.")] = 0,
 ) -> None:
-    """Convert weights of other programs to dsct's safetensors file, or to a .pth file that the released code reads.
+    """Convert weights of other programs to a dsct safetensors file, or to a .pth file that the released code reads.
 
-    Sizes are read from the tensors. What the file does not hold, such as the subject queries in a Deformable DETR
-    checkpoint, keeps its initial values: the report says so.
+    Sizes are read from the tensors. What the file does not contain, such as the subject queries in a
+    Deformable DETR checkpoint, keeps its initial values and is listed in the report.
     """
     given = parse_settings(settings or [])
     if given.train:
@@ -58,7 +58,7 @@ def convert(
 
 
 def _config_for(checkpoint: Checkpoint, preset: Preset | None, changes: dict[str, Any]) -> DSCTConfig:
-    """The file's own configuration or else a preset of the sizes of the tensors, with the user's changes."""
+    """The file's own configuration, or else a preset with the sizes of the tensors, with the user's changes."""
     if checkpoint.config is not None and preset is None:
         if not {"num_classes", "multi_label"}.isdisjoint(changes):
             changes = {"class_names": None, **changes}

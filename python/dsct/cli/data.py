@@ -28,7 +28,7 @@ _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
 class FolderName(str, Enum):
-    """Data sets that a folder can hold."""
+    """Data sets that a folder can contain."""
 
     emotic = "emotic"
     caer_s = "caer-s"
@@ -45,9 +45,9 @@ def data() -> None:
 def check_folder(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The data set's folder.")],
     name: Annotated[
-        FolderName | None, typer.Option(help="What the folder holds; by default, what its files say.")
+        FolderName | None, typer.Option(help="What the folder contains; by default recognised by its files.")
     ] = None,
-    split: Annotated[list[Split] | None, typer.Option(help="Only this part; repeat it for several.")] = None,
+    split: Annotated[list[Split] | None, typer.Option(help="Only this split; repeat for several.")] = None,
     annotations: Annotated[
         Path | None, typer.Option(help="The annotation file; otherwise the usual names are looked for in DIR.")
     ] = None,
@@ -60,12 +60,12 @@ def check_folder(
         bool, typer.Option("--decode/--no-decode", help="Decode every pixel, or read only headers (fast).")
     ] = True,
     max_images: Annotated[int | None, typer.Option(help="Open at most this many images of a split, at random.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Threads that open images; by default what suits.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of random choices.")] = 0,
+    workers: Annotated[int | None, typer.Option(help="Threads that open images; by default a good number.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed for random choices.")] = 0,
 ) -> None:
-    """Say what a data set holds and what is wrong with it, before training starts.
+    """Report what a data set contains and what is wrong with it, before training starts.
 
-    Ends with 1 if something would break or spoil training, with 0 otherwise.
+    The exit code is 1 if something would break or spoil training, otherwise 0.
     """
     stdout = Console()
     options: dict[str, Any] = {"annotations": annotations, "labels": labels, "multi_label": multi_label}
@@ -124,7 +124,7 @@ def _splits_in(annotations: Path) -> list[Split]:
         return list(Split)
     named = split_from_name(annotations)
     if named not in list(Split):
-        raise ValueError(f"--split must say what {annotations} holds, its name does not say")
+        raise ValueError(f"--split must say what {annotations} contains, its name does not say")
     return [Split(named)]
 
 

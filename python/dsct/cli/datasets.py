@@ -50,8 +50,8 @@ def opener(about: Description, cache_dir: Path | None = None) -> Callable[[str, 
     """Opens the splits of the described data set, by name and with a transform; no file is read twice for them.
 
     Raises:
-        FileNotFoundError: the folder is not there. What is returned raises it where annotations are not there, and
-            ValueError where they are malformed.
+        FileNotFoundError: the folder does not exist. The returned function raises it if annotations do not exist, and
+            ValueError if they are malformed.
     """
     if about["name"] == DatasetName.synthetic.value:
         options = {**about["options"], "image_size": tuple(about["options"]["image_size"])}
@@ -66,14 +66,14 @@ def open_data(about: Description, split: str, transforms: Transform | None, cach
     """One split of the described data set.
 
     Raises:
-        FileNotFoundError: the folder or its annotations are not there.
+        FileNotFoundError: the folder or its annotations do not exist.
         ValueError: the annotations are malformed.
     """
     return opener(about, cache_dir)(split, transforms)
 
 
 def describe(data: Data) -> str:
-    """One line about a data set: which annotations, how many images, and what was left out while reading."""
+    """One line about a data set: its annotations, the number of images, and what was left out while reading."""
     source = getattr(data, "source", "synthetic scenes")
     skipped = getattr(data, "skipped", {})
     left_out = f"; left out: {', '.join(f'{count} x {reason}' for reason, count in skipped.items())}" if skipped else ""
@@ -81,7 +81,7 @@ def describe(data: Data) -> str:
 
 
 def model_fields(data: Data) -> dict[str, Any]:
-    """The fields of the model's configuration that the data decide."""
+    """The fields of the model's configuration that the data determine."""
     return {
         "num_classes": len(data.class_names),
         "multi_label": data.multi_label,

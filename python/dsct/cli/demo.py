@@ -12,17 +12,17 @@ from dsct.cli.device import DeviceOption, choose_device
 from dsct.cli.errors import one_line_errors
 from dsct.prediction.shipped_weights import SHIPPED_NOTE, SHIPPED_WEIGHTS
 
-SHIPPED_NAME = "the small weights that come with dsct (dsct demo --weights FILE takes yours)"
+SHIPPED_NAME = "the small weights that come with dsct (dsct demo --weights FILE uses yours)"
 
 
 @one_line_errors
 def demo(
     weights: Annotated[Path | None, typer.Option(help="Weights; by default those that come with dsct.")] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes any free one.")] = 7860,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 for any free one.")] = 7860,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
     device: DeviceOption = "auto",
 ) -> None:
-    """Show people, emotions and where the model looked, for your images, in a page on this computer."""
+    """Show people, emotions and where the model looked in your images, on a page on this computer."""
     try:
         from dsct.demo import create_app, serve
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Where a command computes."""
+"""The device on which a command computes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 import torch
 import typer
 
-DeviceOption = Annotated[str, typer.Option(help="Such as cpu or cuda; auto takes a GPU if there is one.")]
+DeviceOption = Annotated[str, typer.Option(help="Such as cpu or cuda; auto uses a GPU if there is one.")]
 
 
 def choose_device(name: str) -> torch.device:

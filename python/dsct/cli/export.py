@@ -21,12 +21,13 @@ def export(
     ] = False,
     mask: Annotated[bool, typer.Option(help="Take a padding mask in addition to the images.")] = True,
     standard_operators: Annotated[
-        bool, typer.Option("--standard-operators", help="A .pt2 that needs no dsct where it runs, but is slower.")
+        bool, typer.Option("--standard-operators", help="A .pt2 that runs without dsct, but slower.")
     ] = False,
 ) -> None:
     """Write a model as a file that runs without dsct's Python code; ONNX always has standard operators.
 
-    It takes images (and a mask) of any batch and size, normalised as in training, and gives pred_logits and pred_boxes.
+    It takes images (and a mask) of any batch and size, normalised as in training, and returns pred_logits and
+    pred_boxes.
     """
     if destination.suffix not in (".onnx", ".pt2"):
         raise ValueError(f"the destination must end in .onnx or .pt2, got {destination}")

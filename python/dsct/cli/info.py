@@ -23,7 +23,7 @@ def info(
         typer.Option("--compile", help="Compile the CUDA kernels for these compute capabilities, as in 80,90."),
     ] = None,
 ) -> None:
-    """Show versions and which kernels would run, or what a weights file holds."""
+    """Show versions and which kernels would run, or the content of a weights file."""
     if compile_for is not None:
         if not show_compiled_kernels(compile_for):
             raise typer.Exit(1)

@@ -10,14 +10,12 @@ import typer
 
 DataOption = Annotated[
     Path | None,
-    typer.Option(help="Folder of the data set: annotations and images as they were unpacked. Not for synthetic."),
+    typer.Option(help="Folder of the data set: annotations and images as unpacked. Not for synthetic."),
 ]
 AnnotationsOption = Annotated[
     Path | None, typer.Option(help="This annotation file, instead of looking for one in --data.")
 ]
-LabelsOption = Annotated[
-    str | None, typer.Option(help="combined or union, where Annotations.mat holds several annotators.")
-]
+LabelsOption = Annotated[str | None, typer.Option(help="combined or union, if Annotations.mat has several annotators.")]
 MultiLabelOption = Annotated[
     bool, typer.Option("--multi-label", help="Several labels per person: for synthetic and coco.")
 ]

@@ -20,23 +20,23 @@ from dsct.visualize import contact_sheet
 
 @one_line_errors
 def overfit(
-    dataset: Annotated[DatasetName, typer.Argument(help="What to learn.")],
+    dataset: Annotated[DatasetName, typer.Argument(help="The data set.")],
     data: DataOption = None,
     annotations: AnnotationsOption = None,
     labels: LabelsOption = None,
     multi_label: MultiLabelOption = False,
-    split: Annotated[Split, typer.Option(help="Part of the data set.")] = Split.train,
-    images: Annotated[int, typer.Option(help="Images to learn.")] = 8,
-    steps: Annotated[int, typer.Option(help="Steps at most.")] = 600,
+    split: Annotated[Split, typer.Option(help="Split of the data set.")] = Split.train,
+    images: Annotated[int, typer.Option(help="Number of images.")] = 8,
+    steps: Annotated[int, typer.Option(help="Maximum number of steps.")] = 600,
     short_side: Annotated[int, typer.Option(help="Short side of the images in pixels.")] = 192,
-    seed: Annotated[int, typer.Option(help="Seed of the choice of images and of the weights.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed for the choice of images and the weights.")] = 0,
     page: Annotated[Path, typer.Option(help="The page to write, as PNG.")] = Path("overfit.png"),
     device: DeviceOption = "auto",
 ) -> None:
-    """Overfit a small model to a few of your images, in minutes: do data, boxes and labels make sense?
+    """Overfit a small model to a few of your images, as a sanity check of data, boxes and labels; takes minutes.
 
-    A small model that cannot learn 8 images will not learn the data set. Look at the page that is written: dashed
-    boxes are your annotations.
+    A small model that cannot overfit 8 images will not learn the data set. Look at the page it writes: dashed boxes
+    are your annotations.
     """
     if dataset is DatasetName.synthetic:
         about = describe_scenes({split.value: 200}, "320x240", 0.3, multi_label)

@@ -1,4 +1,4 @@
-"""The progress bar of all commands but training, which shows losses beside it."""
+"""The progress bar of all commands except training, which also shows losses."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 def progress_bar(console: Console, visible: bool = True, redirect_stdout: bool = True) -> Progress:
-    """A bar with a description, the count and the time left, which vanishes at its end.
+    """A bar with a description, the count and the remaining time; it disappears at the end.
 
     Args:
         console: where to draw.
         visible: ``False`` draws nothing.
-        redirect_stdout: what is printed meanwhile goes above the bar; ``False`` leaves it where it was sent.
+        redirect_stdout: print output above the bar; ``False`` leaves it where it was sent.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True, disable=not visible, redirect_stdout=redirect_stdout)

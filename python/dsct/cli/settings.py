@@ -19,7 +19,7 @@ SET_HELP = "Change one field of the model's or the training configuration, as in
 
 
 class Preset(str, Enum):
-    """Named configurations of model and recipe alike."""
+    """Named configurations of model and recipe."""
 
     tiny = "tiny"
     paper_emotic = "paper_emotic"
@@ -80,7 +80,7 @@ def _field_types(config: type) -> dict[str, Any]:
 def _parse(key: str, text: str, kind: Any) -> Any:
     """The value of a text as `kind`: bool, int, float, str, a tuple of these, or one of them or None.
 
-    Click's parameter types read other values: for a bool also 1, yes and on; and they have no tuples of any length.
+    Click's parameter types read other values: for a bool also 1, yes and on; none reads tuples of any length.
     """
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
         if text.lower() == "none":

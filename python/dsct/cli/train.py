@@ -28,7 +28,7 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class Run:
-    """Where a run is kept, and how it begins."""
+    """The folder of a run, and how it starts."""
 
     folder: Path
     weights: Path | None
@@ -38,7 +38,7 @@ class Run:
 
 @dataclass(frozen=True)
 class OpenedData:
-    """Both splits, and what they are splits of."""
+    """Both splits, and the description of their data set."""
 
     about: Description
     train: Data
@@ -57,17 +57,17 @@ def train(
         Preset | None, typer.Option(help="Model and recipe; by default the paper's, or tiny for synthetic.")
     ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET_HELP)] = None,
-    weights: Annotated[Path | None, typer.Option(help="Start from those of these weights that fit the model.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Start from these weights, where they fit the model.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --run-dir.")] = False,
     fsdp: Annotated[
-        bool, typer.Option("--fsdp", help="Under torchrun: shard the model over the processes (FSDP2).")
+        bool, typer.Option("--fsdp", help="Under torchrun: shard the model across the processes (FSDP2).")
     ] = False,
     device: DeviceOption = "auto",
-    size: Annotated[int, typer.Option(help="Synthetic: training images.")] = 3000,
-    val_size: Annotated[int, typer.Option(help="Synthetic: validation images.")] = 300,
+    size: Annotated[int, typer.Option(help="Synthetic: number of training images.")] = 3000,
+    val_size: Annotated[int, typer.Option(help="Synthetic: number of validation images.")] = 300,
     image_size: Annotated[str, typer.Option(help="Synthetic: WIDTHxHEIGHT of the images in pixels.")] = "128x96",
     difficulty: Annotated[float, typer.Option(help="Synthetic: 0 (clear cues) to 1 (small and pale cues).")] = 0.3,
-    cache_dir: Annotated[Path | None, typer.Option(help="Synthetic: keep rendered images here.")] = None,
+    cache_dir: Annotated[Path | None, typer.Option(help="Synthetic: cache generated images here.")] = None,
 ) -> None:
     """Train a model; the best epoch on validation data is kept as best.safetensors.
 

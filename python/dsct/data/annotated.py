@@ -1,4 +1,4 @@
-"""A data set over records that exist already: what every reader of annotation files returns."""
+"""A data set over existing records: what every reader of annotation files returns."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from dsct.data.transforms import Transform
 class AnnotatedDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
     """Images on disk and the people in them.
 
-    Annotations are in memory, images are opened when asked for, so that the data set can be handed to the worker
-    processes of a ``DataLoader``.
+    Annotations are in memory, images are opened on access, so that the data set can be passed to the worker processes
+    of a ``DataLoader``.
 
     Args:
         records: one per image; ``image_path`` is relative to `image_root`.
         split: ``"train"``, ``"val"``, ``"test"`` or another name.
         class_names: C names, in the order of the labels.
         multi_label: labels are (n, C) of 0 and 1 instead of (n,) class numbers.
-        image_root: folder of the images; ``None`` when only the annotations are wanted.
+        image_root: folder of the images; ``None`` if only the annotations are needed.
         transforms: called with image and target; its result is what ``ds[i]`` returns.
         skipped: what was left out or changed while reading: reason -> number of boxes or images.
         examples: reason -> names of the first images, where whole images were left out.
@@ -100,11 +100,11 @@ class AnnotatedDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
 
         Returns:
             A PIL image, RGB and upright, and the target of ``Annotations.to_target``, whose ``image_id`` is the path
-            relative to the image root; or, with ``transforms``, what these make of them.
+            relative to the image root; or, with ``transforms``, their result.
 
         Raises:
             IndexError: `index` is out of range.
-            ValueError: the data set has no image root, or the image is of another size than annotated.
+            ValueError: the data set has no image root, or the image has another size than annotated.
             OSError: the image cannot be read.
         """
         record = self._record(index)

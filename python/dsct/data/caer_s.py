@@ -3,7 +3,7 @@
 On disk ``{train,test}/<class>/NNNN.png``; face boxes come as text lines (path, class number, x1, y1, x2, y2), such as
 ``train/Angry/0001.png,0,295,97,394,195``, or as the COCO JSON of the released code. The first class has a folder
 named ``Anger`` or ``Angry``: either is found, whichever the annotations name. There is no validation split, so one is
-cut from the training data. The data itself comes from its authors, https://caer-dataset.github.io.
+taken from the training data. Request the data from its authors, https://caer-dataset.github.io.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from dsct.data.transforms import Transform
 class CaerSDataset(AnnotatedDataset):
     """The people of CAER-S; labels are (n,), numbers into ``dsct.config.CAER_S_CLASSES``.
 
-    Made by :meth:`from_text` or :meth:`from_coco_json`. ``ds.skipped`` counts what was left out: see
+    Created by :meth:`from_text` or :meth:`from_coco_json`. ``ds.skipped`` counts what was left out: see
     :func:`dsct.data.annotation_files.build.build`.
 
-    A file that holds the training data gives its training part (``split="train"``, the default) or its validation part
-    (``"val"``); both forms of annotations are cut alike. ``val_fraction=0`` gives all of it for training.
+    A file with the training data returns its training part (``split="train"``, the default) or its validation part
+    (``"val"``), the same in both forms of annotations. ``val_fraction=0`` uses all of it for training.
     """
 
     @classmethod
@@ -44,11 +44,11 @@ class CaerSDataset(AnnotatedDataset):
 
         Args:
             path: the file.
-            image_root: folder that holds ``train`` and ``test``, or one of these, or several folders to choose from;
-                ``None`` touches no image file and takes images to be 712 × 400, or larger if a box is.
-            split: ``"train"``, ``"val"`` or ``"test"``; taken from the file name when not given.
+            image_root: folder that contains ``train`` and ``test``, or one of these, or several folders to choose from;
+                ``None`` opens no image file and assumes images of 712 × 400, or larger if a box is.
+            split: ``"train"``, ``"val"`` or ``"test"``; taken from the file name if not given.
             val_fraction: share of the training data that is for validation.
-            seed: of this choice.
+            seed: for this choice.
             transforms: of the data set.
 
         Returns:

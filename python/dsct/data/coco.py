@@ -16,7 +16,7 @@ from dsct.data.transforms import Transform
 class CocoDataset(AnnotatedDataset):
     """People with your own classes, each of one class or, with ``multi_label``, of several.
 
-    Made by :meth:`from_json` or :meth:`from_csv`. ``ds.skipped`` counts what was left out: see
+    Created by :meth:`from_json` or :meth:`from_csv`. ``ds.skipped`` counts what was left out: see
     :func:`dsct.data.annotation_files.build.build`. Images without people are kept.
     """
 
@@ -36,18 +36,18 @@ class CocoDataset(AnnotatedDataset):
         """Reads a COCO JSON; crowds are left out.
 
         A person's class is ``category_id``. With `multi_label`, several are given as ``"category_ids": [3, 7]``, or as
-        ``"attributes": ["happy", 7]``, names or ids; where neither list is there, ``category_id`` is the only one.
+        ``"attributes": ["happy", 7]``, names or ids; without either list, ``category_id`` is the only one.
 
         Args:
             path: the file.
-            image_root: folder of the images, or several to choose from; ``None`` touches no image file.
-            class_names: C names that the categories must be among; when not given, the categories of the file in the
+            image_root: folder of the images, or several to choose from; ``None`` opens no image file.
+            class_names: C names that the categories must be among; if not given, the categories of the file in the
                 order of their ids. For a file without categories, ids are positions in it.
             multi_label: labels become (n, C) of 0 and 1.
-            split: taken from the file name when not given.
-            val_fraction: share of the images cut off for validation; ``split`` ``"train"`` or ``"val"`` says which part
-                is wanted. 0 takes the whole file.
-            seed: of this choice.
+            split: taken from the file name if not given.
+            val_fraction: share of the images used for validation; ``split`` ``"train"`` or ``"val"`` selects the part.
+                0 uses the whole file.
+            seed: for this choice.
             transforms: of the data set.
 
         Returns:
@@ -94,8 +94,8 @@ class CocoDataset(AnnotatedDataset):
 
         Args:
             path: the file.
-            image_root: folder of the images, or several to choose from; ``None`` touches no image file.
-            class_names: C names that the labels must be among; when not given, the labels in the file, sorted.
+            image_root: folder of the images, or several to choose from; ``None`` opens no image file.
+            class_names: C names that the labels must be among; if not given, the labels in the file, sorted.
             multi_label: labels become (n, C) of 0 and 1.
             split: as in :meth:`from_json`.
             val_fraction: as in :meth:`from_json`.

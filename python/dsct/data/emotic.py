@@ -1,14 +1,14 @@
-"""EMOTIC: people in context, each with some of 26 emotions, in the three forms in which it is passed around.
+"""EMOTIC: people in context, each with some of 26 emotions, in the three forms that are in circulation.
 
-The three do not say the same, so results on one must not be compared with results on another:
+The three differ, so results on one must not be compared with results on another:
 
-* ``emotic_{train,val,test}_bi.json`` of the paper's released code: *head* boxes, labels *united over all annotators*;
+* ``emotic_{train,val,test}_bi.json`` of the paper's released code: *head* boxes, the *union* of all annotators' labels;
 * ``Annotations.mat`` as distributed: *body* boxes; the labels of validation and test people by several annotators, and
   combined;
-* a widely used CSV conversion of it: body boxes, combined labels. It cuts boxes of non-square ``emodb_small`` images at
-  the wrong border, which cannot be undone. 376 of its images are in more than one split.
+* a widely used CSV conversion of it: body boxes, combined labels. It clips boxes of non-square ``emodb_small`` images
+  at the wrong border, which cannot be undone. 376 of its images are in more than one split.
 
-The data itself is for research only and comes from its authors, https://github.com/rkosti/emotic.
+Request the data, which is for research only, from its authors, https://github.com/rkosti/emotic.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ __all__ = ["EmoticDataset", "decode_category_id", "encode_category_id"]
 class EmoticDataset(AnnotatedDataset):
     """The people of EMOTIC; labels are (n, 26), in the order of ``dsct.config.EMOTIC_CLASSES``.
 
-    Made by :meth:`from_coco_json`, :meth:`from_mat` or :meth:`from_csv`. ``ds.skipped`` counts what was left out: see
-    :func:`dsct.data.annotation_files.build.build`.
+    Created by :meth:`from_coco_json`, :meth:`from_mat` or :meth:`from_csv`. ``ds.skipped`` counts what was left out:
+    see :func:`dsct.data.annotation_files.build.build`.
     """
 
     @classmethod
@@ -43,13 +43,13 @@ class EmoticDataset(AnnotatedDataset):
         split: str | None = None,
         transforms: Transform | None = None,
     ) -> EmoticDataset:
-        """Reads ``emotic_{train,val,test}_bi.json`` of the released code: head boxes, united labels.
+        """Reads ``emotic_{train,val,test}_bi.json`` of the released code: head boxes, the union of the labels.
 
         Args:
             path: the file.
-            image_root: folder that holds ``mscoco``, ``emodb_small`` and so on, or several to choose from; ``None``
-                touches no image file.
-            split: taken from the file name when not given.
+            image_root: folder that contains ``mscoco``, ``emodb_small`` and so on, or several to choose from; ``None``
+                opens no image file.
+            split: taken from the file name if not given.
             transforms: of the data set.
 
         Returns:
@@ -85,16 +85,16 @@ class EmoticDataset(AnnotatedDataset):
     ) -> EmoticDataset:
         """Reads ``Annotations.mat`` as distributed: body boxes. Needs SciPy.
 
-        The sizes in the file are wrong for the non-square images of ``emodb_small``. With an image root the image files
-        say how large they are; without, width and height of these images are exchanged back.
+        The sizes in the file are wrong for the non-square images of ``emodb_small``. With an image root, sizes are
+        read from the image files; without one, width and height of these images are swapped back.
 
         Args:
             path: the file.
-            image_root: folder that holds ``mscoco``, ``emodb_small`` and so on, or several to choose from; ``None``
-                touches no image file.
+            image_root: folder that contains ``mscoco``, ``emodb_small`` and so on, or several to choose from; ``None``
+                opens no image file.
             split: ``"train"``, ``"val"`` or ``"test"``.
-            labels: ``"combined"`` takes the annotator's labels in training and the combined ones of validation and
-                test; ``"union"`` unites all annotators, as the JSON does.
+            labels: ``"combined"`` uses the annotator's labels in training and the combined ones in validation and
+                test; ``"union"`` is the union over all annotators, as in the JSON.
             transforms: of the data set.
 
         Returns:
@@ -123,9 +123,9 @@ class EmoticDataset(AnnotatedDataset):
         Args:
             path: a file with the columns ``Folder, Filename, Image Size, BBox, Categorical_Labels``; others are not
                 read.
-            image_root: folder that holds ``mscoco``, ``emodb_small`` and so on, or several to choose from; ``None``
-                touches no image file.
-            split: taken from the file name when not given.
+            image_root: folder that contains ``mscoco``, ``emodb_small`` and so on, or several to choose from; ``None``
+                opens no image file.
+            split: taken from the file name if not given.
             transforms: of the data set.
 
         Returns:

@@ -71,8 +71,8 @@ def open_split(
         labels: ``"combined"`` or ``"union"``, for ``Annotations.mat`` only.
         class_names: for ``coco`` only, see :class:`CocoDataset`.
         multi_label: for ``coco`` only, see :class:`CocoDataset`.
-        val_fraction: share of validation data where it is cut from training data.
-        seed: of this cut.
+        val_fraction: share of validation data if it is taken from training data.
+        seed: for this choice.
         transforms: of the data set.
 
     Returns:
@@ -106,21 +106,21 @@ def open_split(
 
 
 class DataFolder:
-    r"""A data set on disk from which several splits are opened, and no file is read twice for them.
+    r"""A data set on disk from which several splits are opened without reading a file twice.
 
-    Annotation files are parsed once, although the training file also holds the classes of the other splits or the
-    images that are cut off for validation, and ``Annotations.mat`` holds all splits. Of image files the sizes are
+    Annotation files are parsed once, although the training file also contains the classes of the other splits or the
+    images that are used for validation, and ``Annotations.mat`` contains all splits. The sizes of image files are
     remembered.
 
     Args:
-        name: as in :func:`open_split`, like all others.
+        name: as in :func:`open_split`, like all arguments.
         folder: the data folder.
-        annotations: takes this file instead of looking.
+        annotations: uses this file instead of looking for one.
         labels: for ``Annotations.mat`` only.
         class_names: for ``coco`` only.
         multi_label: for ``coco`` only.
-        val_fraction: share of validation data where it is cut from training data.
-        seed: of this cut.
+        val_fraction: share of validation data if it is taken from training data.
+        seed: for this choice.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -200,7 +200,7 @@ class DataFolder:
         return data
 
     def _annotation_files(self, split: str) -> list[Path]:
-        """The annotation files that are there, the one to read first."""
+        """The existing annotation files, the one to read first."""
         if self.annotations is not None:
             return [self.folder / self.annotations]
         return annotation_files(self.name, self.folder, split)
@@ -234,14 +234,14 @@ class DataFolder:
         return file
 
     def _training_classes(self, path: Path) -> Sequence[str] | None:
-        """The classes of the training file, if `path` is not that: numbers must mean the same in every split."""
+        """The classes of the training file, if `path` is another file: numbers must mean the same in every split."""
         if self.annotations is not None:
             return self.class_names
         training = own_training_file(self.folder)
         return None if training in (None, path) else self._own_file(training).class_names
 
     def _fraction_to_cut(self, path: Path, split: str) -> float:
-        """Share of validation data to cut from the training file of your own data; 0 leaves the file whole."""
+        """Share of validation data to take from the training file of your own data; 0 uses the whole file."""
         looked = self.annotations is None
         holds_training = split != "test" and split_from_name(path) not in ("val", "test")
         if not holds_training or (looked and has_own_file(self.folder, "val")):

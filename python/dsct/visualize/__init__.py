@@ -17,7 +17,8 @@ from dsct.visualize.subject_positions import draw_subject_positions
 from dsct.visualize.subject_trace import trace_subjects
 
 # Earlier names, for programs that use them.
-LookedAt, Picture = LayerLook, NotebookFigure
+LookedAt = LayerLook
+Picture = NotebookFigure
 
 __all__ = [
     "PERSON_COLORS",

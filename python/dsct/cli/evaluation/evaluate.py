@@ -43,9 +43,9 @@ def evaluate(
     annotations: AnnotationsOption = None,
     labels: LabelsOption = None,
     weights: Annotated[Path, typer.Option(help="Weights; by default those that come with dsct.")] = SHIPPED_WEIGHTS,
-    split: Annotated[Split, typer.Option(help="Part of the data set.")] = Split.test,
-    nms_iou: Annotated[float, typer.Option(help="Overlap from which the paper protocol drops a duplicate.")] = 0.5,
-    resamples: Annotated[int, typer.Option(help="Of the bootstrap that gives intervals; 0: none.")] = 1000,
+    split: Annotated[Split, typer.Option(help="Split of the data set.")] = Split.test,
+    nms_iou: Annotated[float, typer.Option(help="Overlap above which the paper protocol drops a duplicate.")] = 0.5,
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples for the intervals; 0: no intervals.")] = 1000,
     fit_thresholds: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Fit a threshold per class on --split val; write the model with them here."),
@@ -53,15 +53,15 @@ def evaluate(
     threshold_rule: Annotated[ThresholdRule, typer.Option(help="Precision = recall, or best F1.")] = (
         ThresholdRule.break_even
     ),
-    out: Annotated[Path | None, typer.Option(help="Folder for JSON, Markdown and pictures.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for JSON, Markdown and figures.")] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Also write all numbers to this file.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Images at once.")] = 8,
+    batch_size: Annotated[int, typer.Option(help="Images per forward pass.")] = 8,
     workers: Annotated[int, typer.Option(help="Processes that load images.")] = 0,
     device: DeviceOption = "auto",
-    size: Annotated[int, typer.Option(help="Synthetic: images.")] = 500,
+    size: Annotated[int, typer.Option(help="Synthetic: number of images.")] = 500,
     image_size: Annotated[str, typer.Option(help="Synthetic: WIDTHxHEIGHT of the images in pixels.")] = "128x96",
     difficulty: Annotated[float, typer.Option(help="Synthetic: 0 (clear cues) to 1 (small and pale cues).")] = 0.3,
-    cache_dir: Annotated[Path | None, typer.Option(help="Synthetic: keep rendered images here.")] = None,
+    cache_dir: Annotated[Path | None, typer.Option(help="Synthetic: cache generated images here.")] = None,
 ) -> None:
     """Evaluate weights under the three protocols: official, paper and detection."""
     model = dsct.load_model(weights, choose_device(device))
@@ -71,7 +71,7 @@ def evaluate(
     if dataset is DatasetName.synthetic:
         about = describe_scenes({split.value: size}, image_size, difficulty, config.multi_label)
     else:
-        several = config.multi_label and dataset is DatasetName.coco  # of the others it is known
+        several = config.multi_label and dataset is DatasetName.coco  # for the others it is known
         about = describe_folder(dataset, data, annotations, labels, several)
     opened = open_data(about, split.value, evaluation_transform(**(model.preprocess or {})), cache_dir)
     if tuple(opened.class_names) != tuple(config.names):
@@ -90,8 +90,8 @@ def evaluate(
         model.thresholds = evaluator.fit_thresholds(threshold_rule.value).tolist()
         dsct.save_model(model, fit_thresholds)
         console.print(f"thresholds, {threshold_rule.value}, written with the weights to {fit_thresholds}")
-    judged = evaluator.compute(Bootstrap(resamples) if resamples else None, model.thresholds)
-    evaluation = dataclasses.replace(judged, throughput=evaluation.throughput)
+    evaluated = evaluator.compute(Bootstrap(resamples) if resamples else None, model.thresholds)
+    evaluation = dataclasses.replace(evaluated, throughput=evaluation.throughput)
     show(evaluation, console)
     facts = about_evaluation(weights, describe(opened))
     if json_path is not None:
@@ -116,7 +116,7 @@ def _run(
 
 
 def _draw_examples(model: dsct.DSCT, data: Any, path: Path, count: int = 9) -> bool:
-    """A page of the first images that have people, predictions beside what is true; False when there are none."""
+    """A page of the first images with people, predictions compared with the truth; False if there are none."""
     data.transforms = None
     chosen = [index for index in range(len(data)) if len(data.annotations(index))][:count]
     items = []
@@ -129,7 +129,7 @@ def _draw_examples(model: dsct.DSCT, data: Any, path: Path, count: int = 9) -> b
 
 
 def show(evaluation: Evaluation, console: Console) -> None:
-    """Prints the headline values by protocol, the classes, and the confusion matrix where there is one."""
+    """Prints the headline values by protocol, the classes, and the confusion matrix if there is one."""
     console.print(f"{evaluation.num_people} people in {evaluation.num_images} images, labels: {evaluation.labels}")
     if evaluation.throughput is not None:
         console.print(f"{evaluation.throughput.images_per_second:.1f} images/s, loading included")

@@ -1,4 +1,4 @@
-"""From what an annotation file says to records: image sizes, missing files, boxes without area or beyond the image."""
+"""From the content of an annotation file to records: image sizes, missing files, boxes that cannot be used."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dsct.data.records import Annotations
 from dsct.data.transforms import Transform
 
 ImageRoot: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
-"""Folder of the images, or several, of which the one that has most of them is taken."""
+"""Folder of the images, or several, of which the one with most of them is used."""
 
 _PROBES = 50
 _MOST_EXAMPLES = 5
@@ -38,14 +38,14 @@ def build(
     Left out and counted: missing and unreadable images and images of another size than annotated (with an image root),
     boxes that are not finite or have no area inside the image, people without labels, and images in which every
     annotated person was left out, because they would teach that nobody is there. Images that never had a person are
-    kept. Boxes that leave the image are cut at its border and counted.
+    kept. Boxes that leave the image are clipped to it and counted.
 
     Args:
-        kind: the class to make.
-        raw: what was read.
-        image_root: where the images are; ``None`` touches no image file.
+        kind: the class of the result.
+        raw: the content of the file.
+        image_root: where the images are; ``None`` opens no image file.
         transforms: of the data set.
-        size_of: (width, height) of an image file; raises OSError where it cannot be read.
+        size_of: (width, height) of an image file; raises OSError if it cannot be read.
 
     Returns:
         A data set of class `kind`.
@@ -83,7 +83,7 @@ def build(
 
 @dataclass
 class _Skipped:
-    """What was left out or changed: how often, and for whole images the first names."""
+    """What was left out or changed: how often, and, for whole images, the first names."""
 
     counts: Counter[str] = field(default_factory=Counter)
     images: dict[str, list[str]] = field(default_factory=dict)
@@ -96,7 +96,7 @@ class _Skipped:
 
 
 def _find_root(image_root: ImageRoot, images: Sequence[RawImage]) -> Path:
-    """The folder that has most of some images from all over the file."""
+    """The folder that has most of a sample of the images in the file."""
     if isinstance(image_root, (str, os.PathLike)):
         return Path(image_root)
     probes = images[:: max(1, len(images) // _PROBES)]
@@ -104,7 +104,7 @@ def _find_root(image_root: ImageRoot, images: Sequence[RawImage]) -> Path:
 
 
 def _find(root: Path, image: RawImage) -> str | None:
-    """The name under which the image is there."""
+    """The name under which the image exists."""
     return next((name for name in (image.name, *image.aliases) if (root / name).is_file()), None)
 
 
@@ -142,7 +142,7 @@ def _records(images: Sequence[RawImage], classes: int, multi_label: bool, skippe
     limits = np.repeat(np.array(sizes, dtype=np.float64).reshape(-1, 2), counts, axis=0)
     with np.errstate(over="ignore"):
         boxes = np.clip(given, 0, np.tile(limits, 2)).astype(np.float32)
-    # Looked for in both, because clipping turns infinity into the border and float32 turns 1e39 into infinity.
+    # Checked in both, because clipping turns infinity into the border and float32 turns 1e39 into infinity.
     finite = np.isfinite(given).all(axis=1) & np.isfinite(boxes).all(axis=1)
     usable = finite & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
     labels = [chosen for image in images for chosen in image.labels]

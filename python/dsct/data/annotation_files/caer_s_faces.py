@@ -11,20 +11,20 @@ from dsct.data.annotation_files.raw_annotations import RawAnnotations, RawImage,
 from dsct.data.annotation_files.splits import split_from_name
 
 FRAME_SIZE = (712, 400)
-"""Usual (width, height) of a frame, taken where no image file says better."""
+"""Usual (width, height) of a frame, used if there is no image file."""
 
 _FOLDERS = {**{name: name for name in CAER_S_CLASSES}, "Angry": "Anger"}
 _OTHER_FOLDER = {"Anger": "Angry", "Angry": "Anger"}
 
 
 def faces_of(raw: RawAnnotations, split: str | None, val_fraction: float, seed: int) -> RawAnnotations:
-    """The images of one split; training and validation are cut from the same file.
+    """The images of one split; training and validation are taken from the same file.
 
     Args:
         raw: a whole file.
         split: ``"train"``, ``"val"`` or ``"test"``; taken from the file name when ``None``.
-        val_fraction: share of the training data that is for validation; 0 takes all of it for training.
-        seed: of this choice.
+        val_fraction: share of the training data that is for validation; 0 uses all of it for training.
+        seed: for this choice.
 
     Raises:
         ValueError: the split is not in this file, or `val_fraction` is out of range.
@@ -109,7 +109,7 @@ def _label(entry: Entry) -> tuple[int, ...]:
 
 
 def _check_folder(name: str, label: int) -> None:
-    """The class folder, if the image is in one, must say the same as the label."""
+    """The class folder, if the image is in one, must agree with the label."""
     if not 0 <= label < len(CAER_S_CLASSES):
         raise ValueError(f"the class of {name} must be in 0..{len(CAER_S_CLASSES) - 1}, got {label}")
     folder = _class_folder(name)

@@ -1,4 +1,4 @@
-"""The COCO annotation format, as far as all its users share it."""
+"""The part of the COCO annotation format that all its users share."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def raw_images(path: Path, content: Entry, labels_of: Callable[[Entry], tuple[in
         Every image, also those without people; the file states their sizes.
 
     Raises:
-        ValueError: a key is missing or of another kind, or an annotation belongs to no image.
+        ValueError: a key is missing or has another type, or an annotation belongs to no image.
     """
     images: dict[int | str, RawImage] = {}
     for number, entry in enumerate(content["images"]):

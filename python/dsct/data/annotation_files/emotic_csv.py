@@ -15,7 +15,7 @@ _COLUMNS = ("Folder", "Filename", "Image Size", "BBox", "Categorical_Labels")
 
 
 def read_emotic_csv(path: Path) -> RawAnnotations:
-    """The images in the order in which they first come; their sizes are a guess.
+    """The images in the order of their first rows; their sizes are a guess.
 
     Args:
         path: the file.
@@ -43,7 +43,7 @@ def read_emotic_csv(path: Path) -> RawAnnotations:
 
 
 def emotic_image(folder: str, filename: str, first: int, second: int) -> RawImage:
-    """An image of EMOTIC's files, where the two numbers of the size are exchanged in ``emodb_small``.
+    """An image of EMOTIC's files, where the two numbers of the size are swapped in ``emodb_small``.
 
     Raises:
         ValueError: a number is not positive.
@@ -53,12 +53,12 @@ def emotic_image(folder: str, filename: str, first: int, second: int) -> RawImag
         (640, 480)
         >>> image = emotic_image("emodb_small/images", "2.jpg", 300, 450)
         >>> image.size, image.mended
-        ((450, 300), ('width and height exchanged',))
+        ((450, 300), ('width and height swapped',))
     """
     if min(first, second) < 1:
         raise ValueError(f"the image size must be positive, got {first} and {second}")
     if folder.startswith("emodb_small") and first != second:
-        return RawImage(f"{folder}/{filename}", (second, first), mended=("width and height exchanged",))
+        return RawImage(f"{folder}/{filename}", (second, first), mended=("width and height swapped",))
     return RawImage(f"{folder}/{filename}", (first, second))
 
 

@@ -77,7 +77,7 @@ def read_emotic_json(path: Path) -> RawAnnotations:
         raw_images(path, load_coco_json(path), _labels),
         EMOTIC_CLASSES,
         multi_label=True,
-        source="head boxes, labels united over annotators",
+        source="head boxes, union of the annotators' labels",
         certain_sizes=True,
     )
 

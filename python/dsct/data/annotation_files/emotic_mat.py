@@ -20,7 +20,7 @@ LABELS = ("combined", "union")
 
 
 class MatFile:
-    """``Annotations.mat``, read from disk once; every split is parsed only when it is asked for.
+    """``Annotations.mat``, read from disk once; each split is parsed on request.
 
     Args:
         path: the file.
@@ -53,7 +53,7 @@ class MatFile:
                 images.append(_image(image, labels))
             except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
                 raise ValueError(f"{self.path}: {split}({number + 1}): {error}") from error
-        kind = "labels united over annotators" if labels == "union" else "combined labels"
+        kind = "union of the annotators' labels" if labels == "union" else "combined labels"
         return RawAnnotations(self.path, split, images, EMOTIC_CLASSES, True, f"body boxes, {kind}")
 
     def _struct_array(self, split: str) -> Any:
@@ -68,7 +68,7 @@ class MatFile:
             content = loadmat(io.BytesIO(self._content), variable_names=[split])
         except NotImplementedError as error:
             raise ValueError(f"{self.path}: MATLAB 7.3 files are not read; save it in MATLAB with '-v7'") from error
-        except Exception as error:  # SciPy raises all kinds for damaged files
+        except Exception as error:  # SciPy raises many types for damaged files
             raise ValueError(f"{self.path}: not a MATLAB 5 file: {error}") from error
         if split not in content:
             raise ValueError(f"{self.path}: there is no variable {split!r}")
@@ -94,14 +94,14 @@ def _image(image: Any, labels: str) -> RawImage:
 
 
 def _size(value: Any) -> tuple[int, int]:
-    """The two numbers as they stand; which is which depends on the folder."""
+    """The two numbers as they are; which is which depends on the folder."""
     (size,) = _structs(value)
     columns, rows = (int(np.asarray(_field(size, name)).item()) for name in ("n_col", "n_row"))
     return columns, rows
 
 
 def _names(person: Any, labels: str) -> list[object]:
-    """Category names of a person, each once, in the order of the file; none when nobody labelled the person."""
+    """Category names of a person, each once, in the order of the file; none if nobody labelled the person."""
     if labels == "combined" and "combined_categories" in person.dtype.names:
         return _strings(person["combined_categories"])
     annotators = _structs(_field(person, "annotations_categories"))

@@ -1,4 +1,4 @@
-"""What an annotation file says, before any image has been looked at: the form that all readers return."""
+"""The content of an annotation file, before any image has been opened: the form that all readers return."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class RawAnnotations:
 
     Attributes:
         path: of the file.
-        split: which part of the data set this is.
+        split: the split of the data set.
         images: in the order of the file.
         class_names: C names, which the labels number.
         multi_label: whether a person can have several labels.
@@ -59,15 +59,15 @@ class RawAnnotations:
     def part(self, split: str | None, fraction: float, seed: int, key: Callable[[str], str] = str) -> RawAnnotations:
         """The training or the validation part of training data, independent of the order of its images.
 
-        Images are chosen by a hash of seed and name, so adding or removing an image moves hardly any other. Where a
-        person has one label, every class gives the same fraction, rounded; the class of an image is the smallest class
-        number in it.
+        Images are chosen by a hash of seed and name, so adding or removing an image moves hardly any other. If a
+        person has one label, every class contributes the same fraction, rounded; the class of an image is the smallest
+        class number in it.
 
         Args:
-            split: ``"train"`` or ``"val"``, or with `fraction` 0 any name; ``None`` keeps the present one.
-            fraction: share of the validation part, in (0, 1); 0 takes all images for the split.
+            split: ``"train"`` or ``"val"``, or with `fraction` 0 any name; ``None`` keeps the current one.
+            fraction: share of the validation part, in (0, 1); 0 uses all images for the split.
             seed: from 0 on; another seed gives another part.
-            key: what stands for the name of an image.
+            key: returns what is hashed as the name of an image.
 
         Returns:
             The images of the part, in their order; ``source`` says how they were chosen.
@@ -106,7 +106,7 @@ class RawAnnotations:
 
 
 def extent(boxes: Sequence[tuple[float, float, float, float]], at_least: tuple[int, int] = (1, 1)) -> tuple[int, int]:
-    """The smallest (width, height) that holds some boxes: a guess where nothing else gives the size.
+    """The smallest (width, height) that contains some boxes: a guess if nothing else gives the size.
 
     Example:
         >>> extent([(10, 20, 50, 80), (0, 0, 70.5, 10)])

@@ -22,7 +22,7 @@ _WHOLE_COCO_FILES = ("annotations.json", "annotations.csv")
 
 
 def recognise(folder: str | os.PathLike[str]) -> str:
-    """Which data set a folder holds, by the names of its annotation files.
+    """The data set in a folder, by the names of its annotation files.
 
     Args:
         folder: the data folder.
@@ -32,7 +32,7 @@ def recognise(folder: str | os.PathLike[str]) -> str:
 
     Raises:
         FileNotFoundError: there is no annotation file with a usual name.
-        ValueError: the names are usual in several data sets, such as ``train.csv``.
+        ValueError: the names are used by several data sets, such as ``train.csv``.
 
     Example:
         >>> import tempfile
@@ -54,7 +54,7 @@ def recognise(folder: str | os.PathLike[str]) -> str:
 
 
 def annotation_files(name: str, folder: Path, split: str) -> list[Path]:
-    """The annotation files of a split that are there, the one to read first; never empty.
+    """The existing annotation files of a split, the one to read first; never empty.
 
     Args:
         name: one of :data:`NAMES`.

@@ -1,4 +1,4 @@
-"""Which split a file holds, and the share of training data that is cut off for validation."""
+"""The split of a file, and the share of training data that is used for validation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SPLIT = re.compile(r"(?<![a-z])(train|val|test)(?:ing|idation)?(?![a-z])")
 
 
 def split_from_name(path: Path) -> str:
-    """The split that a file is named for: ``train``, ``val`` or ``test``, else the name without its ending.
+    """The split in a file's name: ``train``, ``val`` or ``test``, else the name without its suffix.
 
     Example:
         >>> split_from_name(Path("emotic_val_bi.json")), split_from_name(Path("faces.csv"))
