@@ -37,7 +37,7 @@ def by_people(evaluation: Evaluation) -> Table:
         >>> table.columns, table.rows[0]
         (('', 'all'), ('official accuracy', Share(value=nan, interval=None)))
     """
-    rows = [
+    rows: list[tuple[Cell, ...]] = [
         (f"{one.protocol} {one.metric}", Share(one.value, None if one.intervals is None else one.intervals.value),
          *map(Share, one.by_subjects.values()))
         for one in evaluation.protocols.values()
