@@ -144,6 +144,9 @@ fn costs(
     shows: ArrayView2<bool>,
 ) -> Array2<f64> {
     let mut cost = Array2::zeros((bounds.nrows(), boxes.nrows()));
+    if cost.is_empty() {
+        return cost;
+    }
     let mut of_class = Array1::zeros(boxes.nrows());
     let share = if config.multi_label { config.cost_class / config.num_classes as f64 } else { config.cost_class };
     for (logits, shows) in logits.columns().into_iter().zip(shows.columns()) {
