@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
 import dsct
 from dsct.modules.heads import BoxEmbed
@@ -144,6 +145,16 @@ def test_copies_are_whole(copied: Callable[[nn.Module], Any]) -> None:
     other[1] = BoxEmbed(4)
     assert len(modules.state_dict()) == len(other.state_dict()) == 18
     assert len(list(modules.parameters())) == 6
+
+
+def test_a_parametrized_head_has_all_its_names() -> None:
+    module = BoxEmbed(4)
+    parametrizations.weight_norm(module.layers[1])
+    parent = Once(module)
+    state = parent.state_dict()
+    assert list(state) == list(Twice(module).state_dict())
+    assert "heads.2.layers.1.parametrizations.weight.original0" in state
+    parent.load_state_dict({name: tensor.clone() for name, tensor in state.items()})
 
 
 def test_a_model_finds_its_heads_under_every_name_of_its_state_dict() -> None:
