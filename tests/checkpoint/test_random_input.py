@@ -27,7 +27,7 @@ FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 
 
 @cache
-def picture(kind: str) -> bytes:
+def encoded_image(kind: str) -> bytes:
     made = Image.effect_mandelbrot((23, 17), (-2, -1, 1, 1), 20).convert("RGB")
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -110,8 +110,8 @@ def test_a_damaged_model_is_refused_or_whole(folder: Path, data: Any) -> None:
 @cases(80)
 @given(st.data())
 def test_damaged_images_load_or_are_refused(folder: Path, kind: str, data: Any) -> None:
-    file = folder / f"picture.{kind.lower()}"
-    file.write_bytes(data.draw(damaged(picture(kind))))
+    file = folder / f"image.{kind.lower()}"
+    file.write_bytes(data.draw(damaged(encoded_image(kind))))
     for read in (load_image, upright_size):
         found = loaded(lambda read=read: read(file), (OSError, ValueError), ".")
         if found is not None:
@@ -120,7 +120,7 @@ def test_damaged_images_load_or_are_refused(folder: Path, kind: str, data: Any) 
 
 def test_the_undamaged_files_load(folder: Path) -> None:
     for kind in FORMATS:
-        (folder / kind).write_bytes(picture(kind))
+        (folder / kind).write_bytes(encoded_image(kind))
         assert load_image(folder / kind).size in ((23, 17), (17, 23))
     for kind in ("safetensors", "pt"):
         (folder / f"sound.{kind}").write_bytes(weights(kind))

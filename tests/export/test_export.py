@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import dsct
 from dsct.cli import app
 from dsct.export import save_exported_program, standard_operators, to_aot_inductor, to_exported_program, to_onnx
-from tests.model.comparison import assert_same, picture, randomise, small
+from tests.model.comparison import assert_same, padded_images, randomise, small
 
 SIZES = ((2, 192, 256), (1, 70, 91), (3, 130, 100))  # batch, height, width
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -45,7 +45,7 @@ def test_a_program_of_any_size_equals_the_model(with_mask: bool) -> None:
     model = model_of().double()
     program = to_exported_program(model, mask=with_mask)
     for size in SIZES:
-        inputs = picture(*size)[: 1 + with_mask]
+        inputs = padded_images(*size)[: 1 + with_mask]
         assert_same(program.module()(*inputs), of_last_layer(model, *inputs), 1e-9)
     recorded = [str(node.target) for node in program.graph.nodes]
     assert recorded.count("dsct.ms_deform_attn_fused.default") == 1 + 2  # encoder and decoder layers
@@ -61,13 +61,13 @@ def test_a_program_of_any_size_equals_the_model(with_mask: bool) -> None:
     ],
 )
 def test_other_models_too(overrides: dict[str, Any], size: tuple[int, int, int]) -> None:
-    model, inputs = model_of(**overrides), picture(*size, dtype=torch.float32)
+    model, inputs = model_of(**overrides), padded_images(*size, dtype=torch.float32)
     assert_same(to_exported_program(model).module()(*inputs), of_last_layer(model, *inputs), 1e-4)
 
 
 def test_a_model_in_training_stays_so_and_is_exported_in_evaluation() -> None:
     model = model_of(dropout=0.5).train()
-    program, inputs = to_exported_program(model, mask=False), picture(dtype=torch.float32, height=96)[:1]
+    program, inputs = to_exported_program(model, mask=False), padded_images(dtype=torch.float32, height=96)[:1]
     assert all(module.training for module in model.modules())
     assert_same(program.module()(*inputs), of_last_layer(model.eval(), *inputs), 1e-4)
 
@@ -86,7 +86,7 @@ def test_a_file_with_standard_operators_needs_torch_only(tmp_path: Path) -> None
     program = torch.export.load(file, extra_files=texts)
     assert not [node for node in program.graph.nodes if str(node.target).startswith("dsct.")]
     for size in SIZES:
-        inputs = picture(*size, dtype=torch.float32)
+        inputs = padded_images(*size, dtype=torch.float32)
         assert_same(program.module()(*inputs), of_last_layer(model, *inputs), 1e-4)
     assert dsct.DSCTConfig.from_json(texts["dsct_config"]) == model.config
     assert json.loads(texts["dsct_class_names"]) == list(model.config.names)
@@ -101,7 +101,7 @@ def test_onnx_runtime_equals_the_model(variant: str, tmp_path: Path) -> None:
     to_onnx(model, file)
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     for size in (*SIZES, (1, 40, 33)):
-        images, mask = picture(*size, dtype=torch.float32)
+        images, mask = padded_images(*size, dtype=torch.float32)
         found = session.run(["pred_logits", "pred_boxes"], {"images": images.numpy(), "mask": mask.numpy()})
         assert_same([torch.from_numpy(output) for output in found], of_last_layer(model, images, mask), 1e-4)
     classes = model.config.num_classes + model.config.person_class
@@ -123,7 +123,7 @@ def test_a_compiled_package_equals_the_model(tmp_path: Path) -> None:
     to_aot_inductor(model, file)
     compiled: Any = torch._inductor.aoti_load_package(str(file))
     for size in SIZES:
-        inputs = picture(*size, dtype=torch.float32)
+        inputs = padded_images(*size, dtype=torch.float32)
         assert_same(compiled(*inputs), of_last_layer(model, *inputs), 1e-4)
     assert json.loads(compiled.get_metadata()["dsct_class_names"]) == list(model.config.names)
     assert [path.name for path in tmp_path.iterdir()] == ["model.pt2"]
@@ -178,7 +178,7 @@ def test_the_command_writes_a_program(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["export", str(weights), str(file), "--no-mask"])
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith(f"wrote {file} (")
-    inputs = picture(dtype=torch.float32, height=96)[:1]
+    inputs = padded_images(dtype=torch.float32, height=96)[:1]
     assert_same(torch.export.load(file).module()(*inputs), of_last_layer(model, *inputs), 1e-4)
 
 

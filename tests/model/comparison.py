@@ -31,7 +31,7 @@ def small(**overrides: Any) -> DSCTConfig:
     return DSCTConfig(**{**sizes, **overrides})
 
 
-def picture(
+def padded_images(
     batch: int = 2, height: int = 64, width: int = 96, dtype: torch.dtype = torch.float64
 ) -> tuple[Tensor, Tensor]:
     """Images (B, 3, H, W), and a mask (B, H, W) that pads every image but the first, by no whole number of cells."""

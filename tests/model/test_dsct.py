@@ -14,7 +14,7 @@ from torch.nn.utils import parametrizations
 
 import dsct
 from dsct.config import DSCTConfig
-from tests.model.comparison import assert_same, backward, gradients, picture, randomise, small
+from tests.model.comparison import assert_same, backward, gradients, padded_images, randomise, small
 from tests.reference.dsct import DSCT as ReferenceDSCT
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -49,7 +49,7 @@ def twins(**overrides: Any) -> tuple[dsct.DSCT, ReferenceDSCT]:
 @pytest.mark.parametrize("overrides", VARIANTS.values(), ids=VARIANTS.keys())
 def test_equals_the_reference(overrides: dict[str, Any], padded: bool) -> None:
     model, reference = twins(**overrides)
-    images, mask = picture()
+    images, mask = padded_images()
     ours, trace = model(images, mask if padded else None, return_trace=True)
     theirs, expected_trace = reference(images, mask if padded else None, return_trace=True)
     assert_same(ours, theirs)
@@ -68,7 +68,7 @@ def test_equals_the_reference(overrides: dict[str, Any], padded: bool) -> None:
 
 def test_backbone_of_a_resnet() -> None:
     model, reference = twins(backbone="resnet18", train_backbone="layers2-4")
-    images, mask = picture()
+    images, mask = padded_images()
     assert_same(model(images, mask), reference(images, mask), 1e-9)
     model(images, mask)["pred_logits"].sum().backward()
     assert model.backbone[0].body.conv1.weight.grad is None
@@ -187,7 +187,7 @@ def test_bad_input_is_named() -> None:
 
 def test_eval_switches_only_dropout_off() -> None:
     model, _ = twins()
-    images, mask = picture()
+    images, mask = padded_images()
     results = []
     for mode in (True, False):
         model.train(mode).zero_grad()
@@ -196,16 +196,16 @@ def test_eval_switches_only_dropout_off() -> None:
         results.append((out["pred_logits"], {n: g for n, g in gradients(model).items() if g is not None}))
     assert_same(results[1], results[0], 1e-13)
     noisy = dsct.DSCT(small(dropout=0.5)).train()
-    picture32 = torch.randn(1, 3, 64, 96)
-    assert not torch.equal(noisy(picture32)["pred_logits"], noisy(picture32)["pred_logits"])
+    images32 = torch.randn(1, 3, 64, 96)
+    assert not torch.equal(noisy(images32)["pred_logits"], noisy(images32)["pred_logits"])
     noisy.eval()
-    assert torch.equal(noisy(picture32)["pred_logits"], noisy(picture32)["pred_logits"])
+    assert torch.equal(noisy(images32)["pred_logits"], noisy(images32)["pred_logits"])
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_lower_precision(dtype: torch.dtype) -> None:
     model = dsct.DSCT(small()).eval()
-    images, mask = picture(dtype=torch.float32)
+    images, mask = padded_images(dtype=torch.float32)
     expected = model(images, mask)["pred_boxes"]
     half = copy.deepcopy(model).to(dtype)(images.to(dtype), mask)
     torch.testing.assert_close(half["pred_boxes"].float(), expected, rtol=0, atol=0.05)
@@ -219,7 +219,7 @@ def test_lower_precision(dtype: torch.dtype) -> None:
 
 def test_copies_compute_the_same() -> None:
     model = dsct.DSCT(small()).eval()
-    images, _ = picture(dtype=torch.float32)
+    images, _ = padded_images(dtype=torch.float32)
     expected = model(images)["pred_logits"]
     file = io.BytesIO()
     torch.save(model.state_dict(), file)
@@ -232,7 +232,7 @@ def test_copies_compute_the_same() -> None:
 
 def test_functional_call_uses_the_given_tensors() -> None:
     model = dsct.DSCT(small()).eval()
-    images, _ = picture(dtype=torch.float32)
+    images, _ = padded_images(dtype=torch.float32)
     other = dsct.DSCT(small()).eval()
     randomise(other)
     given = {**dict(other.named_parameters()), **dict(other.named_buffers())}
@@ -242,7 +242,7 @@ def test_functional_call_uses_the_given_tensors() -> None:
 
 def test_parametrizations_hooks_and_swapped_blocks() -> None:
     model = dsct.DSCT(small()).eval()
-    images, _ = picture(dtype=torch.float32)
+    images, _ = padded_images(dtype=torch.float32)
     expected = model(images)["pred_logits"]
     projection = model.transformer.encoder.layers[0].self_attn.value_proj
     parametrizations.weight_norm(projection)
@@ -280,7 +280,7 @@ def test_activation_checkpointing_changes_no_gradient() -> None:
 
 def test_threads_and_inference_mode() -> None:
     model = dsct.DSCT(small()).eval()
-    images, mask = picture(dtype=torch.float32)
+    images, mask = padded_images(dtype=torch.float32)
     expected = model(images, mask)["pred_logits"]
 
     def infer(_: int) -> torch.Tensor:

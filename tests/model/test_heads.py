@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import dsct
 from dsct.modules.heads import BoxEmbed, class_embed, heads
-from tests.model.comparison import assert_same, backward, picture, randomise, small
+from tests.model.comparison import assert_same, backward, padded_images, randomise, small
 
 
 class Heads(nn.Module):
@@ -117,7 +117,7 @@ def test_layers_with_heads_of_their_own() -> None:
     """Un-sharing the heads changes nothing until one of them changes, and then that layer only."""
     model = dsct.DSCT(small(dec_layers=3)).double().eval()
     randomise(model)
-    images, mask = picture()
+    images, mask = padded_images()
     shared = model(images, mask)
     for name in ("class_embed_dsct", "bbox_embed_dsct"):
         own = nn.ModuleList(nn.Linear(32, 5) if "class" in name else BoxEmbed(32) for _ in range(3)).double()

@@ -18,7 +18,7 @@ from torch.nn.utils import parameters_to_vector, parametrizations, vector_to_par
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 import dsct
-from tests.model.comparison import assert_same, backward, gradients, picture, randomise, small, tensors_of
+from tests.model.comparison import assert_same, backward, gradients, padded_images, randomise, small, tensors_of
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "paper": {},
@@ -37,7 +37,7 @@ def random_model(dtype: torch.dtype = torch.float32, seed: int = 0, **overrides:
 
 def scene(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
     torch.manual_seed(3)
-    return picture(dtype=dtype)
+    return padded_images(dtype=dtype)
 
 
 def train_step(model: nn.Module, images: Tensor, mask: Tensor | None = None) -> dict[str, Tensor | None]:
@@ -376,7 +376,7 @@ def test_a_python_exception_inside_native_code_says_what_to_do() -> None:
 
 def test_threads_share_a_model() -> None:
     model = random_model().eval()
-    batches = [picture(dtype=torch.float32) for _ in range(6)]
+    batches = [padded_images(dtype=torch.float32) for _ in range(6)]
     expected = [model(*batch)["pred_logits"] for batch in batches]
 
     def infer(index: int) -> Tensor:

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 
 import dsct
 from dsct.modules import block
-from tests.model.comparison import assert_same, picture, randomise, small, tensors_of
+from tests.model.comparison import assert_same, padded_images, randomise, small, tensors_of
 from tests.model.test_tracing import VARIANTS
 
 Form = Callable[..., Any]
@@ -63,6 +63,6 @@ def test_both_forms_compute_the_same(padded: bool, overrides: dict[str, Any], mo
     monkeypatch.setattr(block, "either", both)
     model = dsct.DSCT(small(**overrides)).double()
     randomise(model, 0.05)
-    images, mask = picture()
+    images, mask = padded_images()
     model(images, mask if padded else None, return_trace=True)
     assert met == block.PAIRS.keys()

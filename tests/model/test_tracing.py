@@ -12,7 +12,7 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import dsct
-from tests.model.comparison import assert_same, backward, gradients, picture, randomise, small
+from tests.model.comparison import assert_same, backward, gradients, padded_images, randomise, small
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "paper": {},
@@ -61,7 +61,7 @@ def test_the_variants_name_every_choice() -> None:
 @pytest.mark.parametrize("overrides", VARIANTS.values(), ids=VARIANTS.keys())
 def test_one_graph_equals_the_native_model(overrides: dict[str, Any]) -> None:
     """Outputs, trace and gradients; ``fullgraph`` raises at a graph break."""
-    model, (images, mask) = model_of(**overrides), picture()
+    model, (images, mask) = model_of(**overrides), padded_images()
     traced = torch.compile(model, backend="eager", fullgraph=True)
     found = []
     for call in (traced, model):
@@ -76,7 +76,7 @@ def test_one_graph_equals_the_native_model(overrides: dict[str, Any]) -> None:
 @pytest.mark.skipif(torch.__version__ < "2.12", reason="Inductor of torch 2.11 takes float64 attention for float32")
 def test_compiled_code_equals_the_native_model() -> None:
     """As above, through Inductor: C++ of the forward and of the backward pass."""
-    model, (images, mask) = model_of(dec_layers=1), picture()
+    model, (images, mask) = model_of(dec_layers=1), padded_images()
     found = []
     for call in (torch.compile(model, fullgraph=True), model):
         model.zero_grad()
@@ -90,25 +90,25 @@ def test_sizes_may_change_and_a_mask_be_missing() -> None:
     model = model_of().eval()
     traced = torch.compile(model, backend="eager", fullgraph=True, dynamic=True)
     for batch, height, width in ((2, 64, 96), (3, 70, 81)):
-        images, mask = picture(batch, height, width)
+        images, mask = padded_images(batch, height, width)
         assert_same(traced(images, mask), model(images, mask), 1e-9)
         assert_same(traced(images), model(images), 1e-9)
 
 
 @pytest.mark.parametrize("mode", ["real", "symbolic"])
 def test_make_fx_records_the_operators(mode: str) -> None:
-    model, (images, mask) = model_of().eval(), picture(height=130, width=200)
+    model, (images, mask) = model_of().eval(), padded_images(height=130, width=200)
     graph = make_fx(lambda *arguments: model(*arguments), tracing_mode=mode, _allow_non_fake_inputs=True)(images, mask)
     assert_same(graph(images, mask), model(images, mask), 1e-9)
     recorded = [str(node.target) for node in graph.graph.nodes]
     assert recorded.count("dsct.ms_deform_attn_fused.default") == 1 + 2  # encoder and decoder layers
     if mode == "symbolic":
-        images, mask = picture(3, 150, 91)
+        images, mask = padded_images(3, 150, 91)
         assert_same(graph(images, mask), model(images, mask), 1e-9)
 
 
 def test_dropout_of_a_traced_model_trains_and_stops_in_evaluation() -> None:
-    model, (images, mask) = model_of(dropout=0.3), picture()
+    model, (images, mask) = model_of(dropout=0.3), padded_images()
     traced = torch.compile(model, backend="eager", fullgraph=True)
     first, second = (traced(images, mask)["pred_logits"] for _ in range(2))
     assert not torch.equal(first, second)

@@ -19,7 +19,7 @@ from dsct.train.parallel_model import full_tensor, gathered, gradient_sync, unwr
 from dsct.train.sampling import EpochBatches, ShardedBatches, shard_indices
 from dsct.train.sharded_state import load_model_state, load_optimizer_state, model_state, optimizer_state
 from dsct.train.step import average_of
-from tests.model.comparison import picture, randomise, small
+from tests.model.comparison import padded_images, randomise, small
 
 CONFIG = small(train_backbone="layers2-4", reweighting="attentive")
 PEOPLE = (2, 1, 0, 3, 1, 0, 2)
@@ -28,7 +28,7 @@ PEOPLE = (2, 1, 0, 3, 1, 0, 2)
 
 def images_and_targets(dtype: torch.dtype) -> tuple[Tensor, Tensor, list[dict[str, Tensor]]]:
     torch.manual_seed(0)
-    images, mask = picture(len(PEOPLE), dtype=dtype)
+    images, mask = padded_images(len(PEOPLE), dtype=dtype)
     targets = [
         {"labels": torch.randint(0, CONFIG.num_classes, (n,)), "boxes": (0.2 + 0.4 * torch.rand(n, 4)).to(dtype)}
         for n in PEOPLE

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import dsct
-from tests.model.comparison import picture, randomise, small
+from tests.model.comparison import padded_images, randomise, small
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -45,7 +45,7 @@ def model() -> dsct.DSCT:
 def test_a_thousand_steps_hold_on_to_nothing(model: dsct.DSCT) -> None:
     criterion = dsct.SetCriterion(model.config)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    images, mask = picture(dtype=torch.float32)
+    images, mask = padded_images(dtype=torch.float32)
     targets = [{"labels": torch.tensor([1, 4]), "boxes": torch.rand(2, 4) / 2}] * 2
 
     def step() -> None:
@@ -65,7 +65,7 @@ def test_a_thousand_steps_hold_on_to_nothing(model: dsct.DSCT) -> None:
 
 def test_errors_and_predictions_hold_on_to_nothing(model: dsct.DSCT) -> None:
     model.eval()
-    images, mask = picture(dtype=torch.float32)
+    images, mask = padded_images(dtype=torch.float32)
     post_process = dsct.PostProcess(model.config, nms_iou=0.5)
 
     def step() -> None:

@@ -12,7 +12,7 @@ from dsct.train.distributed import Processes
 from dsct.train.parallel_model import wrap
 from dsct.train.sampling import EpochBatches, ShardedBatches, shard_indices
 from dsct.train.sharded_state import load_model_state, load_optimizer_state, model_state, optimizer_state
-from tests.model.comparison import picture, randomise, small
+from tests.model.comparison import padded_images, randomise, small
 from tests.train import distributed_worker as worker
 from tests.train.two_processes import launch
 
@@ -203,7 +203,7 @@ def test_every_trained_parameter_gets_a_gradient(changes: dict[str, Any], people
     randomise(model, 0.05)
     criterion = dsct.SetCriterion(config)
     targets = [{"labels": torch.zeros(people, dtype=torch.int64), "boxes": torch.full((people, 4), 0.4)}]
-    criterion.total(criterion(model(picture(1)[0]), targets)).backward()
+    criterion.total(criterion(model(padded_images(1)[0]), targets)).backward()
     assert not [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
 
 
