@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use ndarray::{concatenate, s, Array3, ArrayD, ArrayView3, Axis};
+use ndarray::{concatenate, s, Array3, ArrayView3, Axis};
 use tch::{vision, Kind, Tensor};
 
 use crate::checkpoint::Preprocess;
@@ -20,9 +20,10 @@ pub fn read(path: impl AsRef<Path>) -> Result<Array3<u8>> {
     let path = path.as_ref();
     std::fs::metadata(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
     let image = vision::image::load(path).map_err(|e| Error::Value(format!("{}: {e}", path.display())))?;
-    let image: ArrayD<u8> = (&image).try_into()?;
-    let image: Array3<u8> = image.into_dimensionality()?;
-    match image.len_of(Axis(0)) {
+    let (channels, h, w) = image.size3()?;
+    let size = (channels as usize, h as usize, w as usize);
+    let image = Array3::from_shape_vec(size, Vec::try_from(image.f_flatten(0, -1)?)?)?;
+    match size.0 {
         1 | 2 => {
             let grey = image.slice(s![..1, .., ..]);
             Ok(concatenate![Axis(0), grey, grey, grey])
@@ -44,7 +45,8 @@ pub fn prepare(image: ArrayView3<u8>, preprocess: Preprocess) -> Result<Tensor> 
         return Err(Error::argument("photo", "image", "(3, H, W), at least one pixel", image.shape()));
     }
     let (h, w) = (h as i64, w as i64);
-    let mut batch = Tensor::try_from(image.as_standard_layout())?.f_unsqueeze(0)?.f_to_kind(Kind::Float)?;
+    let pixels: Vec<u8> = image.iter().copied().collect();
+    let mut batch = Tensor::f_from_slice(&pixels)?.f_view([1, 3, h, w])?.f_to_kind(Kind::Float)?;
     let size = resized(h, w, preprocess);
     if size != [h, w] {
         batch = batch.f_internal_upsample_bilinear2d_aa(size, false, None, None)?;

@@ -155,7 +155,7 @@ fn costs(
         }
         of_class.zip_mut_with(&logits, |value, &logit| *value = share * class_cost(config, logit));
         for (mut row, _) in cost.rows_mut().into_iter().zip(shows).filter(|(_, &shown)| shown) {
-            row += &of_class;
+            row.zip_mut_with(&of_class, |total, value| *total += value);
         }
     }
     let found: Vec<([f64; 4], Corners)> = each_box(boxes).map(|side| (side, corners(side))).collect();

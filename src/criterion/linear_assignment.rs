@@ -16,7 +16,9 @@ pub fn linear_assignment(cost: ArrayView2<f64>) -> Result<Vec<(usize, usize)>> {
     if cost.is_empty() {
         return Ok(Vec::new());
     }
-    if let Some(((row, column), value)) = cost.indexed_iter().find(|(_, value)| !value.is_finite()) {
+    if let Some(at) = cost.iter().position(|value| !value.is_finite()) {
+        let (row, column) = (at / cost.ncols(), at % cost.ncols());
+        let value = cost[[row, column]];
         return Err(Error::Value(format!(
             "linear_assignment: cost must be finite, got {value} in row {row}, column {column}"
         )));

@@ -95,9 +95,9 @@ impl Detections {
 
 /// A tensor as numbers on the host.
 fn numbers<D: Dimension>(tensor: &Tensor) -> Result<Array<f64, D>> {
-    let tensor = tensor.f_to_kind(Kind::Double)?.f_to_device(Device::Cpu)?;
-    let array: ArrayD<f64> = (&tensor).try_into()?;
-    Ok(array.into_dimensionality()?)
+    let flat = tensor.f_flatten(0, -1)?.f_to_kind(Kind::Double)?.f_to_device(Device::Cpu)?;
+    let shape: Vec<usize> = tensor.size().into_iter().map(|side| side as usize).collect();
+    Ok(ArrayD::from_shape_vec(shape, Vec::try_from(flat)?)?.into_dimensionality()?)
 }
 
 impl PostProcess {
