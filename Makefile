@@ -42,7 +42,7 @@ $(VENV)/.bench: $(VENV)/.installed
 	maturin develop --release --extras bench --quiet
 	touch $@
 
-demo: setup ## Train a small DSCT on the embedded scenes, evaluate it, write a page of pictures.
+demo: setup ## Train a small DSCT on the embedded scenes, evaluate it, write a page of annotated images.
 	python examples/demo.py
 
 test: test-rust test-python ## All tests: Rust, Python, examples in docstrings.

@@ -110,8 +110,8 @@ class SetCriterion(nn.Module):
             of the earlier ones.
 
         Raises:
-            TypeError: A dtype does not fit, or something is not a tensor.
-            ValueError: A shape, device or label does not fit, or a value is not finite, or `num_boxes` is not
+            TypeError: a dtype does not fit, or something is not a tensor.
+            ValueError: a shape, device or label does not fit, or a value is not finite, or `num_boxes` is not
                 positive; the message names it.
         """
         aux = outputs.get("aux_outputs", ())
@@ -139,7 +139,7 @@ class SetCriterion(nn.Module):
             A 0-dim tensor.
 
         Raises:
-            ValueError: There is no weight for a loss, or no loss.
+            ValueError: there is no weight for a loss, or no loss.
         """
         unknown = sorted(losses.keys() - self.weight_dict.keys())
         if unknown or not losses:

@@ -29,7 +29,7 @@ class PostProcess(nn.Module):
         score_threshold: people with a lower score are left out.
 
     Raises:
-        ValueError: An option is out of range.
+        ValueError: an option is out of range.
 
     Example:
         >>> import dsct
@@ -75,8 +75,8 @@ class PostProcess(nn.Module):
             `nms_iou` and `score_threshold` n = N in the order of the queries, else those kept, by falling score.
 
         Raises:
-            TypeError: An argument is not a tensor.
-            ValueError: A shape does not fit or a prediction is not finite.
+            TypeError: an argument is not a tensor.
+            ValueError: a shape does not fit or a prediction is not finite.
         """
         images = _dsct.post_process(
             self.cfg.native,

@@ -1,8 +1,8 @@
 """The native file: every parameter once, and what the model is.
 
 Parameters have the names of the released checkpoints; the heads that all decoder layers share are written under the
-first of their names. The safetensors metadata holds as JSON the configuration (``dsct_config``) and, where the model
-has them, what it expects of its input (``dsct_preprocess``) and fitted per-class thresholds (``dsct_thresholds``);
+first of their names. The safetensors metadata contain, as JSON, the configuration (``dsct_config``) and, if the model
+has them, the preprocessing of its input (``dsct_preprocess``) and fitted per-class thresholds (``dsct_thresholds``);
 ``dsct_config_sha256`` is the digest of the configuration.
 """
 
@@ -37,13 +37,13 @@ def save_model(model: DSCT, path: str | os.PathLike[str], tensors: Mapping[str, 
     Args:
         model: has its ``DSCTConfig`` as ``config``; may have ``preprocess``, such as ``{"short_side": 800, "long_side":
             1333}``, and ``thresholds``, one number per class.
-        path: the file, ending in ``.safetensors`` by custom; missing folders are made.
-        tensors: a whole ``model.state_dict()`` to write in place of the model's own, which may be sharded over
+        path: the file, usually ending in ``.safetensors``; missing folders are created.
+        tensors: a whole ``model.state_dict()`` to write in place of the model's own, which may be sharded across
             processes.
 
     Raises:
         ValueError: `tensors` have other names or shapes than the model's, or differ between the names of one parameter;
-            ``preprocess`` is no dictionary, or ``thresholds`` are not one number per class.
+            ``preprocess`` is not a dictionary, or ``thresholds`` are not one number per class.
         OSError: the disk is full or cannot be written.
 
     Example:
@@ -54,7 +54,7 @@ def save_model(model: DSCT, path: str | os.PathLike[str], tensors: Mapping[str, 
         True
     """
     whole = distinct_tensors(model) if tensors is None else _distinct_of(tensors, model)
-    # By way of memory, so that a full disk is an OSError with its reason.
+    # Through memory, so that a full disk is an OSError with its reason.
     content = safetensors.torch.save(
         {name: tensor.detach().cpu().contiguous() for name, tensor in whole.items()}, metadata=metadata_of(model)
     )
@@ -63,18 +63,18 @@ def save_model(model: DSCT, path: str | os.PathLike[str], tensors: Mapping[str, 
 
 
 def load_model(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> DSCT:
-    """Builds the model that a file describes and fills it.
+    """Builds the model that a file describes and loads its weights.
 
     Args:
         path: written by :func:`save_model` or :func:`dsct.checkpoint.save_released`, or the ``last.pt`` of a run.
-        device: where the model is put.
+        device: device of the model.
 
     Returns:
         The model in evaluation mode, with the ``preprocess`` and ``thresholds`` of the file as attributes.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file cannot be read, holds no configuration, or its tensors or thresholds do not fit this
+        ValueError: the file cannot be read, contains no configuration, or its tensors or thresholds do not fit this
             configuration.
 
     Example:
@@ -90,7 +90,7 @@ def load_model(path: str | os.PathLike[str], device: torch.device | str = "cpu")
             f"{path} holds weights without a dsct configuration; build a model and call load_pretrained(model, path), "
             "or convert the file once with `dsct convert`"
         )
-    # Before memory for it is asked: a few bytes of configuration may claim any size.
+    # Before memory is allocated: a few bytes of configuration may claim any size.
     for field, size in sizes_of(checkpoint.tensors).items():
         claimed = getattr(checkpoint.config, field)
         if field != "backbone" and claimed != size:
@@ -117,10 +117,10 @@ def load_model(path: str | os.PathLike[str], device: torch.device | str = "cpu")
 
 
 def metadata_of(model: DSCT) -> dict[str, str]:
-    """What a file says about a model besides its tensors: JSON texts by key.
+    """The metadata of a model's file: JSON texts by key.
 
     Raises:
-        ValueError: ``preprocess`` is no dictionary, or ``thresholds`` are not one number per class.
+        ValueError: ``preprocess`` is not a dictionary, or ``thresholds`` are not one number per class.
 
     Example:
         >>> import dsct
@@ -168,7 +168,7 @@ def shared_names(model: torch.nn.Module) -> dict[str, str]:
 
 
 def _distinct_of(tensors: Mapping[str, torch.Tensor], model: torch.nn.Module) -> StateDict:
-    """`tensors` under the first names only, held against the model that they are to stand for."""
+    """`tensors` under the first names only, checked against the model that they replace."""
     own, shared = model.state_dict(keep_vars=True), shared_names(model)
     if own.keys() != tensors.keys():
         missing, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())

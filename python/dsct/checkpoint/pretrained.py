@@ -1,7 +1,7 @@
-"""Starting from other weights: what of a file fits a model is copied, and all that happened is reported.
+"""Starting from other weights: whatever fits the model is copied from a file, and everything is reported.
 
-Understood are the package's own files, the released DSCT checkpoints, Deformable DETR checkpoints, the original ones
-and Hugging Face's (whose queries become the context queries, while their class and box heads are left out, as in the
+Supported are the package's own files, the released DSCT checkpoints, Deformable DETR checkpoints, the original ones
+and Hugging Face's (whose queries become the context queries, while their class and box heads are skipped, as in the
 released code), and torchvision's ResNets (for the backbone).
 """
 
@@ -38,15 +38,15 @@ FOREIGN_HEADS = ("class_embed.", "bbox_embed.", "transformer.decoder.class_embed
 
 
 def load_pretrained(model: DSCT, source: Source, *, reuse_box_head: bool = False, verbose: bool = True) -> LoadReport:
-    """Copies into a model what fits from a file, in place.
+    """Copies whatever fits from a file into a model, in place.
 
-    Of another number of queries, the rows that both sides have are copied. Of other classes, the rows of those that
-    both sides name; where the names are not known (released checkpoints) the class head keeps its values.
+    If the numbers of queries differ, the rows that both sides have are copied. If the classes differ, the rows of those
+    that both sides name; if the names are unknown (released checkpoints), the class head keeps its values.
 
     Args:
-        model: keeps its own values wherever the file has none that fit.
+        model: keeps its own values where the file has none that fit.
         source: a file or folder that :func:`dsct.checkpoint.read_checkpoint` reads, or a state dict, name -> tensor.
-        reuse_box_head: also take the box head of a Deformable DETR checkpoint, which the released code does not.
+        reuse_box_head: also copy the box head of a Deformable DETR checkpoint, which the released code does not.
         verbose: print the report.
 
     Returns:
@@ -80,7 +80,7 @@ def load_pretrained(model: DSCT, source: Source, *, reuse_box_head: bool = False
 
 
 def _opened(source: Source) -> tuple[Checkpoint, str]:
-    """The content, and what to call it in a message."""
+    """The content, and its name in a message."""
     if not isinstance(source, str | os.PathLike | Mapping):
         raise TypeError(f"load_pretrained: source must be a path or a state dict, got {type(source).__name__}")
     if not isinstance(source, Mapping):
@@ -96,7 +96,7 @@ def _opened(source: Source) -> tuple[Checkpoint, str]:
 
 @dataclass
 class _Copy:
-    """One load under way; the fields below the inputs are the report's."""
+    """One load in progress; the fields below the inputs are those of the report."""
 
     model: DSCT
     incoming: dict[str, Incoming]
@@ -110,7 +110,7 @@ class _Copy:
     def __post_init__(self) -> None:
         self.wanted, self.shared = distinct_tensors(self.model), shared_names(self.model)
         self.class_rows = ClassRows.between(self.file_config, self.model.config)
-        # A file may hold a shared head under a further name only.
+        # A file may contain a shared head under a further name only.
         for further, first in self.shared.items():
             if further in self.incoming and first not in self.incoming:
                 self.incoming = {**self.incoming, first: self.incoming[further]}
@@ -118,7 +118,7 @@ class _Copy:
     def run(self) -> None:
         for target, (names, tensor) in self.incoming.items():
             if target in self.shared:
-                # The value comes in under the first name; a further name may only repeat it.
+                # The first name gives the value; a further name may only repeat it.
                 if not same_bits(self.incoming[self.shared[target]].tensor, tensor):
                     self._skip(names, f"the model shares {self.shared[target]} here, the file has another value")
             elif (reason := self._misfit(target, tensor)) is not None:
@@ -201,7 +201,7 @@ class _Copy:
 
 
 def _hidden_differences(checkpoint: Checkpoint, config: DSCTConfig) -> tuple[str, ...]:
-    """What changes the meaning of weights without changing their shapes."""
+    """Differences that change the meaning of weights but not their shapes."""
     theirs = sizes_beside(checkpoint)
     warnings = []
     if checkpoint.config is not None:

@@ -29,7 +29,7 @@ def average_precision(
         (C,) float64; NaN for a class without any positive, 0 where there are positives and none was found.
 
     Raises:
-        ValueError: Shapes differ, a score is NaN, or there are fewer positives than were found.
+        ValueError: shapes differ, a score is NaN, or there are fewer positives than were found.
 
     Example:
         >>> average_precision([[0.9], [0.8], [0.1]], [[1], [0], [1]]).round(3).tolist()
@@ -65,7 +65,7 @@ def weighted_average_precision(
         (R, C) float64; NaN for a class without any positive.
 
     Raises:
-        ValueError: Shapes do not fit, a score is NaN, or there are fewer positives than were found.
+        ValueError: shapes do not fit, a score is NaN, or there are fewer positives than were found.
 
     Example:
         >>> weights = [[1, 1], [1, 0]]

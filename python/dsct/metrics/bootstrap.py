@@ -24,7 +24,7 @@ class Bootstrap:
         seed: of the draws; equal seeds give equal intervals.
 
     Raises:
-        ValueError: An attribute is out of range.
+        ValueError: an attribute is out of range.
 
     Example:
         >>> bootstrap = Bootstrap(resamples=4)

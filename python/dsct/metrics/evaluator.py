@@ -76,7 +76,7 @@ class Evaluator:
                 they are numbered as they come.
 
         Raises:
-            ValueError: Lengths differ, a shape does not fit, a number is not finite, a box ends before it begins, a
+            ValueError: lengths differ, a shape does not fit, a number is not finite, a box ends before it begins, a
                 label is not a class number or not 0 or 1, or an image was added before; then nothing is added.
         """
         ids = range(len(self), len(self) + len(results)) if image_ids is None else image_ids
@@ -98,7 +98,7 @@ class Evaluator:
 
         Raises:
             TypeError: `other` is not an evaluator.
-            ValueError: The settings differ, or both contain the same image.
+            ValueError: the settings differ, or both contain the same image.
         """
         if not isinstance(other, Evaluator):
             raise TypeError(f"other must be an Evaluator, got {type(other).__name__}")
@@ -125,7 +125,7 @@ class Evaluator:
             The evaluation under every protocol; values are NaN where there is nothing to evaluate.
 
         Raises:
-            ValueError: There are thresholds and a person can show one class only, or not one per class.
+            ValueError: there are thresholds and a person can show one class only, or not one per class.
         """
         if thresholds is not None and not self.multi_label:
             raise ValueError("thresholds must be None for a model of one class per person: the most probable counts")
@@ -167,7 +167,7 @@ class Evaluator:
             (C,) float64; 0.5 for a class that nobody shows.
 
         Raises:
-            ValueError: A person can show one class only, or the rule is unknown.
+            ValueError: a person can show one class only, or the rule is unknown.
         """
         if not self.multi_label:
             raise ValueError("thresholds are for multi-label models; of one class per person the most probable counts")

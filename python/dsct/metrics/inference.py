@@ -110,7 +110,7 @@ def collect(
         How long it took.
 
     Raises:
-        ValueError: The precision is unknown, or an index repeats.
+        ValueError: the precision is unknown, or an index repeats.
 
     Example:
         >>> import dsct

@@ -140,7 +140,7 @@ class ProtocolResult:
             Accuracy over the people whose true class is among them, or the mean of their average precisions.
 
         Raises:
-            ValueError: A name is unknown.
+            ValueError: a name is unknown.
         """
         unknown = [name for name in classes if name not in self.class_names]
         if unknown:

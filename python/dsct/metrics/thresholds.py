@@ -31,7 +31,7 @@ def fit_thresholds(
         (C,) float64; 0.5 for a class without positives.
 
     Raises:
-        ValueError: Shapes differ, a score is NaN, or the rule is unknown.
+        ValueError: shapes differ, a score is NaN, or the rule is unknown.
 
     Example:
         >>> fit_thresholds([[0.875], [0.75], [0.25]], [[1], [0], [1]]).tolist()
@@ -111,7 +111,7 @@ def label_quality(
         thresholds: (C,).
 
     Raises:
-        ValueError: There is not one threshold per class.
+        ValueError: there is not one threshold per class.
 
     Example:
         >>> quality = label_quality(np.array([[0.9], [0.6]]), np.array([[True], [False]]), np.array([2]), [0.5])

@@ -13,7 +13,7 @@ from dsct.modules.block import Block, pair
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "wide_resnet101_2")
 
-#: What of the body trains: prefixes of parameter names.
+#: The trained part of the body: prefixes of parameter names.
 TRAINED = {"layers2-4": ("layer2.", "layer3.", "layer4."), "all": ("",), "none": ()}
 
 
@@ -33,7 +33,7 @@ class Backbone(Block):
         num_channels: channels of the three maps.
 
     Raises:
-        ValueError: ``name`` or ``train`` is none of these.
+        ValueError: ``name`` or ``train`` is unknown.
 
     Example:
         >>> import torch
@@ -79,12 +79,12 @@ class Backbone(Block):
         return maps[-3:]
 
     def extra_repr(self) -> str:
-        """Tells the architecture."""
+        """For ``print(module)``."""
         return repr(self.name)
 
 
 def _max_pool(x: Tensor) -> Tensor:
-    """3 x 3 cells, stride 2. Torch 2.11 records that for sizes of one parity only, hence stride 1 and a slice."""
+    """3 x 3 cells, stride 2. Torch 2.11 records this only for sizes of one parity, hence stride 1 and a slice."""
     return nn.functional.max_pool2d(x, kernel_size=3, stride=1, padding=1)[..., ::2, ::2]
 
 

@@ -1,4 +1,4 @@
-"""The base of all native blocks: real parameters here, mathematics in Rust."""
+"""The base of all native blocks: real parameters here, computation in Rust."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ PAIRS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {}
 
 
 class Block(nn.Module):
-    """A module whose forward is one native call on the tensors that it holds at that moment.
+    """A module whose forward is one native call on the tensors that it has at that moment.
 
     Nothing is cached between calls, so ``.to()``, ``half()``, ``load_state_dict(assign=True)``, optimizers, EMA,
     ``deepcopy``, pickle, DDP, ``torch.func.functional_call`` and parametrizations work as for any module. Submodules
     are containers of parameters: hooks on a block run, hooks on a linear layer inside a block do not.
 
-    A native call hides its operators from a tracer that reads Python, and knows no symbolic size. So every native call
-    stands in a :func:`pair`.
+    A native call hides its operators from a tracer that reads Python, and does not support symbolic sizes. So every
+    native call is part of a :func:`pair`.
     """
 
     def tensors(self) -> dict[str, Tensor]:
@@ -89,7 +89,7 @@ def tensors_of(module: nn.Module) -> dict[str, Tensor]:
 
 
 def recomputed(layer: nn.Module, *arguments: Any) -> Any:
-    """The layer's output; what lies between is computed again when the backward pass needs it."""
+    """The layer's output; intermediate results are computed again when the backward pass needs them."""
     # Stopping early works by an exception inside the layer, which cannot cross the native call.
     return checkpoint(layer, *arguments, use_reentrant=False, early_stop=False)
 

@@ -24,7 +24,7 @@ class DSCTDecoderLayer(Block):
 
     Args:
         config: configuration.
-        index: number of this layer; ``config.fusion_layers`` decides by it whether the layer fuses.
+        index: number of this layer; with ``config.fusion_layers`` it decides whether the layer fuses.
 
     Example:
         >>> import dsct
@@ -167,14 +167,14 @@ class DSCTDecoder(nn.Module):
     def from_deformable_detr(
         cls, decoder: nn.Module, *, num_context_queries: int = 300, num_subject_queries: int = 0, **config: Any
     ) -> DSCTDecoder:
-        """A decoder with the weights of Deformable DETR's ``DeformableTransformerDecoder``, to stand in its place.
+        """A decoder with the weights of Deformable DETR's ``DeformableTransformerDecoder``, to replace it.
 
-        With no subject queries, or with ``fusion_layers=()``, it computes what the other one does.
+        Without subject queries, or with ``fusion_layers=()``, it computes the same as the original.
 
         Args:
             decoder: has ``layers`` with the original code's parameter names, and no iterative refinement; it is not
                 changed.
-            num_context_queries: how many of the first rows of the queries are context: all that the detector has.
+            num_context_queries: number of the first rows of the queries that are context: all queries of the detector.
             num_subject_queries: N, for the sets of the fusion; the call decides by its rows.
             **config: further fields of :class:`dsct.DSCTConfig`, such as ``fusion_layers``.
 
@@ -182,7 +182,7 @@ class DSCTDecoder(nn.Module):
             The decoder, on the device and in the dtype and mode of `decoder`.
 
         Raises:
-            ValueError: `decoder` is of another kind, or its boxes are refined layer by layer.
+            ValueError: `decoder` is not such a decoder, or it refines boxes layer by layer.
 
         Example:
             >>> import dsct

@@ -1,4 +1,4 @@
-"""The whole model (paper, Fig. 3)."""
+"""The complete model (paper, Fig. 3)."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class DSCT(nn.Module):
 
     Args:
         config: configuration; None is :meth:`DSCTConfig.paper_emotic`.
-        backbone: a module that maps images (B, 3, H, W) to three feature maps, finest first, and tells their channels
-            in ``num_channels``; None builds the one that ``config.backbone`` names.
+        backbone: a module that maps images (B, 3, H, W) to three feature maps, finest first, and has their
+            channels as ``num_channels``; None builds the one that ``config.backbone`` names.
 
     Example:
         >>> import torch, dsct
@@ -126,7 +126,7 @@ class DSCT(nn.Module):
 
         query_pos, tgt = self._queries().expand(images.shape[0], -1, -1).chunk(2, dim=-1)
         reference_points = transformer.reference_points(query_pos)
-        # Asked for only on demand, so that any decoder with Deformable DETR's call can stand here.
+        # Passed only on demand, so that any decoder with Deformable DETR's call can be used here.
         wanted = {"return_trace": True} if return_trace else {}
         hidden, _, *trace = transformer.decoder(
             tgt, reference_points, memory, shapes, None, valid_ratios, query_pos, padding, **wanted
@@ -146,7 +146,7 @@ class DSCT(nn.Module):
         return super().get_submodule(target)
 
     def set_activation_checkpointing(self, on: bool = True) -> None:
-        """Encoder and decoder layers keep their input only and compute the rest again in the backward pass.
+        """Encoder and decoder layers store only their input and compute the rest again in the backward pass.
 
         Outputs and gradients stay the same; memory falls and the backward pass takes longer.
         """

@@ -65,7 +65,7 @@ class DeformableEncoder(nn.Module):
     """``enc_layers`` layers of :class:`DeformableEncoderLayer`.
 
     Attributes:
-        activation_checkpointing: in training each layer keeps its input only and is computed again in the backward
+        activation_checkpointing: in training each layer stores only its input and is computed again in the backward
             pass.
 
     Example:

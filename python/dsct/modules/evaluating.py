@@ -1,4 +1,4 @@
-"""Evaluation mode for a while."""
+"""Evaluation mode inside a ``with`` block."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Puts `model` in evaluation mode and every part of it back into its own mode afterwards."""
+    """Puts `model` in evaluation mode and afterwards returns every part of it to its own mode."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:

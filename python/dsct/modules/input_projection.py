@@ -29,7 +29,7 @@ class InputProjection(Block):
             nn.init.xavier_uniform_(convolution.weight)
             assert convolution.bias is not None
             nn.init.zeros_(convolution.bias)
-            # Numbered like a list: `input_proj.0.0.weight` is the checkpoints' name.
+            # Numbered like a list: `input_proj.0.0.weight` is the name in the checkpoints.
             self.add_module(str(level), nn.Sequential(convolution, nn.GroupNorm(32, config.hidden_dim)))
         self.num_levels, self.num_channels = config.num_feature_levels, num_channels
 
@@ -37,7 +37,7 @@ class InputProjection(Block):
         """Maps (B, C_i, H_i, W_i), finest first -> L maps (B, E, H_l, W_l).
 
         Raises:
-            ValueError: the backbone returned other maps than its ``num_channels`` announced.
+            ValueError: the backbone returned other maps than its ``num_channels`` says.
         """
         shapes = [tuple(map_.shape) for map_ in features]
         if tuple(shape[1] for shape in shapes if len(shape) == 4) != self.num_channels:

@@ -113,7 +113,7 @@ class MSDeformAttn(Block):
 
     @pair(native=_native)
     def attend(self, query: Tensor, reference_points: Tensor, memory: Memory) -> Tensor:
-        """:meth:`forward` on levels that are known to be right."""
+        """:meth:`forward` on levels that have been checked."""
         value = self.value_proj(memory.src)
         if memory.padding_mask is not None:
             value = value.masked_fill(memory.padding_mask[..., None], 0.0)

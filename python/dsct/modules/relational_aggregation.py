@@ -22,7 +22,7 @@ def _native(config: DSCTConfig, reference_points: Tensor, valid_ratios: Tensor) 
 
 @pair(native=_native)
 def spatial_relation(config: DSCTConfig, reference_points: Tensor, valid_ratios: Tensor) -> SpatialRelation:
-    """What depends on reference points (B, Q, 2) and valid ratios (B or 1, L, 2) only (Eq. 6)."""
+    """The part that depends only on reference points (B, Q, 2) and valid ratios (B or 1, L, 2) (Eq. 6)."""
     points = reference_points if config.spatial_frame == "valid" else reference_points * valid_ratios[:, :1]
     context, subject = points[:, : config.num_context_queries], points[:, config.num_context_queries :]
     distance = (subject[:, :, None] - context[:, None]).norm(dim=-1)
@@ -47,7 +47,7 @@ def aggregate(
         learned: (B, N, M_c), logits of the attentive re-weighting.
 
     Returns:
-        Subjects (B, N, E), the semantic set (B, N, K_sm) and the weights (B, N, K) of all that was chosen.
+        Subjects (B, N, E), the semantic set (B, N, K_sm) and the weights (B, N, K) of all chosen queries.
     """
     distance, spatial_indices = spatial
     relevance = subject @ context.transpose(1, 2)
@@ -72,7 +72,7 @@ def aggregate(
 
 
 def _scores(config: DSCTConfig, relevance: Tensor, distance: Tensor, learned: Tensor | None) -> Tensor:
-    """(B, N, M_c): what the softmax over a set weighs."""
+    """(B, N, M_c): the scores in the softmax over a set."""
     if config.reweighting == "attentive" and learned is not None:
         return learned
     if config.reweighting == "equal":

@@ -1,4 +1,4 @@
-"""A list in which one module stands at several places, as the checkpoints list the heads that layers share."""
+"""A list in which one module can have several places, as the checkpoints list the heads that layers share."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 
 class SharedModuleList(nn.Module):
-    """Like ``nn.ModuleList``, but a module that stands at several places is registered once, at the first of them.
+    """Like ``nn.ModuleList``, but a module with several places is registered once, at the first of them.
 
-    With a module registered under several names, ``torch.func.functional_call`` puts back tensors that are not the
+    With a module registered under several names, ``torch.func.functional_call`` restores tensors that are not the
     module's own. So here ``named_modules`` and ``named_parameters`` know each module by its first name only; the state
     dict alone lists it under every name, and reads it from any of them.
 
     Args:
-        modules: may hold the same module several times.
+        modules: may contain the same module several times.
 
     Example:
         >>> heads = SharedModuleList([nn.Linear(2, 1)] * 3)
@@ -73,7 +73,7 @@ class SharedModuleList(nn.Module):
 
 
 class _FurtherName:
-    """What stands at a further name. It is no ``nn.Module``, so that no tensor is replaced by way of it."""
+    """Stands for a module under a further name. It is not an ``nn.Module``, so no tensor is replaced through it."""
 
     def __init__(self, name: str, module: nn.Module) -> None:
         self._name, self._module = name, module
