@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,14 @@ def of_last_layer(model: dsct.DSCT, *inputs: Tensor) -> tuple[Tensor, Tensor]:
     return output["pred_logits"], output["pred_boxes"]
 
 
+@cache
+def program_of_any_size(with_mask: bool) -> torch.export.ExportedProgram:
+    return to_exported_program(model_of().double(), mask=with_mask)
+
+
 @pytest.mark.parametrize("with_mask", [True, False])
 def test_a_program_of_any_size_equals_the_model(with_mask: bool) -> None:
-    model = model_of().double()
-    program = to_exported_program(model, mask=with_mask)
+    model, program = model_of().double(), program_of_any_size(with_mask)
     for size in SIZES:
         inputs = padded_images(*size)[: 1 + with_mask]
         assert_same(program.module()(*inputs), of_last_layer(model, *inputs), 1e-9)
@@ -73,9 +78,9 @@ def test_a_model_in_training_stays_so_and_is_exported_in_evaluation() -> None:
 
 
 def test_a_side_of_one_cell_is_refused() -> None:
-    program = to_exported_program(model_of(), mask=False)
+    program = program_of_any_size(with_mask=False)
     with pytest.raises(AssertionError, match="65"):
-        program.module()(torch.zeros(1, 3, 64, 100))
+        program.module()(torch.zeros(1, 3, 64, 100, dtype=torch.float64))
 
 
 @pytest.mark.slow
