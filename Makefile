@@ -13,7 +13,7 @@ PINS := $(shell sed -nE 's/^ *"(torch(vision)?==[0-9.]+)",/\1/p' pyproject.toml)
 NATIVE := Cargo.toml Cargo.lock build.rs $(shell find src cuda -type f)
 # The tests of the notebooks leave them there as they ran; the documentation shows these.
 EXECUTED := $(patsubst %,target/%,$(wildcard notebooks/*.ipynb))
-# As many test processes as there are processors, but no more than memory allows: each takes up to 3 GB.
+# As many test processes as there are processors, but no more than memory allows: each takes 2 GB.
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
 
 .PHONY: help setup check demo test test-rust test-python sanitize bench bench-cuda wheel lint lint-rust lint-python format \
@@ -25,7 +25,7 @@ help: ## List the targets.
 setup: $(VENV)/.installed ## Make .venv, install torch, build the extension (editable).
 
 check: ## All that CI does: setup, lint, test, docs; the seconds of each at the end.
-	@.ci/timed setup lint-rust lint-python test-rust test-python docs
+	@+.ci/timed setup lint-rust lint-python test-rust test-python docs
 
 $(VENV)/.torch:
 	$(PYTHON) -m venv $(VENV)

@@ -10,7 +10,8 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 from PIL import Image, ImageChops, ImageStat
@@ -159,13 +160,29 @@ def test_the_figure_of_where_the_model_looked_is_the_one_that_the_example_draws(
     assert ImageStat.Stat(ImageChops.difference(*images)).mean == pytest.approx([0, 0, 0], abs=10)
 
 
-def test_notebook_pages_fetch_no_script() -> None:
+def tutorials() -> ModuleType:
+    """The hook that makes pages of the notebooks."""
     pytest.importorskip("mkdocs")
     spec = importlib.util.spec_from_file_location("tutorials", DOCS / "hooks/tutorials.py")
     assert spec is not None
     assert spec.loader is not None
     hook = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(hook)
+    return hook
+
+
+def test_notebook_pages_are_made_of_the_notebooks_as_they_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    executed = tmp_path / "notebooks/01.ipynb"
+    executed.parent.mkdir()
+    executed.touch()
+    monkeypatch.setenv("NOTEBOOKS", str(executed.parent))
+    files: list[Any] = []
+    tutorials().on_files(files, SimpleNamespace(site_dir="site", use_directory_urls=False))
+    assert [(file.src_uri, file.abs_src_path) for file in files] == [("notebooks/01.ipynb", str(executed))]
+
+
+def test_notebook_pages_fetch_no_script() -> None:
+    hook = tutorials()
     kept = "<p>mathjax</p><script>copy()</script>"
     scripts = ['src="https://a.b/MathJax.js"> ', '>\nimport("mermaid")\n', 'src="">']
     html = kept + "".join(f"<script {script}</script>" for script in scripts)
