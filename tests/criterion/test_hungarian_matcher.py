@@ -141,6 +141,15 @@ def test_a_batch_matches_as_its_images_do(counts: list[int], queries: int, seed:
         assert len(set(subject.tolist())) == len(subject)
 
 
+def test_threads_share_the_images_and_change_no_pair(several_threads: None) -> None:
+    cfg = DSCTConfig.paper_emotic()
+    outputs, targets = predictions(cfg, 8, 9), subjects(cfg, [3, 0, 5, 1, 9, 2, 4, 12])
+    shared = HungarianMatcher(cfg)(outputs, targets)
+    torch.set_num_threads(1)
+    for pairs, expected in zip(shared, HungarianMatcher(cfg)(outputs, targets), strict=True):
+        assert torch.stack(pairs).equal(torch.stack(expected))
+
+
 def test_alpha_reaches_the_costs() -> None:
     # Both queries are sure of the class, so that pos differs little and neg (weight 1 - alpha) much: query 0 is surer.
     # Query 1 has the better box.
@@ -215,7 +224,7 @@ def _match_in_child(queue: Any, outputs: dict[str, Tensor], targets: Targets) ->
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_after_fork() -> None:
+def test_after_fork(several_threads: None) -> None:
     """Threads do not survive a fork: a child that waited for the parent's would hang."""
     cfg = DSCTConfig.paper_caer_s()
     outputs, targets = predictions(cfg, 8, 9), subjects(cfg, [3] * 8)

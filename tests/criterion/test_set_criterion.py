@@ -68,7 +68,7 @@ def test_losses_and_gradients_are_those_of_the_reference(preset: str, counts: tu
 
 @pytest.mark.parametrize("preset", ["official_emotic", "official_caer_s"])
 def test_gradients_are_those_of_finite_differences(preset: str) -> None:
-    cfg = getattr(DSCTConfig, preset)(dec_layers=2, num_classes=5)
+    cfg = getattr(DSCTConfig, preset)(dec_layers=2)
     criterion, out, targets = SetCriterion(cfg), outputs(cfg, 2, 3), subjects(cfg, 2, 1)
 
     def losses(aux_logits: Tensor, aux_boxes: Tensor, logits: Tensor, boxes: Tensor) -> tuple[Tensor, ...]:

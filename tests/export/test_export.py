@@ -78,7 +78,7 @@ def test_a_model_in_training_stays_so_and_is_exported_in_evaluation() -> None:
 
 
 def test_a_side_of_one_cell_is_refused() -> None:
-    program = program_of_any_size(with_mask=False)
+    program = program_of_any_size(False)
     with pytest.raises(AssertionError, match="65"):
         program.module()(torch.zeros(1, 3, 64, 100, dtype=torch.float64))
 
