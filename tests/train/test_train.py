@@ -70,6 +70,15 @@ def test_loading_processes_change_nothing(finished: Path, tmp_path: Path) -> Non
     assert_same_run(finished, tmp_path)
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Ctrl-C as Python handles it, also where a shell that started this in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_second_interrupt_is_immediate(tmp_path: Path) -> None:
     def press_twice(outputs: Any, targets: Any, **num_boxes: float) -> Any:
         signal.raise_signal(signal.SIGINT)
