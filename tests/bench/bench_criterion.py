@@ -16,11 +16,11 @@ import dsct
 
 from . import program
 from .agreement import require
-from .detr_criterion import DetrCriterion
 from .program import Options
 from .report import COMPARISON_COLUMNS, Table
 from .timing import paired
-from .twins import CLASSES, Targets, hugging_face_targets, targets
+from .workloads.detr_criterion import DetrCriterion
+from .workloads.twins import CLASSES, Targets, hugging_face_targets, targets
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 SUBJECTS = 5

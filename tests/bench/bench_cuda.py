@@ -21,11 +21,11 @@ from .bench_ops import HALF_TOLERANCE, PASSES, TOLERANCES, bound, plain_tensors,
 from .bench_ops import ours as our_operator
 from .bench_training import batch, check, our_step, their_step
 from .machine import version
-from .operator_inputs import FULL, TINY, Inputs, Shapes, grid_sample_attention, make
 from .program import Options
 from .report import COMPARISON_COLUMNS, Table
 from .timing import paired
-from .twins import QUICK, Sizes, twins
+from .workloads.operator_inputs import FULL, TINY, Inputs, Shapes, grid_sample_attention, make
+from .workloads.twins import QUICK, Sizes, twins
 
 Op = Callable[..., Tensor]
 BATCH = 4

@@ -25,7 +25,7 @@ from .agreement import require
 from .program import Options
 from .report import Table, number
 from .timing import paired
-from .twins import QUICK, Sizes, full
+from .workloads.twins import QUICK, Sizes, full
 
 Forward = Callable[[], Any]
 Inputs = tuple[Tensor, Tensor]

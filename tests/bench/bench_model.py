@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from . import program
 from .agreement import distance, require
 from .program import Options
-from .replay import counts, record, replay
 from .report import COMPARISON_COLUMNS, Table
 from .timing import paired
-from .twins import QUICK, Sizes, full, twins
+from .workloads.replay import counts, record, replay
+from .workloads.twins import QUICK, Sizes, full, twins
 
 Forward = Callable[[], Any]
 

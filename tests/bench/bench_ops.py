@@ -16,7 +16,10 @@ import dsct
 
 from . import peak_memory, program
 from .agreement import require
-from .operator_inputs import (
+from .program import Options
+from .report import COMPARISON_COLUMNS, Table
+from .timing import paired
+from .workloads.operator_inputs import (
     FULL,
     TINY,
     Inputs,
@@ -25,9 +28,6 @@ from .operator_inputs import (
     make,
     sampling_locations,
 )
-from .program import Options
-from .report import COMPARISON_COLUMNS, Table
-from .timing import paired
 
 Op = Callable[..., Tensor]
 Step = Callable[[], tuple[Tensor, ...]]

@@ -19,11 +19,11 @@ from .agreement import require
 from .bench_model import forward
 from .bench_ops import bound, ours, plain_tensors, step
 from .machine import ROOT
-from .operator_inputs import Shapes, grid_sample_attention, make
 from .program import Options
 from .report import COMPARISON_COLUMNS, Table
 from .timing import Budget, Comparison, paired
-from .twins import QUICK, Sizes, full, hugging_face
+from .workloads.operator_inputs import Shapes, grid_sample_attention, make
+from .workloads.twins import QUICK, Sizes, full, hugging_face
 
 Sides = tuple[Callable[[], Any], Callable[[], Any]]
 PLOT = ROOT / "docs" / "benchmark_scaling.png"

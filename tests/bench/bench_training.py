@@ -18,10 +18,10 @@ import dsct
 from . import peak_memory, program
 from .agreement import require
 from .program import Options
-from .replay import record, replay
 from .report import COMPARISON_COLUMNS, Table
 from .timing import paired
-from .twins import QUICK, Sizes, Targets, full, hugging_face, hugging_face_targets, plain, targets, twins
+from .workloads.replay import record, replay
+from .workloads.twins import QUICK, Sizes, Targets, full, hugging_face, hugging_face_targets, plain, targets, twins
 
 Step = Callable[[], Tensor]
 BOXES = 5

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 import dsct
 from dsct.cli import app
 from dsct.export import save_exported_program, standard_operators, to_aot_inductor, to_exported_program, to_onnx
-from tests.model.comparison import assert_same, padded_images, randomise, small
+from tests.comparison import assert_same, padded_images, randomise, small
 
 SIZES = ((2, 192, 256), (1, 70, 91), (3, 130, 100))  # batch, height, width
 VARIANTS: dict[str, dict[str, Any]] = {

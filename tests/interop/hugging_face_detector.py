@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.model.comparison import randomise
+from tests.comparison import randomise
 
 #: What of it a DSCT can tell from its weights and configuration.
 SIZES: dict[str, Any] = {

@@ -9,7 +9,7 @@ import torch
 
 import dsct
 from dsct.config import DSCTConfig
-from tests.model.comparison import randomise
+from tests.comparison import randomise
 from tests.reference.hugging_face import Features, translated
 
 

@@ -13,9 +13,9 @@ import dsct
 from dsct.interop import transformers
 from dsct.interop.attention import accelerate_attention
 from dsct.interop.deformable_detr import convert
+from tests.comparison import randomise
 from tests.interop.hugging_face_detector import hugging_face_detector
 from tests.interop.look_alikes import DeformableTransformerDecoder, MSDeformAttn, MultiScaleDeformableAttention
-from tests.model.comparison import randomise
 
 SHAPES = torch.tensor([[7, 9], [4, 5]])
 STARTS = torch.tensor([0, 63])

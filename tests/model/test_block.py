@@ -9,7 +9,7 @@ from torch.nn.utils import parametrizations, parametrize
 
 import dsct
 from dsct.modules.block import Block
-from tests.model.comparison import small
+from tests.comparison import small
 
 
 class Nested(Block):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import dsct
-from tests.model.comparison import Shapes, assert_same, backward, gradients, randomise, small
+from tests.comparison import Shapes, assert_same, backward, gradients, randomise, small
 from tests.reference.decoder import DSCTDecoder as ReferenceDecoder
 
 SHAPES: Shapes = [(3, 5), (2, 3), (1, 2), (1, 1)]

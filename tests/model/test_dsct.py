@@ -14,7 +14,7 @@ from torch.nn.utils import parametrizations
 
 import dsct
 from dsct.config import DSCTConfig
-from tests.model.comparison import assert_same, backward, gradients, padded_images, randomise, small
+from tests.comparison import assert_same, backward, gradients, padded_images, randomise, small
 from tests.reference.dsct import DSCT as ReferenceDSCT
 
 VARIANTS: dict[str, dict[str, Any]] = {

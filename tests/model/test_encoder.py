@@ -11,7 +11,7 @@ from torch import Tensor
 
 import dsct
 from dsct import _dsct
-from tests.model.comparison import Shapes, assert_same, backward, gradients, randomise, small
+from tests.comparison import Shapes, assert_same, backward, gradients, randomise, small
 from tests.reference.encoder import DeformableEncoder as ReferenceEncoder
 from tests.reference.encoder import encoder_reference_points
 

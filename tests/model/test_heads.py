@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import dsct
 from dsct.modules.heads import BoxEmbed, class_embed, heads
-from tests.model.comparison import assert_same, backward, padded_images, randomise, small
+from tests.comparison import assert_same, backward, padded_images, randomise, small
 
 
 class Heads(nn.Module):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dsct.modules.input_projection import InputProjection
-from tests.model.comparison import assert_same, backward, gradients, randomise, small
+from tests.comparison import assert_same, backward, gradients, randomise, small
 from tests.reference.dsct import DSCT as ReferenceDSCT
 
 

@@ -18,7 +18,7 @@ from torch.nn.utils import parameters_to_vector, parametrizations, vector_to_par
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 import dsct
-from tests.model.comparison import assert_same, backward, gradients, padded_images, randomise, small, tensors_of
+from tests.comparison import assert_same, backward, gradients, padded_images, randomise, small, tensors_of
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "paper": {},

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import dsct
-from tests.model.comparison import assert_same, randomise
+from tests.comparison import assert_same, randomise
 from tests.reference.deform_attn import MSDeformAttn as ReferenceAttention
 
 SHAPES = [(4, 6), (2, 3)]

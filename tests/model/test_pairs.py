@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 
 import dsct
 from dsct.modules import block
-from tests.model.comparison import assert_same, padded_images, randomise, small, tensors_of
+from tests.comparison import assert_same, padded_images, randomise, small, tensors_of
 from tests.model.test_tracing import VARIANTS
 
 Form = Callable[..., Any]

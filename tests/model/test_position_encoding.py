@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dsct import _dsct
-from tests.model.comparison import assert_same
+from tests.comparison import assert_same
 from tests.reference.position_encoding import level_mask, sine_position_encoding, valid_ratio
 
 E = 32

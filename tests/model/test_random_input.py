@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import dsct
 from dsct.config import DSCTConfig
-from tests.model.comparison import small
+from tests.comparison import small
 from tests.ops.random_tensors import answered, cases, sizes, specials, tensors
 
 CONFIG = DSCTConfig.tiny(num_subject_queries=3)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import dsct
 from dsct import _dsct
-from tests.model.comparison import assert_same, backward, gradients, randomise, small
+from tests.comparison import assert_same, backward, gradients, randomise, small
 from tests.reference.decoder import DSCTDecoder as ReferenceDecoder
 
 SHAPES = [(3, 4), (2, 2), (1, 1), (1, 1)]

@@ -16,7 +16,7 @@ from torch.nn.utils import parametrizations
 import dsct
 from dsct.modules.heads import BoxEmbed
 from dsct.modules.shared_module_list import SharedModuleList
-from tests.model.comparison import assert_same, small
+from tests.comparison import assert_same, small
 
 State = dict[str, Tensor]
 

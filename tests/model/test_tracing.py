@@ -12,7 +12,7 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import dsct
-from tests.model.comparison import assert_same, backward, gradients, padded_images, randomise, small
+from tests.comparison import assert_same, backward, gradients, padded_images, randomise, small
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "paper": {},

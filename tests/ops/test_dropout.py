@@ -9,7 +9,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 import dsct
 from dsct import _dsct  # noqa: F401  (registers the operator)
-from tests.model.comparison import small
+from tests.comparison import small
 
 
 def op(x: Tensor, p: float = 0.3, seed: int = 7, relu: bool = False) -> Tensor:

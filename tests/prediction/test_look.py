@@ -11,7 +11,7 @@ from PIL import Image
 
 import dsct
 from dsct.prediction.look import LayerLook
-from tests.model.traced_model import EVERYBODY, IMAGE, small_model
+from tests.visualize.traced_model import EVERYBODY, IMAGE, small_model
 
 
 def test_a_look_is_the_people_each_with_its_layers() -> None:

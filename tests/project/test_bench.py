@@ -17,15 +17,13 @@ from tests.bench import (
     bench_loader,
     bench_ops,
     bench_training,
-    detr_criterion,
     peak_memory,
-    replay,
     report,
     timing,
-    twins,
 )
 from tests.bench.agreement import Disagreement, require
-from tests.bench.operator_inputs import TINY, Inputs, cell_centres, grid_sample_attention, make
+from tests.bench.workloads import detr_criterion, replay, twins
+from tests.bench.workloads.operator_inputs import TINY, Inputs, cell_centres, grid_sample_attention, make
 
 BUDGET = timing.Budget(repeats=3, seconds=60.0, warmup=1)
 

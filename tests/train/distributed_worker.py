@@ -19,7 +19,7 @@ from dsct.train.parallel_model import full_tensor, gathered, gradient_sync, unwr
 from dsct.train.sampling import EpochBatches, ShardedBatches, shard_indices
 from dsct.train.sharded_state import load_model_state, load_optimizer_state, model_state, optimizer_state
 from dsct.train.step import average_of
-from tests.model.comparison import padded_images, randomise, small
+from tests.comparison import padded_images, randomise, small
 
 CONFIG = small(train_backbone="layers2-4", reweighting="attentive")
 PEOPLE = (2, 1, 0, 3, 1, 0, 2)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import dsct
-from tests.model.comparison import padded_images, randomise, small
+from tests.comparison import padded_images, randomise, small
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 

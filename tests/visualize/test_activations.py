@@ -14,7 +14,7 @@ import dsct
 from dsct.data.image_io import load_image
 from dsct.data.transforms import evaluation_transform
 from dsct.visualize import draw_activations
-from tests.model.traced_model import HEIGHT, IMAGE, WIDTH, small_model
+from tests.visualize.traced_model import HEIGHT, IMAGE, WIDTH, small_model
 
 
 def test_each_map_is_the_mean_activation_of_the_prepared_image() -> None:

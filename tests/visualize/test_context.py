@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from dsct.visualize import draw_context, trace_subjects
 from dsct.visualize.context import STYLES
-from tests.model.traced_model import EVERYBODY, IMAGE, NOBODY, small_model
+from tests.visualize.traced_model import EVERYBODY, IMAGE, NOBODY, small_model
 
 
 def marks(ax: Axes) -> list[list[list[float]]]:

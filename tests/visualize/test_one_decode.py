@@ -11,7 +11,7 @@ from PIL import Image, ImageFile
 
 import dsct
 from dsct.visualize import draw_activations, draw_context, draw_people, draw_sampling, draw_subject_positions
-from tests.model.traced_model import EVERYBODY, IMAGE, small_model
+from tests.visualize.traced_model import EVERYBODY, IMAGE, small_model
 
 FIGURES: dict[str, Callable[[dsct.DSCT, Path], Any]] = {
     "activations": lambda model, path: draw_activations(model, path),

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dsct.visualize import draw_sampling, person_color, trace_subjects
-from tests.model.traced_model import EVERYBODY, IMAGE, NOBODY, small_model
+from tests.visualize.traced_model import EVERYBODY, IMAGE, NOBODY, small_model
 
 
 def stars(ax: Axes) -> list[Any]:

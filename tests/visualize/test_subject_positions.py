@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 
 import dsct
 from dsct.visualize import draw_subject_positions, trace_subjects
-from tests.model.traced_model import EVERYBODY, HEIGHT, IMAGE, NOBODY, WIDTH, small_model
+from tests.visualize.traced_model import EVERYBODY, HEIGHT, IMAGE, NOBODY, WIDTH, small_model
 
 
 def discs(ax: Axes) -> dict[str, tuple[float, float]]:

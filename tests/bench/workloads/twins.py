@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 import dsct
 from dsct.checkpoint.hugging_face import original_tensors
-
-from ..reference.hugging_face import subject_name
+from tests.reference.hugging_face import subject_name
 
 Targets = list[dict[str, Tensor]]
 CLASSES = 26
