@@ -17,7 +17,7 @@ RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
 EXIF_ORIENTATION = 0x0112
 
 
-def picture(width: int = 6, height: int = 4) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def pixels(width: int = 6, height: int = 4) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
@@ -27,7 +27,7 @@ def saved(image: Image.Image, path: Path, **options: Any) -> Path:
 
 
 def test_same_image_from_path_pil_array_and_tensor(tmp_path: Path) -> None:
-    rgb = picture()
+    rgb = pixels()
     tensor = torch.from_numpy(rgb).permute(2, 0, 1)
     path = saved(Image.fromarray(rgb), tmp_path / "a.png")
     for given in (path, str(path), Image.fromarray(rgb), rgb, tensor, tensor / 255, (tensor / 255).double()):
@@ -38,14 +38,14 @@ def test_same_image_from_path_pil_array_and_tensor(tmp_path: Path) -> None:
 
 
 def test_arrays_are_rgb_and_may_be_views() -> None:
-    bgr = picture()
+    bgr = pixels()
     np.testing.assert_array_equal(np.asarray(load_image(bgr[..., ::-1])), bgr[..., ::-1])
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_undone(tmp_path: Path, orientation: int) -> None:
     """The eight orientations as the EXIF standard words them: where row 0 and column 0 of the stored image belong."""
-    upright = picture()
+    upright = pixels()
     stored = {
         1: upright,
         2: upright[:, ::-1],
@@ -115,9 +115,9 @@ def test_first_frame_of_an_animation(tmp_path: Path) -> None:
 
 
 def test_the_callers_image_is_left_alone() -> None:
-    image = Image.fromarray(picture())
+    image = Image.fromarray(pixels())
     load_image(image).putpixel((0, 0), (1, 2, 3))
-    np.testing.assert_array_equal(np.asarray(image), picture())
+    np.testing.assert_array_equal(np.asarray(image), pixels())
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_missing_broken_and_truncated_files(tmp_path: Path) -> None:
     with pytest.raises(UnidentifiedImageError, match=r"text\.jpg"):
         load_image(text)
     buffer = io.BytesIO()
-    Image.fromarray(picture(64, 64)).save(buffer, format="PNG")
+    Image.fromarray(pixels(64, 64)).save(buffer, format="PNG")
     cut = tmp_path / "cut.png"
     cut.write_bytes(buffer.getvalue()[:2000])
     with pytest.raises(OSError, match="truncated"):

@@ -1,4 +1,4 @@
-"""Configuration: presets of both languages agree, JSON and pickle round trips, a bad value is refused by name."""
+"""Configuration: presets of both languages agree, JSON and pickle round trips, bad values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every argument of the fused operator that does not fit is refused by name, on every way in."""
+"""Every argument of the fused operator that does not fit gives an error that names it, on every way in."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def train(processes: Processes, fsdp: bool = False, stop: bool = False) -> dict[
 
 
 def _restored_by_torch(model: nn.Module) -> dict[str, Tensor]:
-    """The state after it went to and fro through torch's functions for models in several processes."""
+    """The state after it went both ways through torch's functions for models in several processes."""
     options = StateDictOptions(full_state_dict=True)
     state = {name: tensor.clone() for name, tensor in get_model_state_dict(model, options=options).items()}
     with torch.no_grad():
