@@ -43,6 +43,30 @@ def test_every_submodule_that_is_named_is_an_attribute() -> None:
     assert alone(program).split() == [f"dsct.{name}" for name in sorted(names)]
 
 
+def named_files() -> set[str]:
+    """Every file of the package that is named with its folders, as in ``dsct.prediction.people.People``."""
+    package, found = Path(dsct.__file__).parent, set()
+    for name in {name for page in PAGES for name in NAME.findall(page.read_text(encoding="utf-8"))}:
+        words = name[1:].split(".")
+        for count in range(2, len(words) + 1):
+            if package.joinpath(*words[:count]).with_suffix(".py").is_file():
+                found.add(".".join(words[:count]))
+    return found
+
+
+def test_every_file_that_is_named_is_an_attribute() -> None:
+    """Each in a process that has used no other; what takes long to import they share."""
+    program = (
+        "import os, matplotlib.figure, torchvision, dsct\n"
+        f"for name in {sorted(named_files())}:\n"
+        "    if os.fork() == 0:\n"
+        "        eval('dsct.' + name)\n"
+        "        os._exit(0)\n"
+        "    print(name * (os.wait()[1] == 0))"
+    )
+    assert alone(program).split() == sorted(named_files())
+
+
 def test_they_load_on_demand_and_are_listed() -> None:
     """Torchvision takes as long to import as torch; the others bring figures, tables, servers and compilers."""
     heavy = {"torchvision", "matplotlib", "sklearn", "scipy", "pandas", "starlette", "onnx", "av", "typer", "rich"}
