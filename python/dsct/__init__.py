@@ -55,13 +55,13 @@ __all__ = [
 
 # Loaded when first used: torchvision and matplotlib take as long to import as torch, an exporter brings a compiler.
 _MODULES = {
-    *("annotate", "cli", "data", "demo", "export", "interop", "metrics", "people", "prediction", "shipped_weights"),
+    *("annotate", "cli", "data", "demo", "export", "interop", "metrics", "predict", "prediction", "shipped_weights"),
     *("train", "video", "visualize"),
 }
 _NAMES = {
     "People": "dsct.prediction.people",
     "Predictor": "dsct.prediction.predictor",
-    "predict": "dsct.prediction.predictor",
+    "people": "dsct.prediction",
     "predict_stream": "dsct.prediction.predictor",
 }
 

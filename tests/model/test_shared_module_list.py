@@ -165,3 +165,11 @@ def test_a_model_finds_its_heads_under_every_name_of_its_state_dict() -> None:
     for name in ("class_embed_dsct.2", "class_embed_dsct.1.other", "class_embed_dsct.layers"):
         with pytest.raises(AttributeError, match="has no attribute"):
             model.get_submodule(name)
+
+
+def test_a_slice_shares_as_the_list_does() -> None:
+    heads = shared()
+    part = heads[1:]
+    assert len(part) == 2
+    assert part[0] is part[1] is heads[0]
+    assert [name for name, _ in part.named_children()] == ["0"]

@@ -79,16 +79,36 @@ def test_they_load_on_demand_and_are_listed() -> None:
     assert alone(program).splitlines() == ["[] True", "[]"]
 
 
-@pytest.mark.parametrize("name", ["predict", "info", "warmup"])
+@pytest.mark.parametrize("name", ["info", "warmup"])
 def test_a_function_is_no_module(name: str) -> None:
     with pytest.raises(ModuleNotFoundError, match=f"No module named 'dsct.{name}'"):
         __import__(f"dsct.{name}")
     assert isinstance(getattr(dsct, name), FunctionType)
 
 
-@pytest.mark.parametrize("name", ["video", "annotate", "people", "shipped_weights"])
+@pytest.mark.parametrize(
+    "first", ["import dsct.predict as p, dsct", "import dsct; dsct.predict; import dsct.predict as p"]
+)
+def test_predict_is_one_object_whichever_way_it_comes(first: str) -> None:
+    program = (
+        f"{first}\n"
+        "import inspect, numpy as np\n"
+        "from dsct.predict import predict, predict_stream\n"
+        "image, model = np.zeros((64, 96, 3), dtype=np.uint8), dsct.DSCT(dsct.DSCTConfig.tiny())\n"
+        "sizes = [call(image, model, short_side=64).image_size for call in (dsct.predict, p, p.predict, predict)]\n"
+        "print(p is dsct.predict, p.predict_stream is dsct.predict_stream is predict_stream, callable(p), set(sizes))\n"
+        "print(inspect.signature(p) == inspect.signature(predict))"
+    )
+    assert alone(program).splitlines() == ["True True True {(96, 64)}", "True"]
+
+
+@pytest.mark.parametrize("name", ["video", "annotate", "predict", "shipped_weights"])
 def test_public_modules_keep_their_import_paths(name: str) -> None:
     assert alone(f"import dsct.{name} as module; print(bool(module.__all__), module.__name__)") == f"True dsct.{name}\n"
+
+
+def test_people_are_where_they_were() -> None:
+    assert alone("import dsct; print(dsct.people.People is dsct.People)") == "True\n"
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -20,7 +20,7 @@ FLOORS = (
     ("checkpoint", "metrics"),
     ("interop", "prediction"),
     ("export", "visualize"),
-    ("annotate", "demo", "people", "shipped_weights", "train", "video"),
+    ("annotate", "demo", "predict", "shipped_weights", "train", "video"),
     ("__init__",),
     ("cli",),
     ("__main__",),

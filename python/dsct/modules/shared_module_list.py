@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +40,13 @@ class SharedModuleList(nn.Module):
     def __iter__(self) -> Iterator[nn.Module]:
         return iter([self[index] for index in range(len(self))])
 
-    def __getitem__(self, index: int) -> nn.Module:
+    @overload
+    def __getitem__(self, index: int) -> nn.Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> SharedModuleList: ...
+    def __getitem__(self, index: int | slice) -> nn.Module:
+        if isinstance(index, slice):
+            return SharedModuleList(list(self)[index])
         module = self._modules[self.names[index]]
         assert module is not None
         return module
