@@ -90,9 +90,9 @@ class Processes:
     ) -> None:
         if self.world_size > 1 and distributed.is_initialized():
             distributed.destroy_process_group()
-            # Gloo's threads end with the last reference to the group, which a sharded model holds in circles and torch's
-            # caches beyond it. A thread that drops a tensor when the interpreter has begun to end aborts the process,
-            # so each gets the time to drop what the last exchange left it.
+            # Gloo's threads end with the last reference to the group, which a sharded model holds in circles and
+            # torch's caches beyond it. A thread that drops a tensor while the interpreter ends aborts the process, so
+            # each gets the time to drop what the last exchange left it.
             gc.collect()
             time.sleep(0.2)
 
