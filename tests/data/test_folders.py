@@ -250,5 +250,5 @@ def test_a_folder_that_may_be_several_or_nothing_is_named(tmp_path: Path) -> Non
     with pytest.raises(FileNotFoundError, match=r"no annotations; looked for emotic_\{split\}_bi\.json"):
         recognise(tmp_path)
     (tmp_path / "train.csv").write_text("")
-    with pytest.raises(ValueError, match=r"name must say what .* may be those of emotic or coco"):
+    with pytest.raises(ValueError, match=r"name must be emotic or coco for .*, whose files may be of either"):
         recognise(tmp_path)

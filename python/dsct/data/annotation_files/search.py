@@ -49,7 +49,7 @@ def recognise(folder: str | os.PathLike[str]) -> str:
         names = ", ".join(dict.fromkeys(pattern for patterns in files.values() for pattern in patterns))
         raise FileNotFoundError(f"{folder}: no annotations; looked for {names} in the folder and in its 'annotations'")
     if len(found) > 1:
-        raise ValueError(f"name must say what {folder} holds, its files may be those of {' or '.join(found)}")
+        raise ValueError(f"name must be {' or '.join(found)} for {folder}, whose files may be of either")
     return found[0]
 
 
