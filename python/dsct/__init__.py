@@ -5,6 +5,7 @@ data are ordinary PyTorch. ``dsct.info()`` says what runs where.
 """
 
 from importlib import import_module
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from dsct._import_guard import check_interpreter, check_torch_version
@@ -64,13 +65,16 @@ _NAMES = {
     "people": "dsct.prediction",
     "predict_stream": "dsct.prediction.predictor",
 }
+# Python refuses packages that import each other, as torchvision's do, while several threads import them.
+_LOADING = RLock()
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return import_module(f"dsct.{name}")
-    if name in _NAMES:
-        return globals().setdefault(name, getattr(import_module(_NAMES[name]), name))
+    with _LOADING:
+        if name in _MODULES:
+            return import_module(f"dsct.{name}")
+        if name in _NAMES:
+            return globals().setdefault(name, getattr(import_module(_NAMES[name]), name))
     raise AttributeError(f"module 'dsct' has no attribute {name!r}")
 
 

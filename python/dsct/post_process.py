@@ -59,6 +59,8 @@ class PostProcess(nn.Module):
             raise ValueError(f"PostProcess: threshold must be in [0, 1], got {self.threshold}")
         if nms_iou is not None and not 0 <= nms_iou <= 1:
             raise ValueError(f"PostProcess: nms_iou must be in [0, 1], got {nms_iou}")
+        if score_threshold is not None and math.isnan(score_threshold):
+            raise ValueError(f"PostProcess: score_threshold must be a number, got {score_threshold}")
 
     @torch.no_grad()
     def forward(self, outputs: Mapping[str, Any], target_sizes: Tensor) -> list[dict[str, Tensor]]:

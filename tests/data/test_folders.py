@@ -234,6 +234,12 @@ class TestRefused:
         with pytest.raises(ValueError, match="no image is left of 1; missing image: 1"):
             open_split("emotic", tmp_path, "val")
 
+    def test_too_few_images_to_cut_validation_data_from(self, tmp_path: Path) -> None:
+        save_images(OWN[:4], tmp_path)
+        write_csv(tmp_path / "train.csv", OWN[:4], CLASSES)
+        with pytest.raises(ValueError, match=r"train.csv: val_fraction 0.143 of 4 images, .*, leaves none for val"):
+            open_split("coco", tmp_path, "val")
+
 
 @pytest.mark.parametrize(
     ("file", "name"),

@@ -173,3 +173,30 @@ def test_a_slice_shares_as_the_list_does() -> None:
     assert len(part) == 2
     assert part[0] is part[1] is heads[0]
     assert [name for name, _ in part.named_children()] == ["0"]
+
+
+def test_a_module_that_is_set_under_a_further_name_stands_there() -> None:
+    heads, other = shared(), BoxEmbed(4)
+    first = heads[0]
+    setattr(heads, "1", other)
+    assert [module is other for module in heads] == [False, True, False]
+    assert heads[2] is first
+    assert heads.state_dict(keep_vars=True)["1.layers.0.weight"] is other.layers[0].weight
+
+
+def test_what_is_no_module_changes_nothing() -> None:
+    heads = shared()
+    names = list(heads.state_dict())
+    for value in (3, None):
+        with pytest.raises(TypeError, match=r"modules must be nn\.Module, got"):
+            heads[0] = value  # type: ignore[assignment]
+    assert list(heads.state_dict()) == names
+
+
+def test_the_state_dict_has_what_the_list_holds_besides_its_modules() -> None:
+    heads = shared()
+    heads.register_buffer("scale", torch.ones(2))
+    heads.add_module("extra", nn.Linear(2, 1))
+    state = heads.state_dict()
+    assert {"scale", "extra.weight", "2.layers.0.weight"} <= set(state)
+    heads.load_state_dict(state)

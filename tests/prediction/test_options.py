@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -44,3 +45,19 @@ def test_rejects_what_is_no_option() -> None:
     expected = "predict: options must be among threshold, .*, batch_size, got treshold"
     with pytest.raises(TypeError, match=expected):
         dsct.predict("absent.jpg", treshold=0.5)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("batch_size", "4"), ("batch_size", 2.5), ("batch_size", None), ("short_side", 96.5), ("long_side", "400"),
+     ("nms_iou", "0.5"), ("nms_iou", [0.5]), ("score_threshold", "0.5")],
+)  # fmt: skip
+def test_an_option_of_another_type_is_named_before_anything_runs(name: str, value: Any) -> None:
+    model = dsct.DSCT(dsct.DSCTConfig.tiny())
+    with pytest.raises(TypeError, match=f"predict: {name} must be a .*number, got {re.escape(repr(value))}"):
+        dsct.Predictor(model, **{name: value})
+
+
+def test_a_score_threshold_that_no_score_passes_is_refused() -> None:
+    with pytest.raises(ValueError, match="score_threshold must be a number, got nan"):
+        dsct.Predictor(dsct.DSCT(dsct.DSCTConfig.tiny()), score_threshold=float("nan"))

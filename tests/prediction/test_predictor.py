@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import pickle
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -284,6 +286,28 @@ def test_threads_that_share_a_predictor_leave_the_model_in_its_mode() -> None:
     assert [len(people) for people in found] == [1] * 16
     assert model.modes == [False] * 32
     assert all(module.training for module in model.modules())
+
+
+def test_threads_that_share_only_a_model_leave_it_in_its_mode() -> None:
+    model = Slow([CENTER]).train()
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda image: dsct.predict(image, model, short_side=48), [noise(64, 48)] * 16))
+    assert model.modes == [False] * 32
+    assert all(module.training for module in model.modules())
+
+
+def test_a_predictor_can_be_pickled_and_copied(tiny: dsct.DSCT) -> None:
+    predictor = dsct.Predictor(tiny, short_side=64, score_threshold=0.0)
+    image = noise(64, 48)
+    expected = predictor(image).scores
+    for other in (pickle.loads(pickle.dumps(predictor)), copy.deepcopy(predictor)):
+        assert other(image).scores.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("one", [np.zeros((48, 64, 3), dtype=np.uint8), "image.png"], ids=["array", "path"])
+def test_a_stream_of_one_image_is_refused(one: Any, tiny: dsct.DSCT) -> None:
+    with pytest.raises(TypeError, match="stream: images must be several images, got one"):
+        list(dsct.Predictor(tiny, short_side=64).stream(one))
 
 
 def test_shipped_weights_say_what_they_are_once(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 import subprocess
 import sys
@@ -100,6 +102,28 @@ def test_predict_is_one_object_whichever_way_it_comes(first: str) -> None:
         "print(inspect.signature(p) == inspect.signature(predict))"
     )
     assert alone(program).splitlines() == ["True True True {(96, 64)}", "True"]
+
+
+def test_predict_goes_to_other_processes() -> None:
+    """As a function does: `multiprocessing` pickles what it calls."""
+    assert pickle.loads(pickle.dumps(dsct.predict)) is copy.deepcopy(dsct.predict) is dsct.predict
+
+
+def test_threads_load_the_face_together() -> None:
+    program = (
+        "import threading, dsct\n"
+        "found = []\n"
+        "names = ['predict', 'Predictor', 'People', 'visualize', 'train', 'metrics', 'predict_stream', 'data']\n"
+        "start = threading.Barrier(len(names))\n"
+        "def load(name):\n"
+        "    start.wait()\n"
+        "    found.append(getattr(dsct, name))\n"
+        "threads = [threading.Thread(target=load, args=(name,)) for name in names]\n"
+        "[thread.start() for thread in threads]\n"
+        "[thread.join() for thread in threads]\n"
+        "print(len(found))"
+    )
+    assert alone(program) == "8\n"
 
 
 @pytest.mark.parametrize("name", ["video", "annotate", "predict", "shipped_weights"])

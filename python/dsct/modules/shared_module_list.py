@@ -57,9 +57,16 @@ class SharedModuleList(nn.Module):
         modules[index] = module
         self._place(modules)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Registered beside the shared module, it would have parameters and never run.
+        if isinstance(value, nn.Module) and self._is_further_name(name):
+            self[int(name)] = value
+        else:
+            super().__setattr__(name, value)
+
     def __getattr__(self, name: str) -> Any:
         # `torch.distributed.checkpoint` looks for every name of a state dict.
-        if name.isdecimal() and int(name) < len(self) and name not in self._modules:
+        if self._is_further_name(name):
             return _FurtherName(self.names[int(name)], self[int(name)])
         return super().__getattr__(name)
 
@@ -67,7 +74,13 @@ class SharedModuleList(nn.Module):
         """For ``print(module)``."""
         return f"{len(self)} places"
 
+    def _is_further_name(self, name: str) -> bool:
+        return name.isdecimal() and int(name) < len(self) and name not in self._modules
+
     def _place(self, modules: list[nn.Module]) -> None:
+        for module in modules:
+            if not isinstance(module, nn.Module):
+                raise TypeError(f"SharedModuleList: modules must be nn.Module, got {type(module).__name__}")
         self.names: list[str] = []  # for every place the name of its module
         self._modules.clear()
         first: dict[nn.Module, str] = {}
@@ -107,9 +120,10 @@ def same_bits(first: Tensor, second: Tensor) -> bool:
 
 
 def _list_under_all_names(module: SharedModuleList, state: dict[str, Any], prefix: str, _metadata: Any) -> None:
-    own = {name: state.pop(name) for name in [name for name in state if name.startswith(prefix)]}
+    own = [name for name in state if name.startswith(tuple(f"{prefix}{first}." for first in module.names))]
+    tensors = {name: state.pop(name) for name in own}
     for index, first in enumerate(module.names):
-        for name, tensor in own.items():
+        for name, tensor in tensors.items():
             place, _, rest = name.removeprefix(prefix).partition(".")
             if place == first:
                 state[f"{prefix}{index}.{rest}"] = tensor

@@ -52,12 +52,15 @@ DEFAULTS: Options = {
     "batch_size": 4,
 }
 
+_WHOLE_NUMBERS = {"short_side", "batch_size"}
+_NUMBERS = ("score_threshold", "nms_iou", "short_side", "long_side", "batch_size")
+
 
 def completed(options: Options) -> Options:
     """The options given, and the defaults of the others.
 
     Raises:
-        TypeError: there is no such option.
+        TypeError: there is no such option, or one of another type.
         ValueError: `batch_size` is below 1; the model decides about the others.
 
     Example:
@@ -67,6 +70,12 @@ def completed(options: Options) -> Options:
     for name in options.keys() - DEFAULTS.keys():
         raise TypeError(f"predict: options must be among {', '.join(DEFAULTS)}, got {name}")
     complete: Options = {**DEFAULTS, **options}
+    for name in _NUMBERS:
+        value = complete.get(name)
+        number = "__index__" if name in _WHOLE_NUMBERS else "__float__"
+        if not (hasattr(value, number) or (value is None and name != "batch_size")):
+            wanted = "a whole number" if name in _WHOLE_NUMBERS else "a number"
+            raise TypeError(f"predict: {name} must be {wanted}, got {value!r}")
     if complete["batch_size"] < 1:
         raise ValueError(f"predict: batch_size must be at least 1, got {complete['batch_size']}")
     return complete

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from threading import Lock
 from typing import Any, TypeVar, overload
+from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -15,6 +17,7 @@ from typing_extensions import Unpack
 
 from dsct.data.image_io import ImageInput, load_image
 from dsct.data.transforms import evaluation_transform
+from dsct.modules import DSCT
 from dsct.modules.evaluating import evaluating
 from dsct.post_process import PostProcess, least_score
 from dsct.prediction import video
@@ -26,12 +29,15 @@ from dsct.prediction.shipped_weights import AnyModel, resolve_model
 
 T = TypeVar("T")
 
+_LOCKS: WeakKeyDictionary[DSCT, Lock] = WeakKeyDictionary()
+_LOOKING_UP = Lock()
+
 
 class Predictor:
     """A model ready to find people: loaded once, with its options checked once.
 
-    Several threads may share a predictor: they read images at the same time, and the model runs for one after the
-    other. Between two results the model is in the mode in which its owner left it.
+    Several threads may share a predictor or its model: they read images at the same time, and the model runs for one
+    after the other. Between two results the model is in the mode in which its owner left it.
 
     Args:
         model: a model, the path of a native safetensors file, or None for the small weights that come with dsct. These
@@ -67,8 +73,6 @@ class Predictor:
         )
         self._transform = evaluation_transform(*resize_sides(self.model, given["short_side"], given["long_side"]))
         self._batch_size = given["batch_size"]
-        # Two threads that switch one model to evaluation mode and back would leave it in the wrong one.
-        self._one_at_a_time = Lock()
 
     def __call__(self, image: ImageInput) -> People:
         """Finds the people in an image.
@@ -104,10 +108,12 @@ class Predictor:
             An iterator of the people of each image, in order. `People.source` is the image as it was given.
 
         Raises:
-            TypeError: while iterating, an image has an unsupported type.
+            TypeError: while iterating, `images` is one image, or an image has an unsupported type.
             ValueError: while iterating, an image has a wrong shape or is too narrow.
             OSError: while iterating, an image cannot be read.
         """
+        if isinstance(images, str) or (isinstance(images, np.ndarray) and images.ndim == 3 and images.shape[2] == 3):
+            raise TypeError("stream: images must be several images, got one; call the predictor with it instead")
         for _, same_size in groupby(read_each(images, self._transform, on_error), key=lambda one: one.pixels.shape):
             while batch := list(islice(same_size, self._batch_size)):
                 yield from self._people(batch, self._run(self.model, batch))
@@ -183,7 +189,8 @@ class Predictor:
         """The result of `call`, the model or a part of it, for the pixels of a batch, in evaluation mode."""
         parameter = next(self.model.parameters())
         pixels = torch.stack([one.pixels for one in batch]).to(parameter.device, parameter.dtype)
-        with self._one_at_a_time, evaluating(self.model), torch.no_grad():
+        # Two threads that switch one model to evaluation mode and back would leave it in the wrong one.
+        with _lock_of(self.model), evaluating(self.model), torch.no_grad():
             return call(pixels)
 
     def _people(self, batch: Sequence[ModelInput], output: dict[str, Any]) -> list[People]:
@@ -308,6 +315,12 @@ def predict_frames(
         0.3 (128, 96)
     """
     return Predictor(model, **options).frames(path, every=every, start=start, stop=stop)
+
+
+def _lock_of(model: DSCT) -> Lock:
+    """One for every model, whichever predictors run it; predictors can be pickled, locks cannot."""
+    with _LOOKING_UP:
+        return _LOCKS.setdefault(model, Lock())
 
 
 def _batches(frames: Iterable[T], batch_size: int) -> Iterator[list[T]]:

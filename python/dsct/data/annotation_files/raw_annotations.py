@@ -73,7 +73,7 @@ class RawAnnotations:
             The images of the part, in their order; ``source`` says how they were chosen.
 
         Raises:
-            ValueError: `fraction` or `split` is out of range.
+            ValueError: `fraction` or `split` is out of range, or there are images and the part has none.
 
         Example:
             >>> images = [RawImage(name) for name in "abcd"]
@@ -101,6 +101,9 @@ class RawAnnotations:
             members.sort(key=lambda number: draws[number])
             validation.update(members[: round(len(members) * fraction)])
         chosen = [image for number, image in enumerate(self.images) if (number in validation) == (split == "val")]
+        if self.images and not chosen:
+            of = f"{len(self.images)} images, taken class by class"
+            raise ValueError(f"{self.path}: val_fraction {fraction:.3g} of {of}, leaves none for {split}")
         how = f"{split} part of training data cut with val_fraction {fraction:.3g}, seed {seed}"
         return replace(self, split=split, images=chosen, source=f"{self.source}, {how}")
 
