@@ -22,6 +22,7 @@ class Records:
     class_names: tuple[str, ...] = CAER_S_CLASSES
     multi_label: bool = False
     skipped: dict[str, int] = field(default_factory=dict)
+    mended: dict[str, int] = field(default_factory=dict)
     examples: dict[str, tuple[str, ...]] = field(default_factory=dict)
     source: str = "records of a test"
 

@@ -59,7 +59,7 @@ class TestText:
         assert names(data) == ["train/Angry/0001.png", "train/Sad/2.png"]
         assert [data.annotations(index).boxes.tolist() for index in (0, 1)] == [[[295, 97, 394, 195]], [[0, 0, 30, 40]]]
         assert [data.annotations(index).labels.tolist() for index in (0, 1)] == [[0], [5]]
-        assert data.skipped == {"box clipped": 1}
+        assert (data.skipped, data.mended) == ({}, {"box clipped": 1})
         assert (data.split, data.multi_label, data.class_names) == ("train", False, CAER_S_CLASSES)
         assert data.source == "train.txt, face boxes, image sizes guessed"
 
@@ -80,7 +80,7 @@ class TestText:
         data = CaerSDataset.from_text(text(tmp_path, "test/Sad/1.png,5,10,10,60,60", name="test.txt"), tmp_path)
         assert data.annotations(0).size == (50, 40)
         assert data.annotations(0).boxes.tolist() == [[10, 10, 50, 40]]
-        assert data.skipped == {"box clipped": 1}
+        assert (data.skipped, data.mended) == ({}, {"box clipped": 1})
 
     @pytest.mark.parametrize(
         ("line", "message"),

@@ -235,6 +235,12 @@ def test_skipped_is_told_with_its_count() -> None:
     assert (finding.count, finding.places[0].detail, len(finding.places)) == (12, "degenerate box: 12", 1)
 
 
+def test_what_was_mended_is_told_apart_from_what_was_lost() -> None:
+    result = check([Records([record(None, EVERY_CLASS, np.arange(7))], mended={"box clipped": 2})])
+    finding = find(result, "mended while reading")
+    assert (finding.severity, finding.places[0].detail) == ("note", "box clipped: 2")
+
+
 def test_skipped_images_are_named() -> None:
     data = Records(
         [record(None, EVERY_CLASS, np.arange(7))], skipped={"missing image": 9}, examples={"missing image": ("a", "b")}

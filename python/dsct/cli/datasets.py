@@ -73,11 +73,12 @@ def open_data(about: Description, split: str, transforms: Transform | None, cach
 
 
 def describe(data: Data) -> str:
-    """One line about a data set: its annotations, the number of images, and what was left out while reading."""
+    """One line about a data set: its annotations, the number of images, and what was left out or mended while reading."""
     source = getattr(data, "source", "synthetic scenes")
-    skipped = getattr(data, "skipped", {})
-    left_out = f"; left out: {', '.join(f'{count} x {reason}' for reason, count in skipped.items())}" if skipped else ""
-    return f"{data.split}: {len(data)} images, {source}{left_out}"
+    changes = {"left out": getattr(data, "skipped", {}), "mended": getattr(data, "mended", {})}
+    counted = (f"; {what}: {', '.join(f'{n} x {reason}' for reason, n in reasons.items())}"
+               for what, reasons in changes.items() if reasons)  # fmt: skip
+    return f"{data.split}: {len(data)} images, {source}{''.join(counted)}"
 
 
 def model_fields(data: Data) -> dict[str, Any]:

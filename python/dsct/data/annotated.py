@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,7 +32,8 @@ class AnnotatedDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
         multi_label: labels are (n, C) of 0 and 1 instead of (n,) class numbers.
         image_root: folder of the images; ``None`` if only the annotations are needed.
         transforms: called with image and target; its result is what ``ds[i]`` returns.
-        skipped: what was left out or changed while reading: reason -> number of boxes or images.
+        skipped: what was left out while reading: reason -> number of boxes or images.
+        mended: what was corrected while reading and is there: reason -> number of boxes or images.
         examples: reason -> names of the first images, where whole images were left out.
         source: a phrase that says where the annotations come from.
 
@@ -54,6 +58,7 @@ class AnnotatedDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
         image_root: str | os.PathLike[str] | None = None,
         transforms: Transform | None = None,
         skipped: Mapping[str, int] | None = None,
+        mended: Mapping[str, int] | None = None,
         examples: Mapping[str, Sequence[str]] | None = None,
         source: str = "",
     ) -> None:
@@ -63,6 +68,7 @@ class AnnotatedDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
         self.image_root = None if image_root is None else Path(image_root)
         self.transforms = transforms
         self.skipped = dict(skipped or {})
+        self.mended = dict(mended or {})
         self.examples = {reason: tuple(names) for reason, names in (examples or {}).items()}
         self.source = source
         self._records = tuple(records)
@@ -74,6 +80,19 @@ class AnnotatedDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
     def __len__(self) -> int:
         """Number of images."""
         return len(self._records)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over class names and records: equal for the same data in another place, whatever the image files.
+
+        Attributes of people and their continuous annotations do not count, because training does not use them.
+        """
+        digest = hashlib.sha256(json.dumps([self.class_names, self.multi_label]).encode())
+        for record in self._records:
+            name = "" if record.image_path is None else record.image_path.as_posix()
+            digest.update(json.dumps([name, *record.size, record.labels.tolist()]).encode())
+            digest.update(record.boxes.astype("<f4").tobytes())
+        return digest.hexdigest()
 
     def annotations(self, index: int) -> Annotations:
         """Boxes and labels of one image; no image is opened.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,9 +42,13 @@ class Annotations:
         boxes: (n, 4) float32, ``x1 y1 x2 y2`` in pixels of the upright image.
         labels: (n,) int64 class numbers, or (n, C) of 0 and 1 when a person can show several emotions.
         size: (width, height) of the upright image in pixels.
+        continuous: (n, 3) float32 valence, arousal and dominance as the data state them, NaN where unknown; EMOTIC's
+            go from 1 to 10. ``None``: unknown for everybody.
+        attributes: name -> one text per person, ``""`` where unknown; EMOTIC states ``age`` and ``gender``.
 
     Raises:
-        ValueError: a shape does not fit, a box is not finite or has no area, or a label is negative.
+        ValueError: a shape does not fit, a box is not finite or has no area, a label is negative, or there is not one row of
+            `continuous` or one text of an attribute per person.
 
     Example:
         >>> import numpy as np
@@ -56,6 +61,8 @@ class Annotations:
     boxes: NDArray[np.float32]
     labels: NDArray[np.int64]
     size: tuple[int, int]
+    continuous: NDArray[np.float32] | None = None
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         boxes = np.asarray(self.boxes, dtype=np.float32)
@@ -74,6 +81,18 @@ class Annotations:
             raise ValueError(f"size must be a positive (width, height), got {self.size}")
         object.__setattr__(self, "boxes", boxes)
         object.__setattr__(self, "labels", labels)
+        self._check_people()
+
+    def _check_people(self) -> None:
+        """What is known about the people beside their boxes and labels."""
+        if self.continuous is not None:
+            continuous = np.asarray(self.continuous, dtype=np.float32)
+            if continuous.shape != (len(self), 3):
+                raise ValueError(f"continuous must be ({len(self)}, 3), one row per box, got {continuous.shape}")
+            object.__setattr__(self, "continuous", continuous)
+        for name, texts in self.attributes.items():
+            if isinstance(texts, str) or len(texts) != len(self):
+                raise ValueError(f"attributes[{name!r}] must be {len(self)} texts, one per box, got {texts!r}")
 
     def __len__(self) -> int:
         """Number of people."""

@@ -64,7 +64,8 @@ def contact_sheet(
         >>> from dsct.data.checks.check import check
         >>> one = Annotations(None, np.array([[10, 20, 50, 80]]), np.array([1]), (64, 96))
         >>> class Drawn(list):
-        ...     split, class_names, multi_label, skipped, source = "val", ("Anger", "Fear"), False, {}, "drawn"
+        ...     split, class_names, multi_label, source = "val", ("Anger", "Fear"), False, "drawn"
+        ...     skipped, mended = {}, {}
         ...     annotations = list.__getitem__
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     page = pathlib.Path(folder, "page.png")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsct.data.annotated import AnnotatedDataset, describe_skipped
-from dsct.data.annotation_files.raw_annotations import RawAnnotations, RawImage, extent
+from dsct.data.annotation_files.raw_annotations import RawAnnotations, RawImage, RawPerson, extent
 from dsct.data.image_io import upright_size
 from dsct.data.records import Annotations
 from dsct.data.transforms import Transform
@@ -53,21 +53,22 @@ def build(
     Raises:
         ValueError: no image is left.
     """
-    skipped = _Skipped()
+    changes = _Changes()
     images = raw.images
     root = None
     source = raw.source
     if image_root is not None:
         root = _find_root(image_root, images)
-        images = _measure(images, root, size_of, raw.certain_sizes, skipped)
+        images = _measure(images, root, size_of, raw.certain_sizes, changes)
     elif not raw.certain_sizes:
         source += ", image sizes guessed"
-    skipped.counts.update(reason for image in images for reason in (*image.left_out, *image.mended))
-    records = _records(images, len(raw.class_names), raw.multi_label, skipped)
-    counts = {reason: count for reason, count in sorted(skipped.counts.items()) if count}
+    changes.lost.update(reason for image in images for reason in image.left_out)
+    changes.mended.update(reason for image in images for reason in image.mended)
+    records = _records(images, len(raw.class_names), raw.multi_label, changes)
+    skipped, mended = _counted(changes.lost), _counted(changes.mended)
     if not records:
         where = "" if root is None else f" with images in {root}"
-        raise ValueError(f"{raw.path}{where}: no image is left of {len(raw.images)}; {describe_skipped(counts)}")
+        raise ValueError(f"{raw.path}{where}: no image is left of {len(raw.images)}; {describe_skipped(skipped)}")
     return kind(
         records,
         split=raw.split,
@@ -75,21 +76,23 @@ def build(
         multi_label=raw.multi_label,
         image_root=root,
         transforms=transforms,
-        skipped=counts,
-        examples=skipped.images,
+        skipped=skipped,
+        mended=mended,
+        examples=changes.images,
         source=f"{raw.path.name}, {source}",
     )
 
 
 @dataclass
-class _Skipped:
-    """What was left out or changed: how often, and, for whole images, the first names."""
+class _Changes:
+    """What was lost and what was mended: how often, and, for whole images that were lost, the first names."""
 
-    counts: Counter[str] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)
+    mended: Counter[str] = field(default_factory=Counter)
     images: dict[str, list[str]] = field(default_factory=dict)
 
-    def add(self, reason: str, image: RawImage) -> None:
-        self.counts[reason] += 1
+    def lose(self, reason: str, image: RawImage) -> None:
+        self.lost[reason] += 1
         names = self.images.setdefault(reason, [])
         if len(names) < _MOST_EXAMPLES:
             names.append(image.name)
@@ -113,59 +116,79 @@ def _measure(
     root: Path,
     size_of: Callable[[Path], tuple[int, int]],
     certain: bool,
-    skipped: _Skipped,
+    changes: _Changes,
 ) -> list[RawImage]:
     """The images whose files are there, with the names and sizes of these."""
     measured = []
     for image in images:
         name = _find(root, image)
         if name is None:
-            skipped.add("missing image", image)
+            changes.lose("missing image", image)
             continue
         try:
             size = size_of(root / name)
         except OSError:
-            skipped.add("unreadable image", image)
+            changes.lose("unreadable image", image)
             continue
         if certain and size != image.size:
-            skipped.add("image of another size", image)
+            changes.lose("image of another size", image)
             continue
         measured.append(replace(image, name=name, size=size))
     return measured
 
 
-def _records(images: Sequence[RawImage], classes: int, multi_label: bool, skipped: _Skipped) -> list[Annotations]:
+def _counted(changes: Counter[str]) -> dict[str, int]:
+    return {reason: count for reason, count in sorted(changes.items()) if count}
+
+
+def _records(images: Sequence[RawImage], classes: int, multi_label: bool, changes: _Changes) -> list[Annotations]:
     """Records of the people that can be used; all boxes are checked at once, for speed."""
-    counts = [len(image.boxes) for image in images]
-    given = np.array([box for image in images for box in image.boxes], dtype=np.float64).reshape(-1, 4)
-    sizes = [image.size or extent(image.boxes) for image in images]
+    counts = [len(image.people) for image in images]
+    people = [person for image in images for person in image.people]
+    given = np.array([person.box for person in people], dtype=np.float64).reshape(-1, 4)
+    sizes = [image.size or extent(image.people) for image in images]
     limits = np.repeat(np.array(sizes, dtype=np.float64).reshape(-1, 2), counts, axis=0)
     with np.errstate(over="ignore"):
         boxes = np.clip(given, 0, np.tile(limits, 2)).astype(np.float32)
     # Checked in both, because clipping turns infinity into the border and float32 turns 1e39 into infinity.
     finite = np.isfinite(given).all(axis=1) & np.isfinite(boxes).all(axis=1)
     usable = finite & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-    labels = [chosen for image in images for chosen in image.labels]
-    labelled = np.array([len(chosen) > 0 for chosen in labels], dtype=bool)
+    labelled = np.array([len(person.labels) > 0 for person in people], dtype=bool)
     kept = usable & labelled
-    skipped.counts["degenerate box"] += int((~usable).sum())
-    skipped.counts["person without labels"] += int((usable & ~labelled).sum())
+    changes.lost["degenerate box"] += int((~usable).sum())
+    changes.lost["person without labels"] += int((usable & ~labelled).sum())
     moved = np.zeros(len(given), dtype=bool)
     # Rounding in x + width is no reason to report a box.
     moved[kept] = (np.abs(boxes[kept] - given[kept]) > 0.01).any(axis=1)
-    skipped.counts["box clipped"] += int(moved.sum())
+    changes.mended["box clipped"] += int(moved.sum())
 
-    table = _label_table(labels, classes, multi_label)
+    table = _label_table([person.labels for person in people], classes, multi_label)
     records = []
     end = 0
     for image, count, size in zip(images, counts, sizes, strict=True):
         start, end = end, end + count
         rows = np.flatnonzero(kept[start:end]) + start
         if not len(rows) and (count or image.left_out):
-            skipped.add("image without usable person", image)
+            changes.lose("image without usable person", image)
             continue
-        records.append(Annotations(Path(image.name), boxes[rows], table[rows], size))
+        chosen = [people[row] for row in rows]
+        records.append(
+            Annotations(Path(image.name), boxes[rows], table[rows], size, _continuous(chosen), _attributes(chosen))
+        )
     return records
+
+
+def _continuous(people: Sequence[RawPerson]) -> NDArray[np.float32] | None:
+    """(n, 3), with NaN for a person for whom the file states nothing; ``None`` if it states nothing for anyone."""
+    if all(person.continuous is None for person in people):
+        return None
+    unknown = (np.nan, np.nan, np.nan)
+    return np.array([person.continuous or unknown for person in people], dtype=np.float32)
+
+
+def _attributes(people: Sequence[RawPerson]) -> dict[str, tuple[str, ...]]:
+    names = dict.fromkeys(name for person in people for name in person.attributes)
+    return {name: tuple(person.attributes.get(name, "") for person in people) for name in names}
 
 
 def _label_table(labels: Sequence[tuple[int, ...]], classes: int, multi_label: bool) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dsct.config import CAER_S_CLASSES
 from dsct.data.annotation_files.coco_json import Entry, category_id, load_coco_json, raw_images
-from dsct.data.annotation_files.raw_annotations import RawAnnotations, RawImage, extent
+from dsct.data.annotation_files.raw_annotations import RawAnnotations, RawImage, RawPerson, extent
 from dsct.data.annotation_files.splits import split_from_name
 
 FRAME_SIZE = (712, 400)
@@ -54,9 +54,9 @@ def read_caer_s_json(path: Path) -> RawAnnotations:
     """
     images = raw_images(path, load_coco_json(path), _label)
     for image in images:
-        for (label,) in image.labels:
+        for person in image.people:
             try:
-                _check_folder(image.name, label)
+                _check_folder(image.name, *person.labels)
             except ValueError as error:
                 raise ValueError(f"{path}: {error}") from error
     return _annotations(path, images, certain_sizes=True)
@@ -93,10 +93,9 @@ def read_caer_s_text(path: Path) -> RawAnnotations:
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: {error}") from error
         image = images.setdefault(name, RawImage(name))
-        image.boxes.append((x1, y1, x2, y2))
-        image.labels.append((class_number,))
+        image.people.append(RawPerson((x1, y1, x2, y2), (class_number,)))
     for image in images.values():
-        image.size = extent(image.boxes, FRAME_SIZE)
+        image.size = extent(image.people, FRAME_SIZE)
     return _annotations(path, list(images.values()), certain_sizes=False)
 
 

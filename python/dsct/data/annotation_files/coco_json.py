@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dsct.data.annotation_files.raw_annotations import RawImage
+from dsct.data.annotation_files.raw_annotations import RawImage, RawPerson
 
 Entry = dict[str, Any]
 
@@ -64,8 +64,7 @@ def raw_images(path: Path, content: Entry, labels_of: Callable[[Entry], tuple[in
             if entry.get("iscrowd"):
                 image.left_out.append("crowd")
                 continue
-            image.labels.append(labels_of(entry))
-            image.boxes.append(_box(entry))
+            image.people.append(RawPerson(_box(entry), labels_of(entry)))
         except KeyError as error:
             place = _place("annotations", number, entry)
             raise ValueError(f"{path}: {place}: no image has the image_id {error}") from error

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dsct.config import EMOTIC_CLASSES
 from dsct.data.annotation_files.csv_table import read_table
-from dsct.data.annotation_files.raw_annotations import RawAnnotations, RawImage
+from dsct.data.annotation_files.raw_annotations import RawAnnotations, RawImage, RawPerson
 from dsct.data.annotation_files.splits import split_from_name
 
 CLASS_NUMBERS = {name: number for number, name in enumerate(EMOTIC_CLASSES)}
@@ -36,8 +36,7 @@ def read_emotic_csv(path: Path) -> RawAnnotations:
         except (ValueError, OverflowError) as error:
             raise ValueError(f"{path}, line {line}: {error}") from error
         image = images.setdefault(new.name, new)
-        image.boxes.append((x1, y1, x2, y2))
-        image.labels.append(labels)
+        image.people.append(RawPerson((x1, y1, x2, y2), labels))
     source = "body boxes, combined labels"
     return RawAnnotations(path, split_from_name(path), list(images.values()), EMOTIC_CLASSES, True, source)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from dsct.config import EMOTIC_CLASSES
 from dsct.data.annotation_files.emotic_csv import class_numbers, emotic_image
-from dsct.data.annotation_files.raw_annotations import RawAnnotations, RawImage
+from dsct.data.annotation_files.raw_annotations import RawAnnotations, RawImage, RawPerson
 
 SPLITS = ("train", "val", "test")
 LABELS = ("combined", "union")
@@ -88,8 +88,7 @@ def _image(image: Any, labels: str) -> RawImage:
         if box.shape != (4,):
             raise ValueError(f"body_bbox must be 4 numbers x1 y1 x2 y2, got {box.tolist()}")
         x1, y1, x2, y2 = box.tolist()
-        found.boxes.append((x1, y1, x2, y2))
-        found.labels.append(class_numbers(_names(person, labels)))
+        found.people.append(RawPerson((x1, y1, x2, y2), class_numbers(_names(person, labels))))
     return found
 
 

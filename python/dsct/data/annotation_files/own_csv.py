@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dsct.data.annotation_files.csv_table import read_table
-from dsct.data.annotation_files.raw_annotations import RawAnnotations, RawImage
+from dsct.data.annotation_files.raw_annotations import RawAnnotations, RawImage, RawPerson
 from dsct.data.annotation_files.splits import split_from_name
 
 _COLUMNS = ("path", "x1", "y1", "x2", "y2", "label")
@@ -53,8 +53,8 @@ class OwnCsv:
                 if not any(row[column] for column in _COLUMNS[1:]):
                     continue
                 x1, y1, x2, y2 = _corners(row)
-                image.labels.append(_class_numbers(row["label"], numbers, multi_label))
-                image.boxes.append((x1, y1, x2, y2))
+                labels = _class_numbers(row["label"], numbers, multi_label)
+                image.people.append(RawPerson((x1, y1, x2, y2), labels))
             except ValueError as error:
                 raise ValueError(f"{self.path}, line {line}: {error}") from error
         source = "several labels per person" if multi_label else "one label per person"

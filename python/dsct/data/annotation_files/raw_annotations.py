@@ -5,9 +5,28 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class RawPerson:
+    """One person as an annotation file describes it, not yet checked.
+
+    Attributes:
+        box: ``x1 y1 x2 y2`` in pixels.
+        labels: class numbers; empty for a person whom nobody labelled.
+        continuous: valence, arousal and dominance in the unit of the file, if it states them.
+        attributes: what else the file says about the person, such as ``{"gender": "Female"}``.
+    """
+
+    box: Box
+    labels: tuple[int, ...]
+    continuous: tuple[float, float, float] | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -17,8 +36,7 @@ class RawImage:
     Attributes:
         name: path of the image relative to the image root.
         size: (width, height), if the file states it.
-        boxes: ``x1 y1 x2 y2`` in pixels, one per person.
-        labels: class numbers of each person; empty for a person whom nobody labelled.
+        people: the people in it.
         left_out: why the reader left people out, one reason per person.
         mended: what the reader corrected about the image, to be counted.
         aliases: other paths under which the image may be found.
@@ -26,8 +44,7 @@ class RawImage:
 
     name: str
     size: tuple[int, int] | None = None
-    boxes: list[tuple[float, float, float, float]] = field(default_factory=list)
-    labels: list[tuple[int, ...]] = field(default_factory=list)
+    people: list[RawPerson] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     mended: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
@@ -93,7 +110,7 @@ class RawAnnotations:
             raise ValueError(f"split must be 'train' or 'val' to cut validation data from {self.path}, got {split!r}")
         groups: defaultdict[int, list[int]] = defaultdict(list)
         for number, image in enumerate(self.images):
-            smallest = min((label for labels in image.labels for label in labels), default=-1)
+            smallest = min((label for person in image.people for label in person.labels), default=-1)
             groups[0 if self.multi_label else smallest].append(number)
         draws = [hashlib.sha256(f"{seed}/{key(image.name)}".encode()).digest() for image in self.images]
         validation: set[int] = set()
@@ -108,15 +125,15 @@ class RawAnnotations:
         return replace(self, split=split, images=chosen, source=f"{self.source}, {how}")
 
 
-def extent(boxes: Sequence[tuple[float, float, float, float]], at_least: tuple[int, int] = (1, 1)) -> tuple[int, int]:
-    """The smallest (width, height) that contains some boxes: a guess if nothing else gives the size.
+def extent(people: Iterable[RawPerson], at_least: tuple[int, int] = (1, 1)) -> tuple[int, int]:
+    """The smallest (width, height) that contains some people: a guess if nothing else gives the size.
 
     Example:
-        >>> extent([(10, 20, 50, 80), (0, 0, 70.5, 10)])
+        >>> extent([RawPerson((10, 20, 50, 80), (0,)), RawPerson((0, 0, 70.5, 10), (0,))])
         (71, 80)
     """
     width, height = at_least
-    for _, _, x2, y2 in boxes:
+    for _, _, x2, y2 in (person.box for person in people):
         if math.isfinite(x2) and math.isfinite(y2):
             width, height = max(width, math.ceil(x2)), max(height, math.ceil(y2))
     return width, height

@@ -32,6 +32,7 @@ class AnnotatedSplit(Protocol):
     class_names: tuple[str, ...]
     multi_label: bool
     skipped: dict[str, int]
+    mended: dict[str, int]
     examples: dict[str, tuple[str, ...]]
     source: str
 
@@ -106,7 +107,7 @@ def check(
     Example:
         >>> from dsct.data import SyntheticDataset
         >>> scenes = SyntheticDataset("val", size=20)
-        >>> scenes.skipped, scenes.examples, scenes.source = {}, {}, "synthetic scenes"
+        >>> scenes.skipped, scenes.mended, scenes.examples, scenes.source = {}, {}, {}, "synthetic scenes"
         >>> result = check([scenes])
         >>> result.ok, result.whole.images
         (True, 20)
@@ -248,6 +249,8 @@ def _check_splits(splits: Sequence[AnnotatedSplit], findings: Findings) -> None:
                 names = data.examples.get(reason, ())
                 such = f", such as {', '.join(names)}" if names else ""
                 findings.add("skipped while reading", Location(data.split, detail=f"{reason}: {count}{such}"), count)
+        for reason, count in data.mended.items():
+            findings.add("mended while reading", Location(data.split, detail=f"{reason}: {count}"), count)
         if (data.class_names, data.multi_label) != (first.class_names, first.multi_label):
             form = "several classes" if data.multi_label else "one class"
             detail = f"{len(data.class_names)} classes, {form} per person, not those of {first.split}"

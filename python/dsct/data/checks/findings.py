@@ -31,7 +31,13 @@ _SEVERITIES = {
         "person without a class",
         "class without people",
     ),
-    "note": ("same content more than once", "overlapping people", "image without people", "images not on disk"),
+    "note": (
+        "mended while reading",
+        "same content more than once",
+        "overlapping people",
+        "image without people",
+        "images not on disk",
+    ),
 }
 _SEVERITY = {kind: severity for severity, kinds in _SEVERITIES.items() for kind in kinds}
 _ORDER = list(_SEVERITY)
