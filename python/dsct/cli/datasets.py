@@ -73,7 +73,7 @@ def open_data(about: Description, split: str, transforms: Transform | None, cach
 
 
 def describe(data: Data) -> str:
-    """One line about a data set: its annotations, the number of images, and what was left out or mended while reading."""
+    """One line about a data set: its annotations, the number of images, what was left out and what was mended."""
     source = getattr(data, "source", "synthetic scenes")
     changes = {"left out": getattr(data, "skipped", {}), "mended": getattr(data, "mended", {})}
     counted = (f"; {what}: {', '.join(f'{n} x {reason}' for reason, n in reasons.items())}"

@@ -47,8 +47,8 @@ class Annotations:
         attributes: name -> one text per person, ``""`` where unknown; EMOTIC states ``age`` and ``gender``.
 
     Raises:
-        ValueError: a shape does not fit, a box is not finite or has no area, a label is negative, or there is not one row of
-            `continuous` or one text of an attribute per person.
+        ValueError: a shape does not fit, a box is not finite or has no area, a label is negative, or
+            there is not one row of `continuous` or one text of an attribute per person.
 
     Example:
         >>> import numpy as np
