@@ -109,7 +109,12 @@ def hungarian_matcher(
     config: Config, logits: list[Tensor], boxes: list[Tensor], targets: _Targets
 ) -> list[tuple[Tensor, Tensor]]: ...
 def set_criterion(
-    config: Config, logits: list[Tensor], boxes: list[Tensor], targets: _Targets, num_boxes: float
+    config: Config,
+    logits: list[Tensor],
+    boxes: list[Tensor],
+    targets: _Targets,
+    num_boxes: float,
+    class_weights: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]: ...
 def post_process(
     config: Config,

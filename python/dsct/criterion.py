@@ -66,12 +66,21 @@ class SetCriterion(nn.Module):
     number of processes, so that the mean over processes is the loss of their images as one batch. Half-precision
     outputs are widened to float32.
 
+    With `class_weights` the part of ``loss_ce`` that falls on a class which the subject of a query shows is multiplied
+    by the weight of that class, like ``pos_weight`` in torch's losses: missing a rare class costs more, claiming it
+    wrongly costs as much as before. The matching does not change.
+
     Attributes:
         matcher: the `HungarianMatcher` of the same configuration.
         weight_dict: the weight of every loss in `total`.
+        class_weights: (C,) float32, or None.
 
     Args:
         cfg: the model's configuration.
+        class_weights: C positive numbers, as of :func:`dsct.train.class_weights`; None weighs all classes equally.
+
+    Raises:
+        ValueError: `class_weights` are not C positive numbers.
 
     Example:
         >>> import dsct
@@ -85,9 +94,13 @@ class SetCriterion(nn.Module):
         True
     """
 
-    def __init__(self, cfg: DSCTConfig) -> None:
+    class_weights: Tensor | None
+
+    def __init__(self, cfg: DSCTConfig, class_weights: Sequence[float] | Tensor | None = None) -> None:
         super().__init__()
         self.cfg = require_config(cfg, "SetCriterion")
+        of_classes = None if class_weights is None else _class_weights(cfg, class_weights)
+        self.register_buffer("class_weights", of_classes, persistent=False)
         self.matcher = HungarianMatcher(cfg)
         weights = {"loss_ce": cfg.loss_class, "loss_bbox": cfg.loss_bbox, "loss_giou": cfg.loss_giou}
         suffixes = ["", *(f"_{layer}" for layer in range(cfg.dec_layers - 1))]
@@ -121,7 +134,7 @@ class SetCriterion(nn.Module):
         pairs = _pairs(targets)
         if num_boxes is None:
             num_boxes = _num_boxes(pairs, logits[-1].device)
-        of_layers = _dsct.set_criterion(self.cfg.native, logits, boxes, pairs, num_boxes)
+        of_layers = _dsct.set_criterion(self.cfg.native, logits, boxes, pairs, num_boxes, self.class_weights)
         suffixes = [*(f"_{layer}" for layer in range(len(aux))), ""]
         return {
             name + suffix: loss
@@ -147,6 +160,16 @@ class SetCriterion(nn.Module):
         stacked = torch.stack(list(losses.values()))
         weights = torch.tensor([self.weight_dict[name] for name in losses], dtype=stacked.dtype, device=stacked.device)
         return (stacked * weights).sum()
+
+
+def _class_weights(cfg: DSCTConfig, class_weights: Sequence[float] | Tensor) -> Tensor:
+    weights = torch.as_tensor(class_weights, dtype=torch.float32)
+    if weights.shape != (cfg.num_classes,) or not bool((weights.isfinite() & (weights > 0)).all()):
+        raise ValueError(
+            f"SetCriterion: class_weights must be {cfg.num_classes} positive numbers, one per class, got "
+            f"{weights.tolist()}"
+        )
+    return weights
 
 
 def _output(outputs: Outputs, name: str) -> tuple[Tensor, Tensor]:

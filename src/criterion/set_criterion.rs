@@ -24,13 +24,17 @@ pub struct Losses {
 /// Every loss is divided by `num_boxes`, positive: the number of ground-truth boxes, matched or not, at least 1, or
 /// what stands for it where several batches or processes share a step.
 ///
+/// `class_weights` (C,), if given, multiply the class loss where the target is 1: what it costs to miss a class that a
+/// subject shows. Matching does not see them.
+///
 /// # Errors
-/// Those of [`hungarian_matcher`]; `num_boxes` is not positive and finite.
+/// Those of [`hungarian_matcher`]; `num_boxes` is not positive and finite; `class_weights` have another shape.
 pub fn set_criterion(
     config: &DsctConfig,
     predictions: &Predictions,
     targets: &Targets,
     num_boxes: f64,
+    class_weights: Option<&Tensor>,
 ) -> Result<Losses> {
     if !(num_boxes > 0.0 && num_boxes.is_finite()) {
         return Err(Error::argument("criterion", "num_boxes", "positive and finite", num_boxes));
@@ -42,7 +46,10 @@ pub fn set_criterion(
     let (query, subject) = (indices.f_select(0, 0)?, indices.f_select(0, 1)?);
 
     let (logits, wanted) = class_targets(config, &predictions.logits, targets, &query, &subject)?;
-    let class = sigmoid_focal_loss(&logits, &wanted, config.focal_alpha, config.focal_gamma)?;
+    let mut class = sigmoid_focal_loss(&logits, &wanted, config.focal_alpha, config.focal_gamma)?;
+    if let Some(weights) = class_weights {
+        class = class.f_mul(&factors(config, &wanted, weights)?)?;
+    }
     let class = class.f_sum_dim_intlist([1, 2, 3].as_slice(), false, None::<Kind>)?;
 
     // Every layer matches equally many pairs.
@@ -79,4 +86,16 @@ fn class_targets(
     };
     let wanted = wanted.f_view(logits.size().as_slice())?;
     Ok((logits, wanted))
+}
+
+/// What the class loss is multiplied by: the weight of the class where the target `wanted` is 1, elsewhere 1.
+fn factors(config: &DsctConfig, wanted: &Tensor, weights: &Tensor) -> Result<Tensor> {
+    if weights.size() != [config.num_classes] {
+        let expected = format!("({},)", config.num_classes);
+        return Err(Error::argument("criterion", "class_weights", expected, weights.size()));
+    }
+    let excess = weights.f_to_device(wanted.device())?.f_to_kind(wanted.kind())?.f_sub_scalar(1.0)?;
+    // The logit for "is a person" is no class.
+    let rest = wanted.size()[3] - config.num_classes;
+    Ok(wanted.f_mul(&excess.f_constant_pad_nd([0, rest])?)?.f_add_scalar(1.0)?)
 }

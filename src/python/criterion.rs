@@ -98,6 +98,7 @@ fn hungarian_matcher(
 
 /// (class, bbox, giou) losses, each (L,), the last decoder layer last.
 #[pyfunction]
+#[pyo3(signature = (config, logits, boxes, targets, num_boxes, class_weights))]
 fn set_criterion(
     py: Python<'_>,
     config: &PyConfig,
@@ -105,11 +106,12 @@ fn set_criterion(
     boxes: Vec<PyTensor>,
     targets: Vec<(PyTensor, PyTensor)>,
     num_boxes: f64,
+    class_weights: Option<PyTensor>,
 ) -> PyResult<(PyTensor, PyTensor, PyTensor)> {
     let config = config.0.clone();
     run(py, move || {
         let (predictions, targets) = batch(&config, logits, boxes, targets)?;
-        let losses = criterion::set_criterion(&config, &predictions, &targets, num_boxes)?;
+        let losses = criterion::set_criterion(&config, &predictions, &targets, num_boxes, class_weights.as_ref().map(|w| &w.0))?;
         Ok((PyTensor(losses.class), PyTensor(losses.bbox), PyTensor(losses.giou)))
     })
 }

@@ -79,6 +79,43 @@ def test_gradients_are_those_of_finite_differences(preset: str) -> None:
     assert torch.autograd.gradcheck(losses, tuple(leaves(out)))
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("counts", [(1, 2, 3), (0, 9, 1, 0), (0, 0)])
+def test_weighted_classes_are_those_of_the_reference(preset: str, counts: tuple[int, ...]) -> None:
+    cfg = getattr(DSCTConfig, preset)(focal_gamma=1.5, dec_layers=2, fusion_layers=())
+    weights = tuple(0.25 * (1 + number) for number in range(cfg.num_classes))
+    ours, theirs = SetCriterion(cfg, weights), ReferenceCriterion(cfg, weights)
+    out, targets = outputs(cfg, len(counts), 4), subjects(cfg, *counts)
+    losses, expected = ours(out, targets), theirs(out, targets)
+    plain = SetCriterion(cfg)(out, targets)
+    for name, loss in losses.items():
+        torch.testing.assert_close(loss, expected[name], rtol=1e-6, atol=1e-7)
+        assert torch.equal(loss, plain[name]) == (not any(counts) or "loss_ce" not in name)
+    gradients = [torch.autograd.grad(c.total(found), leaves(out)) for c, found in ((ours, losses), (theirs, expected))]
+    for gradient, wanted in zip(*gradients, strict=True):
+        torch.testing.assert_close(gradient, wanted, rtol=1e-6, atol=1e-8)
+    of_one = SetCriterion(cfg, [1.0] * cfg.num_classes)(out, targets)
+    assert all(torch.equal(loss, plain[name]) for name, loss in of_one.items())
+
+
+@pytest.mark.parametrize("preset", ["official_emotic", "official_caer_s"])
+def test_gradients_with_class_weights_are_those_of_finite_differences(preset: str) -> None:
+    cfg = getattr(DSCTConfig, preset)()
+    criterion = SetCriterion(cfg, [0.5 + number for number in range(cfg.num_classes)])
+    out, targets = layer(cfg, 2, 3), subjects(cfg, 2, 1)
+
+    def loss(logits: Tensor) -> Tensor:
+        return criterion({"pred_logits": logits, "pred_boxes": out["pred_boxes"]}, targets)["loss_ce"]
+
+    assert torch.autograd.gradcheck(loss, (out["pred_logits"],))
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0] * 6 + [0.0], [1.0] * 6 + [float("nan")], [[1.0] * 7]])
+def test_class_weights_must_be_one_positive_number_per_class(weights: Any) -> None:
+    with pytest.raises(ValueError, match="class_weights must be 7 positive numbers, one per class"):
+        SetCriterion(DSCTConfig.paper_caer_s(), weights)
+
+
 def test_perfect_boxes_cost_nothing_and_layers_are_told_apart() -> None:
     cfg = DSCTConfig.paper_caer_s(dec_layers=3)
     out, targets = outputs(cfg, 1, 2), subjects(cfg, 1)

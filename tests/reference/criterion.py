@@ -81,9 +81,10 @@ class HungarianMatcher(nn.Module):
 class SetCriterion(nn.Module):
     """The three losses of the last decoder layer, and of each earlier one with its own matching."""
 
-    def __init__(self, cfg: DSCTConfig) -> None:
+    def __init__(self, cfg: DSCTConfig, class_weights: tuple[float, ...] | None = None) -> None:
         super().__init__()
         self.cfg = cfg
+        self.class_weights = class_weights
         self.matcher = HungarianMatcher(cfg)
         suffixes = ["", *(f"_{i}" for i in range(cfg.dec_layers - 1))]
         weights = {"loss_ce": cfg.loss_class, "loss_bbox": cfg.loss_bbox, "loss_giou": cfg.loss_giou}
@@ -127,7 +128,9 @@ class SetCriterion(nn.Module):
 
         ::
 
-            t = 1:  a (1 - p)^g (-log p)            t = 0:  (1 - a) p^g (-log(1 - p))
+            t = 1:  w a (1 - p)^g (-log p)          t = 0:  (1 - a) p^g (-log(1 - p))
+
+        w is the weight of the class, 1 by default and for "is a person".
 
         A query without a subject has t = 0 throughout. With several classes per subject an extra logit beyond the C
         classes is "is a person", 1 for every matched query; with one class per subject it takes no part.
@@ -146,6 +149,10 @@ class SetCriterion(nn.Module):
         p = logits.sigmoid()
         cross_entropy = F.binary_cross_entropy_with_logits(logits, t, reduction="none")
         alpha = t * cfg.focal_alpha + (1 - t) * (1 - cfg.focal_alpha)
+        if self.class_weights is not None:
+            of_class = t.new_ones(t.shape[-1])
+            of_class[: cfg.num_classes] = t.new_tensor(self.class_weights)
+            alpha = torch.where(t == 1, alpha * of_class, alpha)
         miss = torch.where(t == 1, 1 - p, p)
         return (alpha * miss**cfg.focal_gamma * cross_entropy).sum()
 

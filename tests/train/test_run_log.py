@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dsct.train.run_log import RunLog
+from dsct.train.loggers.run_log import RunLog
 
 
 def test_log_rewinds_to_a_step(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dsct.train.sampling import ASPECT_RATIO_BORDERS, EpochBatches, SeededSamples, aspect_ratios, collate_parts
+from dsct.train.loading.sampling import ASPECT_RATIO_BORDERS, EpochBatches, SeededSamples, aspect_ratios, collate_parts
 from tests.train.training_run import scenes
 
 

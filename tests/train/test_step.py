@@ -11,7 +11,7 @@ import torch
 import dsct
 from dsct.data import Batch, collate
 from dsct.train import TrainConfig, seed_everything
-from dsct.train.sampling import collate_parts
+from dsct.train.loading.sampling import collate_parts
 from dsct.train.step import OptimizerStep, average_of
 from tests.train.training_run import MODEL, scenes
 

@@ -264,7 +264,7 @@ def test_early_stop_ends_when_validation_sees_no_progress(tmp_path: Path, monkey
         def to_dict(self) -> dict[str, float]:
             return {}
 
-    monkeypatch.setattr(run, "_validate", lambda _stop: ({"loss": 0.0}, Scripted()))
+    monkeypatch.setattr(run, "_validate", lambda _stop: validation.Validation({"loss": 0.0}, Scripted(), {}))  # type: ignore[arg-type]
     result = run.fit()
     assert result.best_epoch == 2
     assert len(log_rows(tmp_path)) == 4

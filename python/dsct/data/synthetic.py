@@ -22,6 +22,8 @@ information. No real person is shown. The package draws everything itself; its l
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Callable
@@ -126,6 +128,12 @@ class SyntheticDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
     def __len__(self) -> int:
         """Number of scenes."""
         return self.size
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for the same scenes, whatever is cached."""
+        parameters = [VERSION, self.split, self.size, self.multi_label, *self.image_size, self.difficulty, self.seed]
+        return hashlib.sha256(json.dumps(parameters).encode()).hexdigest()
 
     def scene(self, index: int) -> Scene:
         """What a scene shows: the far scene, and every person's face, near object and place.

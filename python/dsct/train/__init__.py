@@ -2,17 +2,27 @@
 
 from dsct.train.config import TrainConfig
 from dsct.train.distributed import Processes
-from dsct.train.engine import Trainer, TrainResult
+from dsct.train.engine import Trainer
+from dsct.train.loading.class_balance import class_weights, repeat_factors
+from dsct.train.loggers import Callback, MLflow, RunInfo, TensorBoard, WandB
 from dsct.train.optimizer import build_optimizer, build_scheduler, parameter_groups
 from dsct.train.resume import seed_everything
+from dsct.train.train_result import TrainResult
 
 __all__ = [
+    "Callback",
+    "MLflow",
     "Processes",
+    "RunInfo",
+    "TensorBoard",
     "TrainConfig",
     "TrainResult",
     "Trainer",
+    "WandB",
     "build_optimizer",
     "build_scheduler",
+    "class_weights",
     "parameter_groups",
+    "repeat_factors",
     "seed_everything",
 ]

@@ -19,10 +19,24 @@ from dsct.data.transforms import (
 )
 from dsct.modules.precision import PRECISIONS
 
-SCHEDULES = ("step", "cosine")
-OPTIMIZERS = ("adamw", "adam")
-AUGMENTATIONS = ("multi_scale", "flip", "none")
-BATCHINGS = ("shuffled", "aspect_ratio")
+#: What a field may be.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "schedule": ("step", "cosine"),
+    "optimizer": ("adamw", "adam"),
+    "precision": PRECISIONS,
+    "batching": ("shuffled", "aspect_ratio"),
+    "augmentation": ("multi_scale", "flip", "none"),
+    "select_by": ("official", "paper", "detection"),
+    "on_error": ("stop", "skip"),
+    "class_weights": ("none", "inverse", "effective_number"),
+}
+#: The least value of a number.
+LEAST = {
+    "epochs": 1, "batch_size": 1, "lr_drop": 1, "log_every": 1, "warmup_steps": 0, "workers": 0, "seed": 0,
+    "weight_decay": 0, "clip": 0, "lr_backbone_mult": 0, "lr_linear_proj_mult": 0, "accumulation": 1,
+    "lr_batch_size": 0, "early_stop": 0, "save_every": 0, "ema": 0, "short_side": 0, "long_side": 1,
+    "repeat_threshold": 0,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,6 +66,13 @@ class TrainConfig:
         short_side: short side of the images in evaluation, and the largest in training, in pixels; 0: no resizing.
         long_side: the long side of an image is never longer, in pixels.
         batching: ``"shuffled"``, or ``"aspect_ratio"``: images of similar shape share a batch, for less padding.
+        class_weights: what it costs to miss a class: ``"none"``: the same for all; ``"inverse"`` to its number of
+            people; ``"effective_number"``, milder (Cui 2019); or one number per class. Validation losses are weighted,
+            too.
+        repeat_threshold: images with a class that a smaller share of images shows than this are repeated in an epoch,
+            by the square root of the ratio (Gupta 2019), such as 0.1. Epochs become longer; 0: no image is repeated.
+        on_error: ``"stop"`` at an image that cannot be read, or ``"skip"``: all images are opened once before training,
+            and those that cannot be read are left out, counted and named.
         early_stop: training ends after this many epochs without improvement on validation data; 0: never.
         save_every: ``last.pt`` is written after epochs and every `save_every` optimizer steps; 0: only after epochs.
         seed: for initial weights, order, augmentation and dropout.
@@ -88,6 +109,9 @@ class TrainConfig:
     short_side: int = 800
     long_side: int = 1333
     batching: str = "shuffled"
+    class_weights: str | tuple[float, ...] = "none"
+    repeat_threshold: float = 0.0
+    on_error: str = "stop"
     early_stop: int = 0
     save_every: int = 500
     seed: int = 42
@@ -96,10 +120,7 @@ class TrainConfig:
     select_by: str = "official"
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("lr_drop", 1), ("log_every", 1), ("warmup_steps", 0),
-                            ("workers", 0), ("seed", 0), ("weight_decay", 0), ("clip", 0), ("lr_backbone_mult", 0),
-                            ("lr_linear_proj_mult", 0), ("accumulation", 1), ("lr_batch_size", 0), ("early_stop", 0),
-                            ("save_every", 0), ("ema", 0), ("short_side", 0), ("long_side", 1)):  # fmt: skip
+        for name, least in LEAST.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise TypeError(f"TrainConfig: {name} must be a number, got {value!r}")
@@ -115,11 +136,16 @@ class TrainConfig:
             raise ValueError("TrainConfig: short_side must be given for multi_scale augmentation, got 0")
         if not self.ema < 1:
             raise ValueError(f"TrainConfig: ema must be below 1, such as 0.9998, got {self.ema}")
-        for name, known in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS), ("precision", PRECISIONS),
-                            ("batching", BATCHINGS), ("augmentation", AUGMENTATIONS),
-                            ("select_by", ("official", "paper", "detection"))):  # fmt: skip
-            if getattr(self, name) not in known:
-                raise ValueError(f"TrainConfig: {name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        if not self.repeat_threshold < 1:
+            raise ValueError(
+                f"TrainConfig: repeat_threshold must be a share of the images, below 1, got {self.repeat_threshold}"
+            )
+        if not isinstance(self.class_weights, str):
+            object.__setattr__(self, "class_weights", _numbers(self.class_weights))
+        for name, known in CHOICES.items():
+            value = getattr(self, name)
+            if isinstance(value, str) and value not in known:
+                raise ValueError(f"TrainConfig: {name} must be one of {', '.join(known)}, got {value!r}")
 
     @property
     def base_lr(self) -> float:
@@ -187,3 +213,13 @@ class TrainConfig:
     def from_json(cls, text: str) -> TrainConfig:
         """The inverse of :meth:`to_json`."""
         return cls(**json.loads(text))
+
+
+def _numbers(class_weights: Any) -> tuple[float, ...]:
+    try:
+        return tuple(float(weight) for weight in class_weights)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"TrainConfig: class_weights must be one of {', '.join(CHOICES['class_weights'])}, or one number per "
+            f"class, got {class_weights!r}"
+        ) from None

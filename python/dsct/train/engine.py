@@ -6,11 +6,8 @@ Model, criterion and post-processing are arguments; the loop knows only their ca
 from __future__ import annotations
 
 import json
-import platform
-import re
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,19 +15,28 @@ import torch
 
 from dsct.checkpoint import replaced_when_complete, save_model
 from dsct.data.collate import Batch
+from dsct.data.loaded import loaded
 from dsct.data.records import Dataset
 from dsct.metrics import Evaluation, Evaluator
 from dsct.metrics.inference import PostProcess
 from dsct.train.config import TrainConfig
 from dsct.train.display import Display, peak_memory
 from dsct.train.distributed import Processes
+from dsct.train.epoch_report import epoch_line, epoch_record
 from dsct.train.interrupt import StopRequest
-from dsct.train.resume import Progress, load_state, save_state, seed_everything
-from dsct.train.run_log import RunLog
-from dsct.train.sampling import EpochBatches, ShardedBatches, aspect_ratios, training_loader
+from dsct.train.loading.class_balance import repeat_factors
+from dsct.train.loading.inspection import images_to_skip, say_who_is_beyond
+from dsct.train.loading.people import people_in, require_people
+from dsct.train.loading.sampling import EpochBatches, ShardedBatches, aspect_ratios, training_loader
+from dsct.train.loggers import Callback, RunInfo
+from dsct.train.loggers.reporter import Reporter
+from dsct.train.progress import Progress
+from dsct.train.resume import load_state, save_state, seed_everything
+from dsct.train.run_config import NAME, describe_data, read_run, require_same_data, versions, write_run
 from dsct.train.sharded_state import model_state
 from dsct.train.step import Criterion, OptimizerStep
-from dsct.train.validation import validate
+from dsct.train.train_result import TrainResult
+from dsct.train.validation import Validation, validate
 from dsct.visualize.loss_curves import loss_curves
 
 if TYPE_CHECKING:
@@ -39,28 +45,6 @@ if TYPE_CHECKING:
 LAST = "last.pt"
 BEST = "best.safetensors"
 CURVES = "curves.png"
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """The result of a finished run.
-
-    Attributes:
-        run_dir: contains ``best.safetensors``, ``last.pt``, ``log.csv``, ``log.jsonl``, ``config.json``, ``curves.png``
-            and, where TensorBoard is installed, its folder.
-        best: highest headline value on the validation data.
-        best_epoch: the epoch, counted from 1, that reached it.
-        evaluation: of the last epoch; ``None`` when a run that was already complete is resumed.
-
-    Example:
-        >>> TrainResult(Path("run"), best=0.3, best_epoch=7, evaluation=None).best
-        0.3
-    """
-
-    run_dir: Path
-    best: float | None
-    best_epoch: int | None
-    evaluation: Evaluation | None
 
 
 class Trainer:
@@ -75,13 +59,18 @@ class Trainer:
         config: the recipe.
         run_dir: folder of the run, created if missing.
         device: where to compute, for one process.
-        description: of the data, written to ``config.json``.
+        description: of the data, written to ``config.json`` together with their classes and fingerprints.
+        started_with: further facts about the start, such as the name of a preset, for ``config.json``.
+        callbacks: are told about steps and epochs, see :class:`dsct.train.Callback`; by default
+            :class:`dsct.train.TensorBoard` where it is installed. The run's own files are written in any case.
         visible: show progress.
         processes: the processes that train together; each builds the same Trainer, the main one writes the files.
         fsdp: shard the model across the processes (FSDP2) instead of copying it to each (DDP).
 
     Raises:
-        ValueError: `val_data` is a test split, the training data is empty, or the recipe is not compatible with `fsdp`.
+        ValueError: `val_data` is a test split, the training data is empty or shows nobody, its boxes are no pixels, the
+            criterion lacks the class weights of the recipe, or the recipe is not compatible with `fsdp`.
+        TypeError: the recipe needs annotations that the training data does not have.
 
     Example:
         >>> import dsct, tempfile
@@ -108,6 +97,8 @@ class Trainer:
         *,
         device: torch.device | str = "cpu",
         description: Mapping[str, Any] | None = None,
+        started_with: Mapping[str, Any] | None = None,
+        callbacks: Sequence[Callback] | None = None,
         visible: bool = True,
         processes: Processes | None = None,
         fsdp: bool = False,
@@ -118,19 +109,25 @@ class Trainer:
         self.model = model.to(self.processes.device)
         self.criterion = criterion
         self.post_process = post_process
+        self.train_data = train_data
         self.val_data = val_data
         self.config = config
         self.run_dir = Path(run_dir)
-        self.description = dict(description or {})
+        self.description = describe_data(description or {}, train_data, val_data)
+        self.started_with = dict(started_with or {})
         self.visible = visible and self.processes.is_main
         self.progress = Progress()
+        _check_balance(config, criterion)
+        require_people(train_data)
         ratios = aspect_ratios(train_data) if config.batching == "aspect_ratio" else None
-        self._batches = EpochBatches(len(train_data), config.batch_size, config.seed, ratios)
+        factors = repeat_factors(train_data, config.repeat_threshold) if config.repeat_threshold else None
+        self._batches = EpochBatches(len(train_data), config.batch_size, config.seed, ratios, factors)
         self._shards = ShardedBatches(self._batches, self.processes)
         self._loader = training_loader(train_data, self._shards, config.workers, config.accumulation)
         self.model.set_activation_checkpointing(config.activation_checkpointing)
         self._step = OptimizerStep(self.model, criterion, config, len(self._batches), self.processes, fsdp)
-        self._log = RunLog(self.run_dir, self.processes.is_main)
+        self._report = Reporter(self.run_dir, callbacks, self.processes.is_main)
+        self._broken: dict[str, dict[int, str]] = {"train": {}, "val": {}}
 
     def fit(self, resume: bool = False) -> TrainResult:
         """Trains to the last epoch, or until results on validation data stop improving (``early_stop``).
@@ -138,7 +135,9 @@ class Trainer:
         Ctrl-C or SIGTERM ends the run after the current step, with a state from which it can be resumed exactly.
 
         Args:
-            resume: continue from ``last.pt`` of the run folder instead of starting again.
+            resume: continue from ``last.pt`` of the run folder instead of starting again. The data may have moved, but
+                not changed. A run with the schedule ``"step"`` may get more ``epochs``, and is then what it would have
+                been with so many from the beginning.
 
         Returns:
             The result.
@@ -146,46 +145,66 @@ class Trainer:
         Raises:
             FileExistsError: the folder already contains a run and `resume` is off.
             FileNotFoundError: there is nothing to resume.
-            ValueError: the run to resume had another configuration.
+            ValueError: the run to resume had another configuration or other data, or an epoch showed nobody.
             FloatingPointError: a prediction, loss or gradient is not finite; the message names the images, and
                 ``last.pt`` is still the previous one.
-            OSError: the disk is full; ``last.pt`` and ``best.safetensors`` are still the previous ones.
+            OSError: an image cannot be read (with ``on_error="skip"``: none can), or the disk is full; ``last.pt`` and
+                ``best.safetensors`` are still the previous ones.
             KeyboardInterrupt: after the state was saved.
         """
-        self._begin(resume)
         evaluation = None
-        with StopRequest() as stop, Display(self.visible) as display, self._log:
-            while self.progress.epoch < self.config.epochs and not self._should_stop_early():
-                self._train_epoch(stop, display)
-                evaluation = self._finish_epoch(stop, display)
-        if evaluation is not None and self.processes.is_main:
+        with StopRequest() as stop, Display(self.visible) as display:
+            run = self._begin(resume, display)
+            if self.progress.is_complete(self.config):
+                display.say(self.progress.completeness(self.config))
+                return TrainResult(self.run_dir, self.progress.best, self.progress.best_epoch, None)
+            say_who_is_beyond(self.train_data, self.model.config.num_subject_queries, display.say)
+            splits = {"train": self.train_data, "val": self.val_data}
+            self._broken = images_to_skip(splits, self.config, self.processes, display.say)
+            self._batches.left_out = frozenset(self._broken["train"])
+            self._report.log.skipped(self._broken)
+            with self._report.watched(run):
+                while not self.progress.is_complete(self.config):
+                    self._train_epoch(stop, display)
+                    evaluation = self._finish_epoch(stop, display)
+        if self.processes.is_main:
             with replaced_when_complete(self.run_dir / CURVES) as partial:
                 loss_curves({self.run_dir.name: self.run_dir}).savefig(partial, format="png")
         return TrainResult(self.run_dir, self.progress.best, self.progress.best_epoch, evaluation)
 
-    def _begin(self, resume: bool) -> None:
-        if resume:
-            self.progress = load_state(self.run_dir / LAST, self._step, self.config)
-            self._log.rewind(self.progress.step)
-            return
-        with self.processes.fail_together():
-            if self.processes.is_main:
-                self._write_config()
-        # Processes draw different random numbers for dropout; their weights are already equal.
-        seed_everything(self.config.seed + self.processes.rank)
-
-    def _write_config(self) -> None:
-        if (self.run_dir / LAST).exists() or self._log.jsonl_path.exists():
-            raise FileExistsError(f"{self.run_dir} already holds a run: resume it or choose another folder")
-        about = {
+    def _begin(self, resume: bool, display: Display) -> RunInfo:
+        """Starts or goes on; the run's ``config.json`` is then up to date."""
+        about: dict[str, Any] = {
             "model": json.loads(self.model.config.to_json()),
             "train": json.loads(self.config.to_json()),
             "data": self.description,
+            "started_with": self.started_with,
             "processes": self.processes.world_size,
-            "versions": {"python": platform.python_version(), "torch": torch.__version__},
+            "versions": versions(),
         }
-        with replaced_when_complete(self.run_dir / "config.json") as partial:
-            partial.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        if resume:
+            with self.processes.fail_together():
+                if self.processes.is_main and (self.run_dir / NAME).is_file():
+                    saved = read_run(self.run_dir)
+                    note = require_same_data(saved["data"], self.description)
+                    # Where the data are now and how long the run shall be; not how it began.
+                    about = {**about, **saved, "train": about["train"], "data": {**saved["data"], **self.description}}
+                    if note is not None:
+                        display.say(f"note: {note}")
+            self.progress = load_state(self.run_dir / LAST, self._step, self.config)
+            self._report.log.rewind(self.progress.step)
+        with self.processes.fail_together():
+            if self.processes.is_main:
+                if not resume and ((self.run_dir / LAST).exists() or self._report.log.jsonl_path.exists()):
+                    raise FileExistsError(
+                        f"{self.run_dir} already holds a run: add --resume (fit(resume=True)) to go on with it, or "
+                        "choose another --run-dir"
+                    )
+                write_run(self.run_dir, about)
+        if not resume:
+            # Processes draw different random numbers for dropout; their weights are already equal.
+            seed_everything(self.config.seed + self.processes.rank)
+        return RunInfo(self.run_dir, about, self.progress.step if resume else None)
 
     def _train_epoch(self, stop: StopRequest, display: Display) -> None:
         progress = self.progress
@@ -193,32 +212,33 @@ class Trainer:
         self._batches.epoch, self._batches.start = progress.epoch, progress.position
         total_steps = self.config.epochs * len(self._batches)
         began = time.perf_counter() - progress.seconds
-        for parts in self._loader if progress.position < len(self._batches) else ():
+        for parts in loaded(self._loader) if progress.position < len(self._batches) else ():
             images = self._batches.size(progress.position)
-            losses = self._take_step(parts)
+            counted = len(parts) if self._shards.rows(progress.position) else 0
+            losses = self._take_step(parts, counted)
+            # One exchange between the processes for both: whether somebody is stopped, and who was seen.
+            seen = self.processes.sum({"people": people_in(parts[:counted]), "stop": float(stop.raised)})
             progress.position += 1
             progress.step += 1
             progress.images += images
+            progress.people += int(seen["people"])
             for name, loss in losses.items():
                 progress.sums[name] = progress.sums.get(name, 0.0) + loss * images
             progress.seconds = time.perf_counter() - began
 
-            rate = progress.images / progress.seconds
-            display.show(
-                self._epoch_name(), progress.step, total_steps, losses, rate, peak_memory(self.processes.device)
-            )
-            if progress.step % self.config.log_every == 0:
-                self._log.step({"epoch": progress.epoch + 1, "step": progress.step, "lr": self._lr(), **losses})
-            if self.processes.any(stop.raised):
+            rate, memory = progress.images / progress.seconds, peak_memory(self.processes.device)
+            is_logged = progress.step % self.config.log_every == 0
+            display.show(self._epoch_name(), progress.step, total_steps, losses, rate, memory, is_logged)
+            if is_logged:
+                self._report.step({"epoch": progress.epoch + 1, "step": progress.step, "lr": self._lr(), **losses})
+            if seen["stop"]:
                 self._save_and_interrupt()
             if self.config.save_every and progress.step % self.config.save_every == 0:
                 self._save()
 
-    def _take_step(self, parts: list[Batch]) -> dict[str, float]:
-        position = self.progress.position
+    def _take_step(self, parts: list[Batch], counted: int) -> dict[str, float]:
         # The same number of parts in every process: the others wait for each of them.
-        most = min(self.config.accumulation, self._shards.most_rows(position))
-        counted = len(parts) if self._shards.rows(position) else 0
+        most = min(self.config.accumulation, self._shards.most_rows(self.progress.position))
         try:
             return self._step([*parts, *parts[-1:] * (most - len(parts))], counted)
         except FloatingPointError as error:
@@ -230,38 +250,26 @@ class Trainer:
     def _finish_epoch(self, stop: StopRequest, display: Display) -> Evaluation:
         """Validates, logs and saves; an epoch counts as finished only after that."""
         progress = self.progress
-        val_losses, evaluation = self._validate(stop)
-        score = evaluation[self.config.select_by]
-        # A value that does not exist (no person in the validation data) still leaves a best checkpoint: the latest.
-        improved = progress.best is None or not score.value <= progress.best
+        if not progress.people:
+            raise ValueError(
+                f"nobody was trained on in epoch {progress.epoch + 1}: none of {progress.images} images showed a "
+                "person of a pixel or more; are the boxes x1, y1, x2, y2 in pixels, and does the augmentation keep them?"
+            )
+        validation = self._validate(stop)
+        score = validation.evaluation[self.config.select_by].value
+        improved = progress.note_score(score, validation.evaluation.box_recall)
         if improved:
             self._save_best()
-            progress.best, progress.best_epoch = score.value, progress.epoch + 1
-        train_losses = {name: value / progress.images for name, value in progress.sums.items()}
-        self._log.epoch(
-            {
-                "epoch": progress.epoch + 1,
-                "step": progress.step,
-                "lr": self._lr(),
-                **{f"train_{name}": value for name, value in train_losses.items() if _is_last_layer(name)},
-                **{f"val_{name}": value for name, value in val_losses.items() if _is_last_layer(name)},
-                **{f"val_{name}": value for name, value in evaluation.to_dict().items()},
-                "is_best": int(improved),
-                "images_per_second": round(progress.images / progress.seconds, 2),
-                "peak_memory_mb": round(peak_memory(self.processes.device) / 1e6),
-                "seconds": round(progress.seconds, 2),
-            }
-        )
-        display.say(
-            f"{self._epoch_name()}  loss {train_losses['loss']:.3f}  val loss {val_losses['loss']:.3f}  "
-            f"{self.config.select_by} {score.metric} {score.value:.2%}  box recall {evaluation.box_recall:.2%}"
-            + ("  best" if improved else "")
-        )
-        self.progress = Progress(progress.epoch + 1, 0, progress.step, progress.best, progress.best_epoch)
+        skipped = sum(map(len, self._broken.values()))
+        memory = peak_memory(self.processes.device)
+        record = epoch_record(progress, validation, self._lr(), improved, skipped, memory)
+        self._report.epoch(record)
+        display.say(epoch_line(self._epoch_name(), progress, validation, self.config.select_by, improved, skipped))
+        self.progress = progress.of_next_epoch()
         self._save()
-        return evaluation
+        return validation.evaluation
 
-    def _validate(self, stop: StopRequest) -> tuple[dict[str, float], Evaluation]:
+    def _validate(self, stop: StopRequest) -> Validation:
         def stop_if_alone() -> None:
             # Several processes all stop together, after the next step.
             if self.processes.world_size == 1 and stop.raised:
@@ -270,7 +278,7 @@ class Trainer:
         evaluator = Evaluator(self.model.config.names, self.model.config.multi_label, labels="validation data")
         return validate(
             self._step.averaged, self.val_data, self.criterion, self.post_process, evaluator, self.config,
-            self.processes, stop_if_alone,
+            self.processes, stop_if_alone, self._broken["val"],
         )  # fmt: skip
 
     def _save_best(self) -> None:
@@ -290,13 +298,6 @@ class Trainer:
             "resumed"
         )
 
-    def _should_stop_early(self) -> bool:
-        """Whether the last ``early_stop`` epochs brought no improvement."""
-        best = self.progress.best_epoch
-        return (
-            bool(self.config.early_stop) and best is not None and self.progress.epoch - best >= self.config.early_stop
-        )
-
     def _lr(self) -> float:
         return float(self._step.optimizer.param_groups[0]["lr"])
 
@@ -304,6 +305,10 @@ class Trainer:
         return f"epoch {self.progress.epoch + 1}/{self.config.epochs}"
 
 
-def _is_last_layer(name: str) -> bool:
-    """The names of losses of earlier decoder layers end in a number; they are in the step log, not in the epoch log."""
-    return re.search(r"_\d+$", name) is None
+def _check_balance(config: TrainConfig, criterion: Criterion) -> None:
+    """The criterion is built by the caller: it must have the weights that the recipe speaks of."""
+    if config.class_weights != "none" and getattr(criterion, "class_weights", None) is None:
+        raise ValueError(
+            f"criterion must weigh the classes for class_weights={config.class_weights!r}: SetCriterion(cfg, "
+            "class_weights=dsct.train.class_weights(data, ...))"
+        )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +14,13 @@ import torch
 from dsct.checkpoint import metadata_of, read_pickled_tensors
 from dsct.checkpoint.files import CONFIG_KEY, write_pickled_tensors
 from dsct.train.config import TrainConfig
+from dsct.train.progress import Progress
 from dsct.train.step import OptimizerStep
 
 KIND = "dsct training state 2"
 
-#: What may change when a run continues: nothing that the next step depends on.
-FREE_FIELDS = frozenset({"workers", "log_every", "save_every", "early_stop"})
-
-
-@dataclass
-class Progress:
-    """The progress of a run.
-
-    Attributes:
-        epoch: epochs finished.
-        position: batches done in the current epoch.
-        step: optimizer steps done in total.
-        best: highest headline value on validation data so far.
-        best_epoch: the epoch, counted from 1, that reached it.
-        sums: sums of the losses in the current epoch, weighted by images.
-        images: images trained on in the current epoch.
-        seconds: time spent on them.
-    """
-
-    epoch: int = 0
-    position: int = 0
-    step: int = 0
-    best: float | None = None
-    best_epoch: int | None = None
-    sums: dict[str, float] = field(default_factory=dict)
-    images: int = 0
-    seconds: float = 0.0
+#: What may change when a run continues: nothing that the steps done depend on. `epochs` only with some schedules.
+FREE_FIELDS = frozenset({"workers", "log_every", "save_every", "early_stop", "on_error", "epochs"})
 
 
 def save_state(path: Path, step: OptimizerStep, progress: Progress, config: TrainConfig) -> None:
@@ -82,8 +57,12 @@ def load_state(path: Path, step: OptimizerStep, config: TrainConfig) -> Progress
     state = read_pickled_tensors(path)
     if state.get("kind") != KIND:
         raise ValueError(f"{path} must be a {KIND!r}, got {state.get('kind')!r}")
+    began = TrainConfig.from_json(state["train_config"])
     _require_same("model", json.loads(state[CONFIG_KEY]), json.loads(step.module.config.to_json()))
-    _require_same("training", json.loads(state["train_config"]), json.loads(config.to_json()))
+    _require_same("training", dataclasses.asdict(began), dataclasses.asdict(config))
+    # A state of before people were counted has seen some.
+    progress = Progress(**{"people": 1, **state["progress"]})
+    _require_extensible(began, config, progress)
     if len(state["random"]) != step.processes.world_size:
         raise ValueError(
             f"a run can be resumed only with as many processes as it began with: {len(state['random'])}, got "
@@ -91,7 +70,7 @@ def load_state(path: Path, step: OptimizerStep, config: TrainConfig) -> Progress
         )
     step.load_state_dict(state)
     restore_random_state(state["random"][step.processes.rank])
-    return Progress(**state["progress"])
+    return progress
 
 
 def seed_everything(seed: int) -> None:
@@ -141,3 +120,17 @@ def _require_same(what: str, saved: dict[str, Any], given: dict[str, Any]) -> No
         raise ValueError(
             f"a run can be resumed only with the {what} configuration it began with: {'; '.join(differing)}"
         )
+
+
+def _require_extensible(began: TrainConfig, config: TrainConfig, progress: Progress) -> None:
+    """Refuses another number of epochs where the steps done depend on it, or where more are done."""
+    if config.epochs == began.epochs:
+        return
+    if config.schedule != "step":
+        raise ValueError(
+            f"epochs was {began.epochs}, is {config.epochs}: all steps of the {config.schedule} schedule depend on it, "
+            "so the run cannot be made longer or shorter; start a new one from its weights (--weights)"
+        )
+    done = progress.epoch + bool(progress.position)
+    if config.epochs < done:
+        raise ValueError(f"epochs must be at least {done}, which the run has reached, got {config.epochs}")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
 
 import torch
 
@@ -12,10 +12,26 @@ from dsct.data.records import Dataset
 from dsct.metrics import Evaluation, Evaluator, collect
 from dsct.metrics.inference import Outputs, PostProcess
 from dsct.train.config import TrainConfig
+from dsct.train.context_share import context_share, divides_weight
 from dsct.train.distributed import Processes
+from dsct.train.loading.sampling import shard_indices
 from dsct.train.parallel_model import gathered
-from dsct.train.sampling import shard_indices
 from dsct.train.step import Criterion
+
+
+class Validation(NamedTuple):
+    """What validation found.
+
+    Attributes:
+        losses: by name, divided by the number of people.
+        evaluation: of all images.
+        shares: ``weight_spatial`` and ``weight_semantic``, the share of each set of context queries in the weight with
+            which context flows into people; empty if no softmax divides it.
+    """
+
+    losses: dict[str, float]
+    evaluation: Evaluation
+    shares: dict[str, float]
 
 
 def validate(
@@ -27,7 +43,8 @@ def validate(
     config: TrainConfig,
     processes: Processes,
     on_batch: Callable[[], None],
-) -> tuple[dict[str, float], Evaluation]:
+    left_out: Collection[int] = (),
+) -> Validation:
     """Evaluates a model on validation data.
 
     Args:
@@ -39,10 +56,13 @@ def validate(
         config: batch size, precision and loading processes.
         processes: each takes its share of the images.
         on_batch: called after every batch.
+        left_out: indices of images that cannot be read.
 
     Returns:
-        The losses by name, and the evaluation, equal in every process.
+        Losses, evaluation and shares, equal in every process.
     """
+    readable = [index for index in range(len(data)) if index not in left_out]
+    own = [readable[place] for place in shard_indices(len(readable), processes)]
     sums: dict[str, float] = {"people": 0.0}
 
     def add(outputs: Outputs, batch: Batch) -> None:
@@ -57,13 +77,20 @@ def validate(
         "workers": config.workers,
         "device": processes.device,
         "precision": config.precision,
-        "indices": shard_indices(len(data), processes),
+        "indices": own,
     }
+    shares: dict[str, float] = {}
     with gathered(model):
         collect(model, data, post_process, evaluator, on_batch=add, **options)
-    totals = processes.sum(sums)
-    people = max(totals.pop("people"), 1.0)
-    return {name: value / people for name, value in totals.items()}, _joined(evaluator, processes)
+        if divides_weight(model):
+            shares = context_share(model, data, own, processes.device, options["precision"])
+    totals, shares = processes.sum(sums), processes.sum(shares)
+    people, images = max(totals.pop("people"), 1.0), shares.pop("images", 1.0)
+    return Validation(
+        {name: value / people for name, value in totals.items()},
+        _joined(evaluator, processes),
+        {name: value / images for name, value in shares.items()},
+    )
 
 
 def _joined(evaluator: Evaluator, processes: Processes) -> Evaluation:

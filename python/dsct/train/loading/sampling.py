@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 import signal
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from torch.utils.data import Dataset as TorchDataset
 from dsct.data.collate import Batch, collate
 from dsct.data.records import Dataset, Target
 from dsct.train.distributed import Processes
+from dsct.train.loading.class_balance import epoch_length, repeated
 
 SeededIndex = tuple[int, int]
 
@@ -35,16 +37,32 @@ class EpochBatches(Sampler[list[SeededIndex]]):
         seed: of the run.
         aspect_ratios: (length,) width / height; if given, every batch contains images of similar shape, as far as
             their numbers allow.
+        factors: (length,) how often an epoch has each image, on average; see
+            :func:`dsct.train.loading.class_balance.repeat_factors`. Each time it is augmented anew.
+        left_out: indices of images that cannot be read. They are missing from their batches, which may then be empty;
+            everything else stays in its place.
     """
 
-    def __init__(self, length: int, batch_size: int, seed: int, aspect_ratios: Sequence[float] | None = None) -> None:
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        seed: int,
+        aspect_ratios: Sequence[float] | None = None,
+        factors: NDArray[np.float64] | None = None,
+        left_out: Collection[int] = (),
+    ) -> None:
         if length < 1:
             raise ValueError("the training data must hold at least one image, got none")
-        self.length = length
+        self.length = length if factors is None else epoch_length(factors)
+        self.factors = factors
+        self.left_out = frozenset(left_out)
+        self._images = length
         self.batch_size = batch_size
         self.seed = seed
         self.epoch = 0
         self.start = 0
+        self._drawn: tuple[int, list[list[tuple[int, int]]]] | None = None
         self._groups: NDArray[np.int64] | None = None
         if aspect_ratios is not None:
             if len(aspect_ratios) != length:
@@ -57,26 +75,46 @@ class EpochBatches(Sampler[list[SeededIndex]]):
 
     def __iter__(self) -> Iterator[list[SeededIndex]]:
         """The batches of `epoch` from number `start` on."""
-        for indices in self._epoch_order()[self.start :]:
-            yield [(index, _sample_seed(self.seed, self.epoch, index)) for index in indices]
+        for batch in self._epoch_order()[self.start :]:
+            # Without repetition the seed is what it was before there were any.
+            times = ((index, [time] if time else []) for index, time in batch)
+            yield [(index, _sample_seed(self.seed, self.epoch, index, *time)) for index, time in times]
 
-    def _epoch_order(self) -> list[list[int]]:
+    def stand_in(self) -> list[SeededIndex]:
+        """One image that can be read, for a process that has none but must compute."""
+        return [next((index, 0) for index in range(self._images) if index not in self.left_out)]
+
+    def size(self, batch: int) -> int:
+        """Number of images in a batch of the epoch."""
+        return len(self._epoch_order()[batch])
+
+    def _epoch_order(self) -> list[list[tuple[int, int]]]:
+        """The batches of `epoch` as (index, number of the repetition), kept until another epoch is asked for."""
+        if self._drawn is None or self._drawn[0] != self.epoch:
+            batches = [[image for image in batch if image[0] not in self.left_out] for batch in self._batches()]
+            self._drawn = self.epoch, batches
+        return self._drawn[1]
+
+    def _batches(self) -> list[list[tuple[int, int]]]:
         random = np.random.default_rng((self.seed, self.epoch))
-        order = random.permutation(self.length)
+        order = random.permutation(self._images)
+        if self.factors is not None:
+            order = repeated(order, self.factors, random)
         if self._groups is not None:
             # Stable: within a group the order stays random. Batches are mixed only where two groups meet.
             order = order[np.argsort(self._groups[order], kind="stable")]
+        seen: Counter[int] = Counter()
+        numbered = []
+        for index in order.tolist():
+            numbered.append((index, seen[index]))
+            seen[index] += 1
         cuts = range(0, self.length, self.batch_size)
-        batches: list[list[int]] = [order[cut : cut + self.batch_size].tolist() for cut in cuts]
+        batches = [numbered[cut : cut + self.batch_size] for cut in cuts]
         if self._groups is not None:
             # The smaller batch, if there is one, stays last.
             full = self.length // self.batch_size
             batches = [batches[i] for i in random.permutation(full)] + batches[full:]
         return batches
-
-    def size(self, batch: int) -> int:
-        """Number of images in a batch of the epoch."""
-        return min(self.batch_size, self.length - batch * self.batch_size)
 
 
 class SeededSamples(TorchDataset[tuple[Any, Target]]):
@@ -154,8 +192,9 @@ class ShardedBatches(Sampler[list[SeededIndex]]):
     """This process's part of every batch: every ``world_size``-th row from ``rank`` on.
 
     The parts of all processes make up the batch, each row once. If a batch has fewer rows than there are processes, a
-    process without a row gets the batch's first row as a stand-in: it must compute too, because the others wait for its
-    gradients, but its loss has weight 0. :meth:`rows` gives the number of rows that count.
+    process without a row gets the batch's first row as a stand-in, or any image if the batch is empty: it must compute
+    too, because the others wait for its gradients, but its loss has weight 0. :meth:`rows` gives the number of rows
+    that count.
 
     A part is padded to its own largest image, so the result depends on the number of processes only as far as it
     depends on padding.
@@ -180,7 +219,8 @@ class ShardedBatches(Sampler[list[SeededIndex]]):
 
     def __iter__(self) -> Iterator[list[SeededIndex]]:
         for batch in self.batches:
-            yield [batch[row] for row in shard_indices(len(batch), self.processes)] or batch[:1]
+            own = [batch[row] for row in shard_indices(len(batch), self.processes)]
+            yield own or batch[:1] or self.batches.stand_in()
 
     def rows(self, batch: int) -> int:
         """Number of rows of this process that count in a batch of the epoch; 0 means that it has a stand-in."""
@@ -188,7 +228,7 @@ class ShardedBatches(Sampler[list[SeededIndex]]):
 
     def most_rows(self, batch: int) -> int:
         """The most rows that a process has in a batch of the epoch."""
-        return -(-self.batches.size(batch) // self.processes.world_size)
+        return max(1, -(-self.batches.size(batch) // self.processes.world_size))
 
 
 def shard_indices(length: int, processes: Processes) -> range:

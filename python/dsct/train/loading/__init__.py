@@ -1,0 +1,1 @@
+"""Which images training sees, in which order and how often."""

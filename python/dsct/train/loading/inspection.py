@@ -1,0 +1,38 @@
+"""What is said and found out about the data before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dsct.data.annotated import AnnotatedDataset
+from dsct.data.people_per_image import beyond_queries
+from dsct.data.records import Dataset
+from dsct.train.config import TrainConfig
+from dsct.train.distributed import Processes
+from dsct.train.loading.broken_images import broken_images, describe_broken
+
+
+def say_who_is_beyond(data: Dataset, queries: int, say: Callable[[str], None]) -> None:
+    """Says how many people of annotated images are more than the model can find."""
+    beyond = beyond_queries(data, queries) if isinstance(data, AnnotatedDataset) else None
+    if beyond is not None:
+        say(f"note: {beyond}; --set num_subject_queries=N changes that")
+
+
+def images_to_skip(
+    splits: dict[str, Dataset], config: TrainConfig, processes: Processes, say: Callable[[str], None]
+) -> dict[str, dict[int, str]]:
+    """What is wrong with the images that cannot be read, by split and index, if the recipe says to skip them.
+
+    Raises:
+        ValueError: no image of a split can be read.
+    """
+    if config.on_error == "stop":
+        return {split: {} for split in splits}
+    found = {}
+    for split, data in splits.items():
+        say(f"{split}: opening {len(data)} images once, to skip those that cannot be read")
+        found[split] = broken_images(data, config.workers, processes)
+        if found[split]:
+            say(describe_broken(found[split], len(data), split))
+    return found
