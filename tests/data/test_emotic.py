@@ -63,7 +63,7 @@ class TestEveryForm:
         data = read(form, tmp_path, TWO_IMAGES)
         assert_same(data, TWO_IMAGES)
         assert (data.split, data.multi_label, data.class_names) == ("val", True, EMOTIC_CLASSES)
-        assert data.skipped == told_of_size(form)
+        assert (data.skipped, data.mended) == ({}, told_of_size(form))
 
     def test_sizes_come_from_the_image_files(self, form: str, tmp_path: Path) -> None:
         save_images(TWO_IMAGES, tmp_path)
