@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from dsct.data.records import Annotations
@@ -33,7 +34,8 @@ class Crowding(NamedTuple):
     def __str__(self) -> str:
         """One sentence, also where nobody is beyond."""
         share = f"{self.beyond:,} of {self.people:,} people ({self.beyond / max(self.people, 1):.1%})"
-        return f"{share} are beyond num_subject_queries={self.num_subject_queries}; the largest image has {self.largest}"
+        beyond = f"beyond num_subject_queries={self.num_subject_queries}"
+        return f"{share} are {beyond}; the largest image has {self.largest}"
 
 
 def people_beyond(data: HasAnnotations, num_subject_queries: int) -> Crowding:
@@ -51,8 +53,18 @@ def people_beyond(data: HasAnnotations, num_subject_queries: int) -> Crowding:
         >>> print(people_beyond(SyntheticDataset("train", 20), 1))
         31 of 51 people (60.8%) are beyond num_subject_queries=1; the largest image has 6
     """
+    return crowding((len(data.annotations(index)) for index in range(len(data))), num_subject_queries)
+
+
+def crowding(people_per_image: Iterable[int], num_subject_queries: int) -> Crowding:
+    """As :func:`people_beyond`, from the number of people in every image.
+
+    Example:
+        >>> crowding([8, 2], 4).beyond
+        4
+    """
     if num_subject_queries < 1:
         raise ValueError(f"num_subject_queries must be at least 1, got {num_subject_queries}")
-    counts = [len(data.annotations(index)) for index in range(len(data))]
+    counts = list(people_per_image)
     beyond = sum(max(0, count - num_subject_queries) for count in counts)
     return Crowding(beyond, sum(counts), max(counts, default=0), num_subject_queries)
