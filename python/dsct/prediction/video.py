@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -13,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from dsct.data.image_formats import still_format_of
+
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
 _TICK = Fraction(1, 60_000)  # seconds; usual frame rates are whole ticks, and MPEG-4 knows none below 1/65535
+_STILL = re.compile(r"(\w+)_pipe|image2")  # FFmpeg's names of formats for images
 _BT_709, _LIMITED_RANGE = 1, 1  # as numbered in H.273
 
 
@@ -199,6 +203,11 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
             if not streams or container.format.name == "tty":
                 raise OSError(f"{path} contains no video")
+            # FFmpeg reads still images as videos of one frame, of some only a part.
+            still = still_format_of(path) or _STILL.fullmatch(container.format.name)
+            if still:
+                what = still if isinstance(still, str) else (still[1] or "of a format").replace("_", "")
+                raise OSError(f"{path} is a still image ({what}), not a video")
             yield container, streams[0]
     except av.FFmpegError as error:
         raise OSError(f"{path} is not a video, or damaged: {error.strerror}") from error

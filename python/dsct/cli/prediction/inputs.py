@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from dsct.data.image_formats import still_format_of
+
 IMAGE_SUFFIXES = frozenset({
-    ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tga", ".tif",
-    ".tiff", ".webp",
+    ".avif", ".bmp", ".gif", ".heic", ".heif", ".hif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jxl", ".pbm", ".pgm",
+    ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp",
 })  # fmt: skip
 VIDEO_SUFFIXES = frozenset({
     ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".webm", ".wmv",
@@ -99,11 +101,11 @@ def _is_image_or_video_name(path: Path) -> bool:
 
 
 def _is_video(path: Path) -> bool:
-    """By name; a file with another name that Pillow does not read can only be a video."""
+    """By name; a file with another name that Pillow does not read, and that is no still image, can only be a video."""
     if _is_image_or_video_name(path):
         return _is_video_name(path)
     try:
         with Image.open(path):
             return False
     except OSError:
-        return True
+        return still_format_of(path) is None
