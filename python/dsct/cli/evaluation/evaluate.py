@@ -71,8 +71,8 @@ def evaluate(
     if dataset is DatasetName.synthetic:
         about = describe_scenes({split.value: size}, image_size, difficulty, config.multi_label)
     else:
-        several = config.multi_label and dataset is DatasetName.coco  # for the others it is known
-        about = describe_folder(dataset, data, annotations, labels, several)
+        about = describe_folder(dataset, data, annotations, labels, config.multi_label)
+        about["class_names"] = list(config.names)
     opened = open_data(about, split.value, evaluation_transform(**(model.preprocess or {})), cache_dir)
     if tuple(opened.class_names) != tuple(config.names):
         raise ValueError(f"{weights} was trained for the classes {list(config.names)}, {dataset.value} has "
