@@ -3,7 +3,7 @@
 from dsct.metrics.average_precision import average_precision, weighted_average_precision
 from dsct.metrics.bootstrap import Bootstrap
 from dsct.metrics.details.calibration import Calibration, calibration
-from dsct.metrics.details.person_table import PersonTable
+from dsct.metrics.details.person_table import PersonTable, require_table_format
 from dsct.metrics.details.precision_recall import PrecisionRecall, precision_recall_curve
 from dsct.metrics.details.subgroups import Subgroup
 from dsct.metrics.details.worst_images import ImageErrors
@@ -36,5 +36,6 @@ __all__ = [
     "fit_thresholds",
     "label_quality",
     "precision_recall_curve",
+    "require_table_format",
     "weighted_average_precision",
 ]

@@ -73,17 +73,22 @@ class PersonTable:
             raise ImportError(f"PersonTable.to_dataframe needs pandas: {_EXTRA}") from error
         return pandas.DataFrame(self.columns)
 
-    def write(self, path: str | os.PathLike[str]) -> None:
-        """Writes a file: CSV, or Parquet if the name ends in ``.parquet``.
+    def write(self, path: str | os.PathLike[str], format: str | None = None) -> None:
+        """Writes a file.
+
+        Args:
+            path: the file.
+            format: ``".csv"`` or ``".parquet"``; by default the end of the name.
 
         Raises:
             ImportError: Parquet needs the package pyarrow, which is not installed.
-            ValueError: the name ends otherwise.
+            ValueError: there is no such format.
             OSError: the file cannot be written.
         """
         path = Path(path)
-        require_format(path)
-        if path.suffix.lower() == ".parquet":
+        chosen = path.suffix if format is None else format
+        require_table_format(f"people{chosen}")
+        if chosen.lower() == ".parquet":
             _write_parquet(self, path)
             return
         with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
@@ -92,12 +97,15 @@ class PersonTable:
             writer.writerows(zip(*self.columns.values(), strict=True))
 
 
-def require_format(path: str | os.PathLike[str]) -> None:
-    """Checks, before the work is done, that a table could be written to `path`.
+def require_table_format(path: str | os.PathLike[str]) -> None:
+    """Checks, before the work is done, that a :class:`PersonTable` could be written to `path`.
 
     Raises:
         ImportError: the package that the format needs is not installed.
         ValueError: there is no such format.
+
+    Example:
+        >>> require_table_format("people.csv")
     """
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:

@@ -48,7 +48,7 @@ class PrecisionRecall:
         Example:
             >>> curve = precision_recall_curve([0.9, 0.8], [1, 0], num_positive=2)
             >>> curve.at([0.5, 1.0])
-            (array([1., nan]), array([0.9, nan]))
+            (array([ 1., nan]), array([0.9, nan]))
         """
         wanted = np.asarray(recalls, dtype=np.float64)
         if not len(self.recall) or np.isnan(self.recall).any():
