@@ -13,7 +13,7 @@ from dsct.metrics.bootstrap import Bootstrap
 from dsct.metrics.details.calibration import of_verdict
 from dsct.metrics.details.person_table import PersonTable, person_table
 from dsct.metrics.details.precision_recall import precision_recall
-from dsct.metrics.details.subgroups import subgroups
+from dsct.metrics.details.subgroups import subgroups, ungrouped
 from dsct.metrics.details.worst_images import worst_images
 from dsct.metrics.images import Annotated, ImageId, Images, Predicted, order
 from dsct.metrics.means import mean_of_defined, ratio
@@ -236,6 +236,7 @@ class Evaluator:
             of_verdict(official, self.class_names, self.multi_label),
             subgroups(images, official, self.multi_label, bootstrap),
             worst_images(images, official, MOST_WORST_IMAGES),
+            ungrouped(images),
         )
 
     def _intervals(

@@ -184,6 +184,7 @@ class Details:
             with one class per person, of the predicted one.
         subgroups: people of one age, of one gender, and so on, as the data state it.
         worst_images: those with the most mistakes first.
+        ungrouped: attributes of too many values to make groups.
 
     Example:
         >>> from dsct.metrics import Evaluator
@@ -196,6 +197,7 @@ class Details:
     calibration: Calibration
     subgroups: tuple[Subgroup, ...]
     worst_images: tuple[ImageErrors, ...]
+    ungrouped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -74,6 +74,7 @@ def _details(details: Details | None, class_names: Sequence[str]) -> dict[str, A
     return {
         "calibration": _calibration(details.calibration),
         "subgroups": [_subgroup(one, class_names) for one in details.subgroups],
+        "ungrouped_attributes": details.ungrouped,
         "worst_images": [
             {"image": one.name, "people": one.people, "missed": one.missed, "wrong": one.wrong, "loss": one.loss}
             for one in details.worst_images

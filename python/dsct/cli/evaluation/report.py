@@ -12,6 +12,7 @@ import numpy as np
 from dsct.checkpoint import replaced_when_complete
 from dsct.cli.evaluation.numbers import as_json, write_json
 from dsct.metrics import Evaluation
+from dsct.metrics.details.subgroups import MOST_VALUES
 from dsct.metrics.tables import Share, Table, all_tables
 from dsct.visualize.calibration import calibration_figure
 from dsct.visualize.drawing.figure import NotebookFigure
@@ -88,6 +89,8 @@ def _about_details(evaluation: Evaluation) -> list[str]:
     found = details.calibration
     of = "mean over classes" if metric == "mAP" else "of the probability of the predicted class"
     lines += [f"Expected calibration error, {of}, in {len(found.edges) - 1} bins: {_value(Share(found.error))}.", ""]
+    if details.ungrouped:
+        lines += [f"No groups by {', '.join(details.ungrouped)}: more than {MOST_VALUES} values.", ""]
     rows = [(one.name, str(one.people), str(one.missed), str(one.wrong), "–" if math.isnan(one.loss) else
              f"{one.loss:.3f}") for one in details.worst_images]  # fmt: skip
     if rows:

@@ -15,6 +15,7 @@ from dsct.metrics.means import ratio
 from dsct.metrics.protocols import Verdict
 
 UNKNOWN = "unknown"
+MOST_VALUES = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +56,7 @@ class Subgroup:
 def subgroups(
     images: Images, verdict: Verdict, multi_label: bool, bootstrap: Bootstrap | None = None
 ) -> tuple[Subgroup, ...]:
-    """Every group of every attribute, those whose attribute is unknown last.
+    """Every group of every attribute of at most 20 values, those whose attribute is unknown last.
 
     All groups are resampled alike, image by image.
 
@@ -71,11 +72,23 @@ def subgroups(
                  for one, mask in members)  # fmt: skip
 
 
+def ungrouped(images: Images) -> tuple[str, ...]:
+    """Attributes, such as an identity, with more than 20 values: groups of them would say nothing."""
+    return tuple(name for name, texts in images.attributes.items() if len(_values(texts)) > MOST_VALUES)
+
+
+def _values(texts: tuple[str, ...]) -> list[str]:
+    return sorted({text.strip() for text in texts} - {""})
+
+
 def _members(images: Images) -> Iterator[tuple[tuple[str, str], Bools]]:
     """((attribute, name), mask over the S people) of every group; an attribute that nobody has makes none."""
+    left_out = ungrouped(images)
     for attribute, texts in images.attributes.items():
         values = np.array([text.strip() for text in texts], dtype=object)
-        for name in sorted(set(values) - {""}):
+        if attribute in left_out:
+            continue
+        for name in _values(texts):
             yield (attribute, name), (values == name).astype(bool)
         if (values != "").any() and (values == "").any():
             yield (attribute, UNKNOWN), (values == "").astype(bool)
