@@ -38,8 +38,9 @@ def _draw(ax: Axes, found: Calibration, row: int) -> None:
     )  # fmt: skip
     ax.plot([0, 100], [0, 100], "--", color="black", linewidth=1)
     filled = found.count[row] > 0
-    ax.plot(100 * found.confidence[row][filled], 100 * found.share[row][filled], "o-", color=PERSON_COLORS[0],
-            markersize=3, linewidth=1.2, clip_on=False)  # fmt: skip
+    if people:
+        x, y = 100 * found.confidence[row][filled], 100 * found.share[row][filled]
+        ax.plot(x, y, "o-", color=PERSON_COLORS[0], markersize=3, linewidth=1.2, clip_on=False)
     error = f"ECE {found.errors[row]:.1%}" if people else "nobody"
     ax.set_title(f"{found.names[row]}: {error}", fontsize=9)
     ax.set(xlim=(0, 100), ylim=(0, 100))

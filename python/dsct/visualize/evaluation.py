@@ -82,7 +82,7 @@ def confusion_figure(result: ProtocolResult) -> NotebookFigure:
     ax.set_yticks(range(len(names)), names, fontsize=9)
     ax.set_xlabel("predicted", fontsize=9)
     ax.set_ylabel("true", fontsize=9)
-    ax.set_title(f"{result.protocol} protocol: accuracy {result.value:.1%}, {_chance(result)}", fontsize=10)
+    ax.set_title(f"{result.protocol} protocol: accuracy {_percent(result.value)}, {_chance(result)}", fontsize=10)
     figure.tight_layout()
     return figure
 
@@ -120,11 +120,15 @@ def subjects_figure(evaluation: Evaluation) -> NotebookFigure:
 
 
 def _chance(result: ProtocolResult) -> str:
-    return "chance –" if np.isnan(result.chance) else f"chance {result.chance:.1%}"
+    return f"chance {_percent(result.chance)}"
+
+
+def _percent(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.1%}"
 
 
 def _named(result: ProtocolResult) -> str:
-    return f"{result.protocol}, {result.metric} {result.value:.1%}"
+    return f"{result.protocol}, {result.metric} {_percent(result.value)}"
 
 
 def _write_cells(ax: Axes, counts: NDArray[np.int64], share: NDArray[np.float64]) -> None:
