@@ -23,7 +23,7 @@ MultiLabelOption = Annotated[
 ValFractionOption = Annotated[
     float | None,
     typer.Option(help="Share of the training images that validation takes where it has no file: by default 1/7."),
-
+]
 AllowPartialOption = Annotated[
     bool,
     typer.Option("--allow-partial", help="Of weights of another architecture or backbone, take the parts that fit."),

@@ -256,15 +256,15 @@ class Trainer:
                 "person of a pixel or more; are the boxes x1, y1, x2, y2 in pixels, and does the augmentation keep them?"
             )
         validation = self._validate(stop)
-        score = validation.evaluation[self.config.select_by].value
-        improved = progress.note_score(score, validation.evaluation.box_recall)
+        score = validation.evaluation[self.config.select_by]
+        improved = progress.note_score(score.value, validation.evaluation.box_recall)
         if improved:
             self._save_best()
         skipped = sum(map(len, self._broken.values()))
         memory = peak_memory(self.processes.device)
         record = epoch_record(progress, validation, self._lr(), improved, skipped, memory)
         self._report.epoch(record)
-        display.say(epoch_line(self._epoch_name(), progress, validation, self.config.select_by, improved, skipped))
+        display.say(epoch_line(self._epoch_name(), progress, validation, score, improved, skipped))
         self.progress = progress.of_next_epoch()
         self._save()
         return validation.evaluation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from dsct.metrics import Evaluation
+from dsct.metrics import ProtocolResult
 from dsct.train.progress import Progress
 from dsct.train.validation import Validation
 
@@ -46,7 +46,7 @@ def train_losses(progress: Progress) -> dict[str, float]:
 
 
 def epoch_line(
-    name: str, progress: Progress, validation: Validation, protocol: str, is_best: bool, skipped: int
+    name: str, progress: Progress, validation: Validation, score: ProtocolResult, is_best: bool, skipped: int
 ) -> str:
     """One line on the terminal about an epoch called `name`."""
     return "  ".join(
@@ -54,17 +54,12 @@ def epoch_line(
             name,
             f"loss {train_losses(progress)['loss']:.3f}",
             f"val loss {validation.losses['loss']:.3f}",
-            _score(validation.evaluation, protocol),
+            f"{score.protocol} {score.metric} {score.value:.2%} (chance {score.chance:.1%})",
             f"box recall {validation.evaluation.box_recall:.2%}",
             *([f"{skipped} {'image' if skipped == 1 else 'images'} skipped"] if skipped else []),
             *(["best"] if is_best else []),
         ]
     )
-
-
-def _score(evaluation: Evaluation, protocol: str) -> str:
-    score = evaluation[protocol]
-    return f"{protocol} {score.metric} {score.value:.2%}"
 
 
 def _is_last_layer(name: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dsct.data.annotated import AnnotatedDataset
-from dsct.data.people_per_image import beyond_queries
+from dsct.data.crowding import people_beyond
 from dsct.data.records import Dataset
 from dsct.train.config import TrainConfig
 from dsct.train.distributed import Processes
@@ -14,9 +14,9 @@ from dsct.train.loading.broken_images import broken_images, describe_broken
 
 def say_who_is_beyond(data: Dataset, queries: int, say: Callable[[str], None]) -> None:
     """Says how many people of annotated images are more than the model can find."""
-    beyond = beyond_queries(data, queries) if isinstance(data, AnnotatedDataset) else None
-    if beyond is not None:
-        say(f"note: {beyond}; --set num_subject_queries=N changes that")
+    crowding = people_beyond(data, queries) if isinstance(data, AnnotatedDataset) else None
+    if crowding is not None and crowding.beyond:
+        say(f"note: {crowding}; --set num_subject_queries=N changes that")
 
 
 def images_to_skip(
