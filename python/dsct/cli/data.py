@@ -94,7 +94,7 @@ def check_folder(
             max_images=max_images,
             seed=seed,
             workers=workers,
-            num_subject_queries=num_subject_queries or preset.num_subject_queries,
+            num_subject_queries=preset.num_subject_queries if num_subject_queries is None else num_subject_queries,
             on_image=lambda done, total: progress.update(task, completed=done, total=total),
         )
     show(result, stdout, folder)
