@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import math
@@ -40,6 +41,10 @@ class Settings:
     model: dict[str, Any] = field(default_factory=dict)
     train: dict[str, Any] = field(default_factory=dict)
 
+    def changed_by(self, other: Settings) -> Settings:
+        """These fields, with those of `other` instead where it has them."""
+        return Settings({**self.model, **other.model}, {**self.train, **other.train})
+
 
 def parse_settings(settings: Sequence[str]) -> Settings:
     """Sorts ``key=value`` texts into model and training fields, with values of the fields' types.
@@ -54,22 +59,41 @@ def parse_settings(settings: Sequence[str]) -> Settings:
     Raises:
         ValueError: a text has no ``=``, an unknown key or a value of another type.
     """
-    model_types, train_types = _field_types(DSCTConfig), _field_types(TrainConfig)
     parsed = Settings()
     for setting in settings:
         key, separator, text = setting.partition("=")
-        key = key.strip()
         if not separator:
             raise ValueError(f"--set must be key=value, got {setting!r}")
-        if key in model_types:
-            parsed.model[key] = _parse(key, text.strip(), model_types[key])
-        elif key in train_types:
-            parsed.train[key] = _parse(key, text.strip(), train_types[key])
-        else:
-            close = difflib.get_close_matches(key, [*model_types, *train_types], n=3)
-            hint = f"; did you mean {' or '.join(close)}?" if close else ""
-            raise ValueError(f"--set knows no field {key!r}{hint}")
+        read_field(parsed, key.strip(), text.strip(), "--set")
     return parsed
+
+
+def read_field(settings: Settings, key: str, value: Any, where: str) -> None:
+    """Adds one field, whose value is text or already a value.
+
+    Args:
+        settings: what the field is added to.
+        key: its name.
+        value: text is read as the type of the field.
+        where: begins messages.
+
+    Raises:
+        ValueError: the key is unknown, or the value has another type.
+    """
+    model_types, train_types = _field_types(DSCTConfig), _field_types(TrainConfig)
+    for fields, kinds in ((settings.model, model_types), (settings.train, train_types)):
+        if key in kinds:
+            if isinstance(value, str):
+                value = _parse(f"{where} {key}", value, kinds[key])
+            elif isinstance(value, float) and value.is_integer() and kinds[key] is int:
+                value = int(value)
+            elif isinstance(value, dict) or (kinds[key] is int and not isinstance(value, int)):
+                raise ValueError(f"{where} {key} must be {_kind(kinds[key])}, got {value!r}")
+            fields[key] = tuple(value) if isinstance(value, list) else value
+            return
+    close = difflib.get_close_matches(key, [*model_types, *train_types], n=3)
+    hint = f"; did you mean {' or '.join(close)}?" if close else ""
+    raise ValueError(f"{where} knows no field {key!r}{hint}")
 
 
 def _field_types(config: type) -> dict[str, Any]:
@@ -77,22 +101,31 @@ def _field_types(config: type) -> dict[str, Any]:
     return {field.name: types_by_name[field.name] for field in dataclasses.fields(config)}
 
 
-def _parse(key: str, text: str, kind: Any) -> Any:
+def _parse(name: str, text: str, kind: Any) -> Any:
     """The value of a text as `kind`: bool, int, float, str, a tuple of these, or one of them or None.
 
     Click's parameter types read other values: for a bool also 1, yes and on; none reads tuples of any length.
     """
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
-        if text.lower() == "none":
+        options = [option for option in typing.get_args(kind) if option is not type(None)]
+        if len(options) < len(typing.get_args(kind)) and text.lower() == "none":
             return None
-        (kind,) = (option for option in typing.get_args(kind) if option is not type(None))
+        # Of a word or numbers: numbers if it can be read so.
+        *first, kind = sorted(options, key=lambda option: option is str)
+        for option in first:
+            with contextlib.suppress(ValueError):
+                return _parse(name, text, option)
     if typing.get_origin(kind) is tuple:
         element = typing.get_args(kind)[0]
-        return tuple(_parse(key, part.strip(" ()'\""), element) for part in text.split(",") if part.strip(" ()"))
+        return tuple(_parse(name, part.strip(" ()'\""), element) for part in text.split(",") if part.strip(" ()"))
     try:
         return _READERS[kind](text)
     except ValueError:
-        raise ValueError(f"--set {key} must be a {kind.__name__}, got {text!r}") from None
+        raise ValueError(f"{name} must be {_kind(kind)}, got {text!r}") from None
+
+
+def _kind(kind: Any) -> str:
+    return {int: "an integer", float: "a number", bool: "true or false"}.get(kind, "a value of another type")
 
 
 def _bool(text: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,10 +20,16 @@ from dsct.cli.options import (
     DatasetName,
     LabelsOption,
     MultiLabelOption,
+    ValFractionOption,
 )
-from dsct.cli.settings import SET_HELP, Preset, parse_settings
+from dsct.cli.settings import SET_HELP, Preset, Settings, parse_settings
+from dsct.cli.training.config_file import ConfigFile, read_config_file
+from dsct.cli.training.field_help import fields_help
+from dsct.cli.training.resumed import require_fitting_options, resumed_data, resumed_model
 from dsct.config import DSCTConfig
-from dsct.train import Processes, TrainConfig, Trainer, TrainResult, seed_everything
+from dsct.train import Callback, Processes, TrainConfig, Trainer, TrainResult, class_weights, seed_everything
+from dsct.train.loggers import named_loggers
+from dsct.train.run_config import read_run
 
 PRESETS = {
     DatasetName.synthetic: Preset.tiny,
@@ -35,42 +41,68 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class Run:
-    """The folder of a run, and how it starts."""
+    """A run that begins or goes on.
+
+    Attributes:
+        folder: of the run.
+        about: its data.
+        recipe: how it trains.
+        model: the configuration of its model, given its training data.
+        started_with: what else decided how it began, for ``config.json``.
+        resume: whether it goes on.
+        loggers: beside its own files; None for the default.
+    """
 
     folder: Path
-    weights: Path | None
+    about: Description
+    recipe: TrainConfig
+    model: Callable[[Data], DSCTConfig]
+    started_with: dict[str, Any]
     resume: bool
-    fsdp: bool
-    allow_partial: bool = False
+    loggers: Sequence[Callback] | None
 
 
 @dataclass(frozen=True)
 class OpenedData:
-    """Both splits, and the description of their data set."""
+    """Both splits."""
 
-    about: Description
     train: Data
     val: Data
 
 
-@one_line_errors
 def train(
+    context: typer.Context,
     dataset: Annotated[DatasetName, typer.Argument(help="What to train on.")],
     data: DataOption = None,
     annotations: AnnotationsOption = None,
     labels: LabelsOption = None,
     multi_label: MultiLabelOption = False,
+    val_fraction: ValFractionOption = None,
     run_dir: Annotated[Path | None, typer.Option(help="Folder of the run; by default runs/DATASET.")] = None,
     preset: Annotated[
         Preset | None, typer.Option(help="Model and recipe; by default the paper's, or tiny for synthetic.")
     ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="JSON or YAML file with fields, also the config.json of a run; options and --set override it."),
+    ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET_HELP)] = None,
     weights: Annotated[Path | None, typer.Option(help="Start from these weights, where they fit the model.")] = None,
     allow_partial: AllowPartialOption = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --run-dir.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Continue the run in --run-dir; --data may name where its data are now, --set epochs=N make it longer.",
+        ),
+    ] = False,
     fsdp: Annotated[
         bool, typer.Option("--fsdp", help="Under torchrun: shard the model across the processes (FSDP2).")
     ] = False,
+    log_to: Annotated[
+        str | None,
+        typer.Option(help="Of tensorboard, wandb, mlflow, or none; by default tensorboard where it is installed."),
+    ] = None,
     device: DeviceOption = "auto",
     size: Annotated[int, typer.Option(help="Synthetic: number of training images.")] = 3000,
     val_size: Annotated[int, typer.Option(help="Synthetic: number of validation images.")] = 300,
@@ -83,69 +115,113 @@ def train(
     Ctrl-C stops after the current step; --resume continues exactly there, with the same data and settings.
     Several GPUs: torchrun --nproc-per-node=4 -m dsct train ...
     """
-    run = Run(run_dir or Path("runs") / dataset.value, weights, resume, fsdp, allow_partial)
-    changes = parse_settings(settings or [])
-    preset = preset or PRESETS[dataset]
-    saved: dict[str, Any] = {}
-    if resume:
-        if changes.model or weights is not None:
-            raise ValueError(
-                "--resume continues with the model of the run: leave out --weights and model fields of --set"
-            )
-        saved = _read_run(run.folder)
-        about, config = saved["data"], TrainConfig(**{**saved["train"], **changes.train})
-    else:
-        if dataset is DatasetName.synthetic:
-            about = describe_scenes({"train": size, "val": val_size}, image_size, difficulty, multi_label)
-        else:
-            about = describe_folder(dataset, data, annotations, labels, multi_label)
-        config = getattr(TrainConfig, preset.value)(**changes.train)
+    options = dict(context.params)
+    given = {name for name in options if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"}
+    require_fitting_options(dataset, given)
+    file = ConfigFile(Settings(), None, None) if config is None else read_config_file(config)
+    changes = file.settings.changed_by(parse_settings(settings or []))
+    folder = run_dir or Path("runs") / dataset.value
+    run = (_resumed if resume else _begun)(options, given, file, changes, folder)
     with Processes.from_environment(choose_device(device)) as processes:
-        opened = _open(about, config, cache_dir)
+        opened = _open(run, cache_dir)
         if processes.is_main:
             _announce(opened, run)
-        if resume:
-            model_config = DSCTConfig.from_json(json.dumps(saved["model"]))
-        else:
-            model_config = getattr(DSCTConfig, preset.value)(**{**model_fields(opened.train), **changes.model})
-        result = _fit(model_config, config, opened, run, processes)
+        result = _fit(run, opened, processes)
         if processes.is_main:
             _report(result)
 
 
-def _open(about: Description, config: TrainConfig, cache_dir: Path | None) -> OpenedData:
-    open_split = opener(about, cache_dir)
-    train_data = open_split("train", config.training_transform())
-    return OpenedData(about, train_data, open_split("val", config.evaluation_transform()))
+# The command of this name has a parameter of each field, and so its help describes them.
+train.__doc__ = f"{train.__doc__}\n\n{fields_help()}"
+train = one_line_errors(train)
+
+
+def _begun(options: dict[str, Any], given: set[str], file: ConfigFile, changes: Settings, folder: Path) -> Run:
+    """A run that begins."""
+    dataset: DatasetName = options["dataset"]
+    preset = options["preset"] or (Preset(file.preset) if file.preset else PRESETS[dataset])
+    weights: Path | None = options["weights"]
+    started_with = {
+        "preset": preset.value,
+        "weights": None if weights is None else str(weights.resolve()),
+        "allow_partial": options["allow_partial"],
+        "fsdp": options["fsdp"],
+    }
+
+    def model(data: Data) -> DSCTConfig:
+        made: DSCTConfig = getattr(DSCTConfig, preset.value)(**{**model_fields(data), **changes.model})
+        return made
+
+    recipe = getattr(TrainConfig, preset.value)(**changes.train)
+    about = _described(options, given, file)
+    return Run(folder, about, recipe, model, started_with, False, _loggers(options))
+
+
+def _resumed(options: dict[str, Any], given: set[str], file: ConfigFile, changes: Settings, folder: Path) -> Run:
+    """A run that goes on."""
+    saved = read_run(folder)
+    about = resumed_data(saved, options, given)
+    model = resumed_model(saved, changes)
+    recipe = TrainConfig(**{**saved["train"], **changes.train})
+    return Run(folder, about, recipe, lambda _: model, saved.get("started_with", {}), True, _loggers(options))
+
+
+def _described(options: dict[str, Any], given: set[str], file: ConfigFile) -> Description:
+    """The data: of the options, or else of the run whose configuration is given."""
+    dataset: DatasetName = options["dataset"]
+    of_data = ("data", "annotations", "labels", "multi_label", "val_fraction", "size", "val_size", "image_size",
+               "difficulty")  # fmt: skip
+    if file.data is not None and file.data["name"] == dataset.value and not given & set(of_data):
+        return {name: value for name, value in file.data.items() if name not in ("images", "fingerprints")}
+    if dataset is DatasetName.synthetic:
+        sizes = {"train": options["size"], "val": options["val_size"]}
+        return describe_scenes(sizes, options["image_size"], options["difficulty"], options["multi_label"])
+    return describe_folder(dataset, *(options[name] for name in of_data[:5]))
+
+
+def _loggers(options: dict[str, Any]) -> Sequence[Callback] | None:
+    names: str | None = options["log_to"]
+    if names is None:
+        return None
+    return named_loggers([] if names.strip() == "none" else [name.strip() for name in names.split(",")])
+
+
+def _open(run: Run, cache_dir: Path | None) -> OpenedData:
+    open_split = opener(run.about, cache_dir)
+    train_data = open_split("train", run.recipe.training_transform())
+    return OpenedData(train_data, open_split("val", run.recipe.evaluation_transform()))
 
 
 def _announce(data: OpenedData, run: Run) -> None:
-    if data.about["name"] == DatasetName.synthetic.value:
+    if run.about["name"] == DatasetName.synthetic.value:
         return
     typer.echo(f"{describe(data.train)}\n{describe(data.val)}")
-    if run.weights is None and not run.resume:
+    if run.started_with.get("weights") is None and not run.resume:
         typer.echo("starting from random weights; the paper starts from a Deformable DETR trained on COCO: --weights")
 
 
-def _fit(
-    model_config: DSCTConfig, config: TrainConfig, data: OpenedData, run: Run, processes: Processes
-) -> TrainResult:
-    seed_everything(config.seed)
+def _fit(run: Run, data: OpenedData, processes: Processes) -> TrainResult:
+    seed_everything(run.recipe.seed)
+    model_config = run.model(data.train)
     model = dsct.DSCT(model_config)
-    model.preprocess = _preprocess(config, data.about)
-    if run.weights is not None:
-        dsct.load_pretrained(model, run.weights, allow_partial=run.allow_partial, verbose=processes.is_main)
+    model.preprocess = _preprocess(run.recipe, run.about)
+    weights = None if run.resume else run.started_with["weights"]
+    if weights is not None:
+        partial = run.started_with["allow_partial"]
+        dsct.load_pretrained(model, weights, allow_partial=partial, verbose=processes.is_main)
     trainer = Trainer(
         model,
-        dsct.SetCriterion(model_config),
+        dsct.SetCriterion(model_config, class_weights(data.train, run.recipe.class_weights)),
         dsct.PostProcess(model_config),
         data.train,
         data.val,
-        config,
+        run.recipe,
         run.folder,
-        description=data.about,
+        description=run.about,
+        started_with=run.started_with,
+        callbacks=run.loggers,
         processes=processes,
-        fsdp=run.fsdp,
+        fsdp=run.started_with.get("fsdp", False),
         visible=processes.is_main,
     )
     return trainer.fit(resume=run.resume)
@@ -163,11 +239,3 @@ def _report(result: TrainResult) -> None:
     if result.best is not None:
         typer.echo(f"best epoch {result.best_epoch}: {result.best:.2%} on validation data")
     typer.echo(f"weights: {result.run_dir / 'best.safetensors'}   log: {result.run_dir / 'log.csv'}")
-
-
-def _read_run(run_dir: Path) -> dict[str, Any]:
-    path = run_dir / "config.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"no run to resume in {run_dir}: {path} does not exist")
-    saved: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return saved

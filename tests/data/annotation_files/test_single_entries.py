@@ -146,7 +146,7 @@ def test_bad_image(values: dict[str, Any], reason: str, tmp_path: Path) -> None:
 def test_an_image_that_is_listed_twice(tmp_path: Path) -> None:
     data = CocoDataset.from_json(changed(tmp_path, lambda coco: coco["images"].append(dict(coco["images"][0]))))
     assert (len(data), data.mended) == (3, {"image listed twice": 1})
-    with pytest.raises(ValueError, match="id occurs twice, for a.png and b.png"):
+    with pytest.raises(ValueError, match=r"id occurs twice, for a.png and b.png"):
         CocoDataset.from_json(changed(tmp_path, lambda coco: coco["images"][1].update(id=1)))
 
 

@@ -155,7 +155,7 @@ class TestEmotic:
         write_emotic_json(tmp_path / "emotic_train_bi.json", self.PEOPLE)
         data = DataFolder("emotic", tmp_path, annotations="emotic_train_bi.json")
         with pytest.raises(
-            FileNotFoundError, match="holds training data, and beside it there is no emotic_val_bi.json"
+            FileNotFoundError, match=r"holds training data, and beside it there is no emotic_val_bi.json"
         ):
             data.open("val")
         write_emotic_json(tmp_path / "emotic_val_bi.json", self.PEOPLE)
@@ -193,7 +193,7 @@ class TestRecognised:
             recognise(tmp_path)
         write_csv(tmp_path / "train.csv", TRAIN, CLASSES)
         write_emotic_csv(tmp_path / "val.csv", TestEmotic.PEOPLE)
-        with pytest.raises(ValueError, match="choose --name emotic for val.csv, --name coco for train.csv"):
+        with pytest.raises(ValueError, match=r"choose --name emotic for val.csv, --name coco for train.csv"):
             recognise(tmp_path)
 
 

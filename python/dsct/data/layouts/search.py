@@ -52,6 +52,18 @@ def recognise(folder: str | os.PathLike[str]) -> str:
     return next(iter(found))
 
 
+def recognise_file(path: Path) -> str:
+    """The data set that an annotation file belongs to, by its name and the header of a CSV; ``"coco"`` if in doubt.
+
+    Example:
+        >>> recognise_file(Path("emotic_val_bi.json")), recognise_file(Path("faces.json"))
+        ('emotic', 'coco')
+    """
+    if path.suffix == ".mat" or path.name.lower().startswith("emotic_") or (path.suffix == ".csv" and _is_emotic(path)):
+        return "emotic"
+    return "caer-s" if path.suffix == ".txt" or path.name.lower().startswith("caer_") else "coco"
+
+
 def annotation_files(name: str, folder: Path, split: str) -> list[Path]:
     """The existing annotation files of a split, the one to read first; never empty.
 
@@ -114,6 +126,12 @@ def chosen_file(folder: Path, annotations: str | os.PathLike[str]) -> Path:
     base = folder.absolute()
     inside = base in path.absolute().parents
     return folder / path.absolute().relative_to(base) if inside else path
+
+
+def seen_from(folder: Path, annotations: str | os.PathLike[str]) -> Path:
+    """The annotation file that a user names: relative to the data folder, which may be moved, or else absolute."""
+    path = chosen_file(folder, annotations)
+    return path.relative_to(folder) if folder in path.parents else path.absolute()
 
 
 def named_split(folder: Path, annotations: Path) -> str:

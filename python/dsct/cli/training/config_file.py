@@ -1,0 +1,74 @@
+"""``--config``: fields of model and recipe from a file, also from the ``config.json`` of a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dsct.cli.settings import Settings, read_field
+
+#: Fields that the data of a run determined: data of another run bring their own.
+OF_DATA = ("num_classes", "multi_label", "class_names")
+
+
+class ConfigFile(NamedTuple):
+    """What a file says.
+
+    Attributes:
+        settings: fields of model and recipe.
+        data: the description of the data, if it is the ``config.json`` of a run.
+        preset: the name of the preset, if it says one.
+    """
+
+    settings: Settings
+    data: dict[str, Any] | None
+    preset: str | None
+
+
+def read_config_file(path: Path) -> ConfigFile:
+    """Reads a JSON or YAML file.
+
+    It contains fields as ``--set`` takes them, flat or divided into ``model`` and ``train``; ``preset`` may name one.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is malformed or has an unknown field; the message names it.
+        ImportError: it is YAML and PyYAML is missing.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"--config must name a file, there is none at {path}")
+    content = _parsed(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"--config {path} must hold fields and values, got {type(content).__name__}")
+    of_run = "data" in content and "model" in content
+    parts: dict[str, Any] = {name: content.get(name) or {} for name in ("model", "train")}
+    for name, part in parts.items():
+        if not isinstance(part, dict):
+            raise ValueError(f"--config {path}: {name} must hold fields and values, got {type(part).__name__}")
+    started = content.get("started_with") or {}
+    about_run = ("model", "train", "data", "started_with", "processes", "versions") if of_run else ("model", "train")
+    flat = {key: value for key, value in content.items() if key not in (*about_run, "preset")}
+    settings = Settings()
+    for key, value in {**parts["model"], **parts["train"], **flat}.items():
+        if of_run and key in OF_DATA:
+            continue
+        read_field(settings, key, value, f"--config {path}:")
+    return ConfigFile(settings, content["data"] if of_run else None, content.get("preset") or started.get("preset"))
+
+
+def _parsed(path: Path) -> Any:
+    text = path.read_text(encoding="utf-8")
+    if path.suffix.lower() not in (".yaml", ".yml"):
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"--config {path} is no JSON file ({error}); YAML files end in .yaml or .yml") from error
+    try:
+        import yaml  # type: ignore[import-untyped]
+    except ModuleNotFoundError as error:
+        raise ImportError("--config reads YAML with the extra yaml: pip install 'dsct[yaml]'; JSON needs none") from error
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"--config {path} is no YAML file: {' '.join(str(error).split())}") from error
