@@ -76,15 +76,8 @@ def opener(about: Description, cache_dir: Path | None = None) -> Callable[[str, 
         return lambda split, transforms: SyntheticDataset(
             split, about["sizes"][split], **options, transforms=transforms, cache_dir=cache_dir
         )
-<<<<<<< HEAD
-    options = {name: about[name] for name in ("annotations", "labels")}
-    if about["name"] == DatasetName.coco.value:  # the classes of the others are fixed
-        options |= {"multi_label": about["multi_label"], "class_names": about.get("class_names")}
-=======
     options = {name: about[name] for name in ("annotations", "labels", "multi_label")}
-    if about.get("val_fraction") is not None:
-        options["val_fraction"] = about["val_fraction"]
->>>>>>> own
+    options |= {name: about[name] for name in ("class_names", "val_fraction") if about.get(name) is not None}
     return DataFolder(about["name"], about["folder"], **options).open
 
 

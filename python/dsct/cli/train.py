@@ -84,7 +84,7 @@ def train(
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option(help="JSON or YAML file with fields, also the config.json of a run; options and --set override it."),
+        typer.Option(help="JSON or YAML file of fields, or a run's config.json; options and --set override it."),
     ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET_HELP)] = None,
     weights: Annotated[Path | None, typer.Option(help="Start from these weights, where they fit the model.")] = None,
@@ -93,7 +93,7 @@ def train(
         bool,
         typer.Option(
             "--resume",
-            help="Continue the run in --run-dir; --data may name where its data are now, --set epochs=N make it longer.",
+            help="Continue the run in --run-dir; --data may say where its data are now, --set epochs=N how long.",
         ),
     ] = False,
     fsdp: Annotated[

@@ -253,7 +253,7 @@ class Trainer:
         if not progress.people:
             raise ValueError(
                 f"nobody was trained on in epoch {progress.epoch + 1}: none of {progress.images} images showed a "
-                "person of a pixel or more; are the boxes x1, y1, x2, y2 in pixels, and does the augmentation keep them?"
+                "person of a pixel or more; are boxes x1, y1, x2, y2 in pixels, and does the augmentation keep them?"
             )
         validation = self._validate(stop)
         score = validation.evaluation[self.config.select_by]

@@ -16,16 +16,11 @@ from dsct.checkpoint import replaced_when_complete
 from dsct.cli.datasets import Data, describe, describe_folder, describe_scenes, open_data
 from dsct.cli.device import DeviceOption, choose_device
 from dsct.cli.errors import one_line_errors
-<<<<<<< HEAD
 from dsct.cli.evaluation.facts import facts_of, weights_file
 from dsct.cli.evaluation.numbers import as_json, write_json
 from dsct.cli.evaluation.report import write_report
 from dsct.cli.evaluation.show import show
-from dsct.cli.options import AnnotationsOption, DataOption, DatasetName, LabelsOption, Split
-=======
-from dsct.cli.evaluation.report import about_evaluation, as_json, write_json, write_report
 from dsct.cli.options import AnnotationsOption, DataOption, DatasetName, LabelsOption, Split, ValFractionOption
->>>>>>> own
 from dsct.cli.progress import progress_bar
 from dsct.config import DSCTConfig
 from dsct.data import evaluation_transform
@@ -55,14 +50,10 @@ def evaluate(
     data: DataOption = None,
     annotations: AnnotationsOption = None,
     labels: LabelsOption = None,
-<<<<<<< HEAD
+    val_fraction: ValFractionOption = None,
     weights: Annotated[
         Path, typer.Option(help="Weights, or the folder of a run: its best.safetensors; by default those of dsct.")
     ] = SHIPPED_WEIGHTS,
-=======
-    val_fraction: ValFractionOption = None,
-    weights: Annotated[Path, typer.Option(help="Weights; by default those that come with dsct.")] = SHIPPED_WEIGHTS,
->>>>>>> own
     split: Annotated[Split, typer.Option(help="Split of the data set.")] = Split.test,
     nms_iou: Annotated[float, typer.Option(help="Overlap above which the paper protocol drops a duplicate.")] = 0.5,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples for the intervals; 0: no intervals.")] = 1000,
@@ -102,13 +93,8 @@ def evaluate(
     if dataset is DatasetName.synthetic:
         about = describe_scenes({split.value: size}, image_size, difficulty, config.multi_label)
     else:
-<<<<<<< HEAD
-        about = describe_folder(dataset, data, annotations, labels, config.multi_label)
+        about = describe_folder(dataset, data, annotations, labels, config.multi_label, val_fraction)
         about["class_names"] = list(config.names)
-=======
-        several = config.multi_label and dataset is DatasetName.coco  # for the others it is known
-        about = describe_folder(dataset, data, annotations, labels, several, val_fraction)
->>>>>>> own
     opened = open_data(about, split.value, evaluation_transform(**(model.preprocess or {})), cache_dir)
     _check_classes(opened, config, weights, dataset)
     source = getattr(opened, "source", f"{image_size}, difficulty {difficulty}")

@@ -67,7 +67,9 @@ def _parsed(path: Path) -> Any:
     try:
         import yaml  # type: ignore[import-untyped]
     except ModuleNotFoundError as error:
-        raise ImportError("--config reads YAML with the extra yaml: pip install 'dsct[yaml]'; JSON needs none") from error
+        raise ImportError(
+            "--config needs the extra yaml for YAML: pip install 'dsct[yaml]'; JSON needs none"
+        ) from error
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
