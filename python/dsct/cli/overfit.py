@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 import dsct
-from dsct.cli.datasets import describe, describe_folder, describe_scenes, open_data
+from dsct.cli.datasets import Data, describe, describe_folder, describe_scenes, open_data
 from dsct.cli.device import DeviceOption, choose_device
 from dsct.cli.errors import one_line_errors
 from dsct.cli.options import (
@@ -22,6 +22,9 @@ from dsct.cli.options import (
     ValFractionOption,
 )
 from dsct.cli.progress import progress_bar
+from dsct.cli.train import PRESETS
+from dsct.config import DSCTConfig
+from dsct.train.loading.inspection import say_who_is_beyond
 from dsct.train.overfit import overfit as run_overfit
 from dsct.visualize import contact_sheet
 
@@ -53,6 +56,7 @@ def overfit(
         about = describe_folder(dataset, data, annotations, labels, multi_label, val_fraction)
     opened = open_data(about, split.value, None)
     typer.echo(describe(opened))
+    _say_who_is_beyond(opened, dataset)
     with progress_bar(Console()) as progress:
         task = progress.add_task("learning", total=steps)
         result = run_overfit(
@@ -67,3 +71,9 @@ def overfit(
     typer.echo(f"{result.verdict}\npage: {page}")
     if not (result.boxes_learnt and result.labels_learnt):
         raise typer.Exit(1)
+
+
+def _say_who_is_beyond(data: Data, dataset: DatasetName) -> None:
+    """For ``dsct train``: the model here has queries enough."""
+    config: DSCTConfig = getattr(DSCTConfig, PRESETS[dataset].value)()
+    say_who_is_beyond(data, config.num_subject_queries, lambda said: typer.echo(f"{said} in dsct train"))

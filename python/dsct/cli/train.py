@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,8 +132,8 @@ def train(
             _report(result)
 
 
-# The command of this name has a parameter of each field, and so its help describes them.
-train.__doc__ = f"{train.__doc__}\n\n{fields_help()}"
+# `--help` lists what `--set` may change.
+train.__doc__ = f"{inspect.getdoc(train)}\n\n{fields_help()}"
 train = one_line_errors(train)
 
 

@@ -11,7 +11,7 @@ from types import TracebackType
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 SHOWN_LOSSES = ("loss", "loss_ce", "loss_bbox", "loss_giou")
 #: Columns that the rest of a line needs: epoch, bar, steps, remaining time.
@@ -40,7 +40,7 @@ class Display:
             disable=not self._has_bar,
         )
         self._visible = visible
-        self._task = self._progress.add_task("training", total=None, numbers="")
+        self._task: TaskID | None = None
         self._began: tuple[float, int] | None = None
 
     def __enter__(self) -> Display:
@@ -71,6 +71,8 @@ class Display:
         parts = [*shown[:1], f"{images_per_second:.1f} images/s", f"{memory / 1e9:.1f} GB", *shown[1:]]
         if self._has_bar:
             numbers = _fitting(parts, self._console.width - RESERVED)
+            if self._task is None:
+                self._task = self._progress.add_task(description, total=total, numbers="")
             self._progress.update(self._task, description=description, completed=done, total=total, numbers=numbers)
         elif is_logged:
             self.say(f"{description}  step {done}/{total}  {'  '.join([*parts, self._left(done, total)])}")

@@ -21,6 +21,7 @@ from dsct.modules.evaluating import evaluating
 from dsct.post_process import PostProcess
 from dsct.train.config import TrainConfig
 from dsct.train.distributed import Processes
+from dsct.train.loading.people import require_people
 from dsct.train.resume import seed_everything
 from dsct.train.step import OptimizerStep
 
@@ -105,7 +106,7 @@ def overfit(
 
     Raises:
         TypeError: `data` has no annotations.
-        ValueError: no image has people, or an argument is out of range.
+        ValueError: no image has people, the boxes are no pixels, or an argument is out of range.
         FloatingPointError: the loss is not finite.
 
     Example:
@@ -119,6 +120,7 @@ def overfit(
             raise ValueError(f"overfit: {name} must be at least 1, got {value}")
     if not hasattr(data, "annotations"):
         raise TypeError(f"overfit: data must be a data set with annotations(i), got {type(data).__name__}")
+    require_people(data)
     indices = _images_with_people(data, images, seed)
     long_side = 2 * short_side
     transform, previous = evaluation_transform(short_side, long_side), data.transforms

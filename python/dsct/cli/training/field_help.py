@@ -45,7 +45,7 @@ def _listed(title: str, config: type[Any]) -> str:
 
 def _sentence(meaning: str) -> str:
     plain = re.sub(r":\w+:`~?\.?([\w.]+)`", r"\1", " ".join(meaning.split())).replace("`", "")
-    return re.split(r"\.\s", plain, maxsplit=1)[0].rstrip(".")
+    return re.split(r"(?<!Fig)(?<!Eq)\.\s", plain, maxsplit=1)[0].rstrip(".")
 
 
 def _text(value: Any) -> str:

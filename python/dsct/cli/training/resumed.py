@@ -64,6 +64,8 @@ def resumed_data(saved: Mapping[str, Any], options: Mapping[str, Any], given: Co
     for name, value in now.items():
         moves = name == "annotations" and folder is not None
         if name in {*given, "dataset"} and not moves and value != began[name]:
+            if name in ("preset", "weights") and not started:
+                raise ValueError(f"{_flag(name)} is not known of this run: leave it out")
             raise ValueError(_contradiction(_flag(name), value, began[name]))
     if folder is not None:
         data["folder"] = str(folder.resolve())
@@ -86,8 +88,8 @@ def resumed_model(saved: Mapping[str, Any], changes: Settings) -> DSCTConfig:
 
 def _contradiction(what: str, now: Any, began: Any) -> str:
     return (
-        f"{what} {_text(now)} contradicts the run, which began with {_text(began)}: leave it out, or start another run "
-        "in another --run-dir"
+        f"{what} {_text(now)} contradicts the run, which began with {_text(began)}: give what it began with, or "
+        "start another run in another --run-dir"
     )
 
 
