@@ -9,8 +9,8 @@ import torch
 
 import dsct
 from dsct.train.distributed import Processes
-from dsct.train.parallel_model import wrap
 from dsct.train.loading.sampling import EpochBatches, ShardedBatches, shard_indices
+from dsct.train.parallel_model import wrap
 from dsct.train.sharded_state import load_model_state, load_optimizer_state, model_state, optimizer_state
 from tests.comparison import padded_images, randomise, small
 from tests.train import distributed_worker as worker

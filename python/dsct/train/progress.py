@@ -70,7 +70,7 @@ class Progress:
                 f"the run has stopped early, after {self.epoch} of {config.epochs} epochs; early_stop larger than "
                 f"{config.early_stop}, or 0, goes on"
             )
-        how = "more epochs go on"
+        how = "more epochs go on (--set epochs=N)"
         if config.schedule != "step":
             how = f"its {config.schedule} schedule has ended, so train longer in a new run from its weights"
         return f"the run is complete, all {config.epochs} epochs are done; {how}"
