@@ -287,5 +287,6 @@ def test_settings_have_the_type_of_their_field(setting: str, expected: dict[str,
     ],
 )
 def test_settings_of_another_type_are_named(setting: str) -> None:
-    with pytest.raises(ValueError, match=f"--set {setting.split('=')[0]} must be (an integer|a number|true or false), got"):
+    kinds = "(an integer|a number|true or false)"
+    with pytest.raises(ValueError, match=f"--set {setting.split('=')[0]} must be {kinds}, got"):
         parse_settings([setting])

@@ -121,7 +121,7 @@ def test_a_complete_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[st
     trainer(tmp_path, STEPS).fit()
     assert trainer(tmp_path, STEPS, visible=True).fit(resume=True).evaluation is None
     output = capsys.readouterr().out
-    assert "the run is complete, all 2 epochs are done; more epochs go on (--set epochs=N)" in output
+    assert "the run is complete: 2 of 2 epochs are done; more epochs go on (--set epochs=N)" in output
     assert "0/?" not in output
     early = dataclasses.replace(STEPS, epochs=9, early_stop=1, lr=1e-12)
     trainer(tmp_path / "early", early).fit()

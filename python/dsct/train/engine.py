@@ -5,7 +5,6 @@ Model, criterion and post-processing are arguments; the loop knows only their ca
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,7 +31,7 @@ from dsct.train.loggers import Callback, RunInfo
 from dsct.train.loggers.reporter import Reporter
 from dsct.train.progress import Progress
 from dsct.train.resume import load_state, save_state, seed_everything
-from dsct.train.run_config import NAME, describe_data, read_run, require_same_data, versions, write_run
+from dsct.train.run_config import NAME, describe_data, describe_run, gone_on, read_run, write_run
 from dsct.train.sharded_state import model_state
 from dsct.train.step import Criterion, OptimizerStep
 from dsct.train.train_result import TrainResult
@@ -174,23 +173,12 @@ class Trainer:
 
     def _begin(self, resume: bool, display: Display) -> RunInfo:
         """Starts or goes on; the run's ``config.json`` is then up to date."""
-        about: dict[str, Any] = {
-            "model": json.loads(self.model.config.to_json()),
-            "train": json.loads(self.config.to_json()),
-            "data": self.description,
-            "started_with": self.started_with,
-            "processes": self.processes.world_size,
-            "versions": versions(),
-        }
+        world = self.processes.world_size
+        about = describe_run(self.model.config, self.config, self.description, self.started_with, world)
         if resume:
             with self.processes.fail_together():
                 if self.processes.is_main and (self.run_dir / NAME).is_file():
-                    saved = read_run(self.run_dir)
-                    note = require_same_data(saved["data"], self.description)
-                    # Where the data are now and how long the run shall be; not how it began.
-                    about = {**about, **saved, "train": about["train"], "data": {**saved["data"], **self.description}}
-                    if note is not None:
-                        display.say(f"note: {note}")
+                    about = gone_on(read_run(self.run_dir), about, display.say)
             self.progress = load_state(self.run_dir / LAST, self._step, self.config)
             self._report.log.rewind(self.progress.step)
         with self.processes.fail_together():

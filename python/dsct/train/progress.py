@@ -73,4 +73,4 @@ class Progress:
         how = "more epochs go on (--set epochs=N)"
         if config.schedule != "step":
             how = f"its {config.schedule} schedule has ended, so train longer in a new run from its weights"
-        return f"the run is complete, all {config.epochs} epochs are done; {how}"
+        return f"the run is complete: {self.epoch} of {config.epochs} epochs are done; {how}"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from dsct.checkpoint import replaced_when_complete
+from dsct.config import DSCTConfig
 from dsct.data.records import Dataset
+from dsct.train.config import TrainConfig
 
 NAME = "config.json"
 
@@ -96,9 +98,43 @@ def read_run(run_dir: Path) -> dict[str, Any]:
     return saved
 
 
-def versions() -> dict[str, str]:
-    """The software with which a run began."""
-    return {"python": platform.python_version(), "torch": torch.__version__}
+def describe_run(
+    model: DSCTConfig, recipe: TrainConfig, data: Mapping[str, Any], started_with: Mapping[str, Any], processes: int
+) -> dict[str, Any]:
+    """The content of ``config.json``.
+
+    Args:
+        model: configuration of the model.
+        recipe: how it trains.
+        data: of :func:`describe_data`.
+        started_with: what else decided how the run began.
+        processes: that train together.
+    """
+    return {
+        "model": json.loads(model.to_json()),
+        "train": json.loads(recipe.to_json()),
+        "data": dict(data),
+        "started_with": dict(started_with),
+        "processes": processes,
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+    }
+
+
+def gone_on(saved: Mapping[str, Any], now: Mapping[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
+    """The description of a run that goes on: how it began, but where its data are and how long it shall be now.
+
+    Args:
+        saved: the content of ``config.json``.
+        now: the same of this call.
+        say: is told if the data cannot be compared.
+
+    Raises:
+        ValueError: the data differ.
+    """
+    note = require_same_data(saved["data"], now["data"])
+    if note is not None:
+        say(f"note: {note}")
+    return {**now, **saved, "train": now["train"], "data": {**saved["data"], **now["data"]}}
 
 
 def _listed(names: Any) -> str:
