@@ -59,8 +59,8 @@ class DSCTConfig:
         enc_n_points: P of the encoder.
         dec_n_points: P of the decoder.
         selection: which sets of context queries a subject aggregates, of ``spatial`` and ``semantic`` (Table 6);
-            ``()`` is one set of all context. With the softmax of ``aggregation="union"`` and ``semantic_order="lowest"``
-            the semantic set gets next to no weight; training logs the share of each set.
+            ``()`` is one set of all context. With ``aggregation="union"`` and ``semantic_order="lowest"`` the
+            semantic set gets next to no weight; training logs the share of each set.
         k_spatial: K_sp, size of the spatial set (Fig. 11).
         k_semantic: K_sm, size of the semantic set.
         semantic_order: ``lowest`` relevance (the paper's text) or ``highest`` (the released code).
