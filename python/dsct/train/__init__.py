@@ -6,8 +6,8 @@ from dsct.train.engine import Trainer
 from dsct.train.loading.class_balance import class_weights, repeat_factors
 from dsct.train.loggers import Callback, MLflow, RunInfo, TensorBoard, WandB
 from dsct.train.optimizer import build_optimizer, build_scheduler, parameter_groups
+from dsct.train.progress import TrainResult
 from dsct.train.resume import seed_everything
-from dsct.train.train_result import TrainResult
 
 __all__ = [
     "Callback",

@@ -29,12 +29,11 @@ from dsct.train.loading.people import people_in, require_people
 from dsct.train.loading.sampling import EpochBatches, ShardedBatches, aspect_ratios, training_loader
 from dsct.train.loggers import Callback, RunInfo
 from dsct.train.loggers.reporter import Reporter
-from dsct.train.progress import Progress
+from dsct.train.progress import Progress, TrainResult
 from dsct.train.resume import load_state, save_state, seed_everything
 from dsct.train.run_config import NAME, describe_data, describe_run, gone_on, read_run, write_run
 from dsct.train.sharded_state import model_state
 from dsct.train.step import Criterion, OptimizerStep
-from dsct.train.train_result import TrainResult
 from dsct.train.validation import Validation, validate
 from dsct.visualize.loss_curves import loss_curves
 

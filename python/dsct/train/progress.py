@@ -1,10 +1,12 @@
-"""The progress of a run, and what follows from it: the best epoch, and whether the run is over."""
+"""The progress of a run and its result; what follows from it: the best epoch, and whether the run is over."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from dsct.metrics import Evaluation
 from dsct.train.config import TrainConfig
 
 
@@ -74,3 +76,25 @@ class Progress:
         if config.schedule != "step":
             how = f"its {config.schedule} schedule has ended, so train longer in a new run from its weights"
         return f"the run is complete: {self.epoch} of {config.epochs} epochs are done; {how}"
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The result of a finished run.
+
+    Attributes:
+        run_dir: contains ``best.safetensors``, ``last.pt``, ``log.csv``, ``log.jsonl``, ``config.json``, ``curves.png``
+            and, where TensorBoard is installed, its folder.
+        best: highest headline value on the validation data.
+        best_epoch: the epoch, counted from 1, that reached it.
+        evaluation: of the last epoch; ``None`` when a run that was already complete is resumed.
+
+    Example:
+        >>> TrainResult(Path("run"), best=0.3, best_epoch=7, evaluation=None).best
+        0.3
+    """
+
+    run_dir: Path
+    best: float | None
+    best_epoch: int | None
+    evaluation: Evaluation | None

@@ -21,6 +21,9 @@ class MLflow(Callback):
 
     Raises:
         ImportError: the package ``mlflow`` is missing.
+
+    Example:
+        >>> logger = MLflow(tags={"data": "mine"})  # doctest: +SKIP
     """
 
     def __init__(self, **options: Any) -> None:

@@ -20,6 +20,9 @@ class WandB(Callback):
 
     Raises:
         ImportError: the package ``wandb`` is missing.
+
+    Example:
+        >>> logger = WandB(project="emotions", tags=["first"])  # doctest: +SKIP
     """
 
     def __init__(self, **options: Any) -> None:
