@@ -137,7 +137,7 @@ def test_the_same_architecture_in_other_names_is_loaded_whole(program: str) -> N
     [
         (["transformer.level_embed", "bert.embeddings.weight", "transformer.tgt_embed.weight"], "Grounding DINO"),
         (["transformer.enc_output.0.weight", "refpoint_embed.weight", "query_feat.weight"], "LW-DETR"),
-        ([f"bbox_head.{name}" for name in ("transformer.level_embeds", "transformer.enc_output.bias", "label_enc.bias")],
+        ([f"bbox_head.{name}" for name in ("transformer.level_embeds", "transformer.enc_output.bias", "label_enc.x")],
          "mmdetection DINO"),
         (["pixel_decoder.transformer.level_embed", "backbone.stem.conv1.weight"], "detrex detector that extends"),
     ],
