@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Subset
 from torchvision.ops import box_convert
 
 from dsct.data.collate import Batch
+from dsct.data.loaded import loaded
 from dsct.data.records import Annotations, Dataset, Target
 from dsct.metrics.bootstrap import Bootstrap
 from dsct.metrics.equal_sizes import Sample, batches_of_equal_size
@@ -139,7 +140,7 @@ def collect(
     reduced = autocast(device, precision)
     began, model_seconds, done = time.perf_counter(), 0.0, 0
     with evaluating(model):
-        for ids, batch in batches_of_equal_size(loader, chosen, batch_size):
+        for ids, batch in batches_of_equal_size(loaded(loader), chosen, batch_size):
             on_device = batch.to(device)
             model_began = time.perf_counter()
             with reduced:

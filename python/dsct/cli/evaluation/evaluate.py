@@ -89,6 +89,7 @@ def evaluate(
     config = model.config
     if fit_thresholds is not None and (split is not Split.val or not config.multi_label):
         raise ValueError("--fit-thresholds needs --split val and a multi-label model: test data must not choose them")
+    _check_kind(config, weights, dataset)
     if dataset is DatasetName.synthetic:
         about = describe_scenes({split.value: size}, image_size, difficulty, config.multi_label)
     else:
@@ -128,12 +129,16 @@ def evaluate(
         console.print(f"report: {out / 'evaluation.md'}", highlight=False, markup=False)
 
 
+def _check_kind(config: DSCTConfig, weights: Path, dataset: DatasetName) -> None:
+    """One class per person or several: what a data set has that cannot be opened as either."""
+    several = {DatasetName.emotic: True, DatasetName.caer_s: False}.get(dataset, config.multi_label)
+    if several != config.multi_label:
+        kinds = {True: "several classes per person", False: "one class per person"}
+        raise ValueError(f"{weights} is a model of {kinds[config.multi_label]}, {dataset.value} has {kinds[several]}")
+
+
 def _check_classes(data: Data, config: DSCTConfig, weights: Path, dataset: DatasetName) -> None:
     """Labels must be numbered as the model numbers its classes."""
-    if data.multi_label != config.multi_label:
-        kinds = {True: "several classes per person", False: "one class per person"}
-        raise ValueError(f"{weights} is a model of {kinds[config.multi_label]}, {dataset.value} has "
-                         f"{kinds[data.multi_label]}")  # fmt: skip
     unknown = [name for name in data.class_names if name not in config.names]
     if unknown:
         raise ValueError(f"{weights} does not know {', '.join(unknown)} of {dataset.value}, only "

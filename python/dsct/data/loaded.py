@@ -1,0 +1,36 @@
+"""Errors of loading processes as the data set raised them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_OF_WORKER = re.compile(r"Caught (\w+) in \w+ worker process \d+\.\n.*\n[\w.]*\1: (.*)", re.DOTALL)
+
+
+def loaded(loader: Iterable[T]) -> Iterator[T]:
+    """What a ``DataLoader`` yields, with the errors of its processes as they would be without processes.
+
+    torch puts the traceback of the process into the message. Here the message is the data set's, such as the name of
+    the file that cannot be read.
+
+    Args:
+        loader: any iterable, for instance a ``DataLoader``.
+
+    Returns:
+        Its items.
+
+    Example:
+        >>> list(loaded([1, 2]))
+        [1, 2]
+    """
+    try:
+        yield from loader
+    except Exception as error:
+        found = _OF_WORKER.match(str(error))
+        if found is None:
+            raise
+        raise type(error)(found[2].strip()) from None
