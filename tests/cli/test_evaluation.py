@@ -283,3 +283,20 @@ def test_scenes_of_a_run_are_known_by_their_parameters(tmp_path: Path) -> None:
     assert "are neither" in run(*given, "--image-size", "64x48", "--split", "test")
     assert "are neither" in run(*given, "--image-size", "96x48", "--split", "train")
     assert "there is no best.safetensors in" in run("synthetic", "--weights", tmp_path, code=1)
+
+
+def test_a_broken_image_stops_or_is_counted_by_name(tmp_path: Path) -> None:
+    weights = save_model(tmp_path / "m.safetensors", CAER_S_CLASSES)
+    write_csv(tmp_path / "test.csv", save_people(tmp_path, "test", False), CAER_S_CLASSES)
+    broken = tmp_path / "test_02.png"
+    broken.write_bytes(broken.read_bytes()[:-200])
+    given = ["coco", "--data", tmp_path, "--weights", weights, "--resamples", 0, "--out", tmp_path / "report"]
+    output = run(*given, code=1)
+    assert "test_02.png: the image cannot be read" in output
+    output = run(*given, "--on-error", "skip")
+    assert "left out: 1 of 12 images cannot be read: " in output
+    assert "test_02.png" in output
+    numbers = json.loads((tmp_path / "report/evaluation.json").read_text())
+    assert numbers["images"] == 11
+    assert "test_02.png" in numbers["data"]["unreadable"][0]
+    assert "test_02.png" in (tmp_path / "report/evaluation.md").read_text()

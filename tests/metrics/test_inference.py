@@ -192,6 +192,12 @@ class Broken(SeveralSizes):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_image_that_cannot_be_read_is_named_without_a_traceback(model: dsct.DSCT, workers: int) -> None:
-    with pytest.raises(OSError, match="^images/004.jpg: the image cannot be read: truncated$"):
+    with pytest.raises(OSError, match=r"^images/004\.jpg: the image cannot be read: truncated$"):
         collect(model, Broken(evaluation_transform(None), False), dsct.PostProcess(model.config),
                 new_evaluator(model), workers=workers)  # fmt: skip
+    told: list[tuple[int, str]] = []
+    evaluator = new_evaluator(model)
+    throughput = collect(model, Broken(evaluation_transform(None), False), dsct.PostProcess(model.config),
+                         evaluator, workers=workers, on_error=lambda *one: told.append(one))  # fmt: skip
+    assert told == [(4, "images/004.jpg: the image cannot be read: truncated")]
+    assert len(evaluator) == throughput.images == 14
