@@ -300,3 +300,21 @@ def test_a_broken_image_stops_or_is_counted_by_name(tmp_path: Path) -> None:
     assert numbers["images"] == 11
     assert "test_02.png" in numbers["data"]["unreadable"][0]
     assert "test_02.png" in (tmp_path / "report/evaluation.md").read_text()
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_images_without_people_are_no_error(multi_label: bool, tmp_path: Path) -> None:
+    weights = save_model(tmp_path / "m.safetensors", ("calm", "happy"), multi_label)
+    nobody = [
+        Annotations(one.image_path, np.zeros((0, 4)), np.zeros((0, 2) if multi_label else 0), one.size)
+        for one in save_people(tmp_path, "test", False)
+    ]
+    write_csv(tmp_path / "test.csv", nobody, ())
+    given = ["coco", "--data", tmp_path, "--weights", weights, "--resamples", 3, "--out", tmp_path / "report"]
+    output = run(*given, "--people", tmp_path / "people.parquet", columns=80)
+    assert "0 people in 12 images" in output
+    assert "nan" not in output
+    numbers = json.loads((tmp_path / "report/evaluation.json").read_text())
+    assert (numbers["people"], numbers["protocols"]["official"]["chance"]) == (0, None)
+    assert "nan" not in (tmp_path / "report/evaluation.md").read_text()
+    assert len(pandas.read_parquet(tmp_path / "people.parquet")) == 0

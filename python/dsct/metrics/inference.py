@@ -155,7 +155,8 @@ def collect(
                 torch.cuda.synchronize(device)
             model_seconds += time.perf_counter() - model_began
             truths = [
-                {**in_pixels(target), **_about_people(data, i)} for i, target in zip(ids, batch.targets, strict=True)
+                {**in_pixels(target), **_about_people(data, index, len(target["boxes"]))}
+                for index, target in zip(ids, batch.targets, strict=True)
             ]
             evaluator.update(results, truths, ids)
             done += len(ids)
@@ -211,11 +212,12 @@ def _as_it_is(sample: Any) -> Any:
     return sample
 
 
-def _about_people(data: Dataset, index: int) -> dict[str, Any]:
+def _about_people(data: Dataset, index: int, people: int) -> dict[str, Any]:
     """What the data say about the people of an image beside boxes and labels."""
     annotations = getattr(data, "annotations", None)
     record = annotations(index) if callable(annotations) else None
-    if not isinstance(record, Annotations):
+    # A transform of the user's own may have removed people: whom the record then describes is unknown.
+    if not isinstance(record, Annotations) or len(record) != people:
         return {}
     return {"attributes": record.attributes, "continuous": record.continuous}
 

@@ -38,7 +38,7 @@ def _draw(ax: Axes, found: Calibration, row: int) -> None:
     )  # fmt: skip
     ax.plot([0, 100], [0, 100], "--", color="black", linewidth=1)
     filled = found.count[row] > 0
-    if people:
+    if people:  # a line without points would take room in the corner of the figure: findings/README.md
         x, y = 100 * found.confidence[row][filled], 100 * found.share[row][filled]
         ax.plot(x, y, "o-", color=PERSON_COLORS[0], markersize=3, linewidth=1.2, clip_on=False)
     error = f"ECE {found.errors[row]:.1%}" if people else "nobody"
