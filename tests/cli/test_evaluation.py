@@ -318,3 +318,16 @@ def test_images_without_people_are_no_error(multi_label: bool, tmp_path: Path) -
     assert (numbers["people"], numbers["protocols"]["official"]["chance"]) == (0, None)
     assert "nan" not in (tmp_path / "report/evaluation.md").read_text()
     assert len(pandas.read_parquet(tmp_path / "people.parquet")) == 0
+
+
+def test_a_class_name_is_no_markup(tmp_path: Path) -> None:
+    names = ("[bold]", "[red]calm", ":smile:", "a|b")
+    weights = save_model(tmp_path / "m.safetensors", names)
+    records = save_people(tmp_path, "test", False)
+    numbered = [Annotations(one.image_path, one.boxes, one.labels % 4, one.size) for one in records]
+    write_coco_json(tmp_path / "test.json", numbered, names)
+    output = run("coco", "--data", tmp_path, "--weights", weights, "--resamples", 0, "--out", tmp_path / "report")
+    lines = output.splitlines()
+    for name in names:
+        assert sum(line.startswith(f"│ {name}") for line in lines) == 2, name  # by class, and in the confusion matrix
+    assert "| a\\|b |" in (tmp_path / "report/evaluation.md").read_text()

@@ -17,6 +17,12 @@ def calibration_figure(found: Calibration) -> NotebookFigure:
     """One diagram per class, or one for the predicted class; on the dashed diagonal probabilities are calibrated.
 
     Grey bars are the share of the people in a bin, points the share of these for whom the class is right.
+
+    Example:
+        >>> from dsct.metrics import calibration
+        >>> figure = calibration_figure(calibration([[0.9], [0.9]], [[1], [0]], ["calm"]))
+        >>> figure.axes[0].get_title()
+        'calm: ECE 40.0%'
     """
     columns = min(_COLUMNS, len(found.names))
     rows = math.ceil(len(found.names) / columns)
