@@ -331,3 +331,19 @@ def test_a_class_name_is_no_markup(tmp_path: Path) -> None:
     for name in names:
         assert sum(line.startswith(f"│ {name}") for line in lines) == 2, name  # by class, and in the confusion matrix
     assert "| a\\|b |" in (tmp_path / "report/evaluation.md").read_text()
+
+
+def test_the_python_of_the_page_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs/how-to/evaluate.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    weights = save_model(tmp_path / "m.safetensors", CAER_S_CLASSES)
+    write_csv(tmp_path / "test.csv", save_people(tmp_path, "test", False), CAER_S_CLASSES)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    names["report"](str(weights), str(tmp_path))
+    assert "expected calibration error" in capsys.readouterr().out
+    assert Path("people.csv").is_file()
+    assert Path("curves.png").is_file()
