@@ -33,7 +33,7 @@ def test_one_panel_per_person_and_layer_with_the_chosen_queries() -> None:
         at = subjects[n].layers[layer]
         of = [sorted(at.context_points[a:b].astype(float).tolist()) for a, b in ((0, 4), (4, 7))]
         assert marks(ax) == of
-        title = f"person {n + 1}, layer {layer + 1}: up to {at.context_weights.max():.2f}"
+        title = f"person {n + 1}, layer {layer + 1}: max weight {at.context_weights.max():.2f}"
         assert ax.get_title(loc="left") == title
         (star,) = ax.get_lines()
         np.testing.assert_allclose(star.get_xydata(), [at.reference_point])
@@ -70,7 +70,7 @@ def test_only_what_the_model_selects_is_drawn(
 
 def test_layers_that_do_not_fuse_say_so() -> None:
     figure = draw_context(small_model(dec_layers=3, fusion_layers=(1,)), IMAGE, people=[0], **EVERYBODY)
-    assert [title.split(": ")[1][:5] for title in titles(figure)] == ["no co", "up to", "no co"]
+    assert [title.split(": ")[1][:5] for title in titles(figure)] == ["no co", "max w", "no co"]
     assert not figure.axes[0].collections
 
 

@@ -31,8 +31,8 @@ STYLES = {
     "all": ("white", "o", "black", "context, all of it"),
 }
 _CAPTION = (
-    "Each mark is the reference point of a context query. Size and opacity: weight, relative to the greatest of the "
-    "panel, which is the number above it."
+    "Each mark is the reference point of a context query. Size and opacity: its weight in the sum that flows into the "
+    "person, relative to the maximum of the panel, which is written above it. People and layers count from 1."
 )
 
 
@@ -115,5 +115,5 @@ def _draw(ax: Axes, image: Image.Image, subjects: dict[int, SubjectTrace], panel
         draw_weighted_points(ax, *chosen, color, marker, edge, greatest, smallest=0.35, scale=0.6, zorder=6)
     draw_reference_point(ax, at.reference_point, person_color(person))
     draw_numbered_boxes(ax, {person: subjects[person].person.box})
-    said = f"up to {greatest:.2f}" if len(relations) else "no context"
+    said = f"max weight {greatest:.2f}" if len(relations) else "no context"
     ax.set_title(f"person {person + 1}, layer {layer + 1}: {said}", fontsize=FONT, loc="left")

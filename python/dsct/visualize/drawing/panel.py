@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from PIL import Image
 from dsct.prediction.people import People, Person
 from dsct.prediction.person_colors import WRONG_COLOR, ink, person_color
 from dsct.visualize.drawing.figure import FONT, GAP, LINE, add_axes
-from dsct.visualize.drawing.image_axes import draw_box, draw_tag, person_line_style, show_image
+from dsct.visualize.drawing.image_axes import TRUE_BOX_STYLE, draw_box, draw_tag, person_line_style, show_image
 from dsct.visualize.drawing.person_cards import WRONG, Card, Comparison, shorten
 
 CARD_WIDTH = 2.9
@@ -49,7 +48,7 @@ class Panel:
         self.places, cards_bottom = _place_cards(cards, columns, cards_left, cards_top)
         bottom = max(cards_bottom, image_height + 2 * GAP)
         full_width = width if cards_below else cards_left + columns * CARD_WIDTH + GAP
-        self.size = (full_width, bottom + (2 * LINE if people.note else 0.0))
+        self.size = (full_width, bottom)
 
     def draw(self, figure: Figure, left: float, top: float) -> None:
         """Draws this panel with its upper left corner at (`left`, `top`), measured from that of the figure."""
@@ -62,9 +61,6 @@ class Panel:
         page.set(xlim=(0, width), ylim=(height, 0))
         for card, card_left, card_top in self.places:
             _draw_card(page, card, card_left, card_top)
-        if self.people.note:
-            note = textwrap.fill(self.people.note, int(width * 16), max_lines=2, placeholder=" …")
-            page.text(GAP, height - GAP / 2, note, fontsize=FONT - 1, color="0.35", va="bottom", parse_math=False)
 
 
 def _card_height(card: Card) -> float:
@@ -87,6 +83,9 @@ def _draw_card(page: Axes, card: Card, left: float, top: float) -> None:
     text_left, bar_left, bar_width = left + 0.32, left + 1.75, 0.6
     if card.number:
         _draw_chip(page, card.number, card.color, left + 0.05, top)
+    if any(line.bar is not None for line in card.lines):
+        head: dict[str, Any] = {"fontsize": FONT - 1, "color": "0.35", "va": "center"}
+        page.text(bar_left, top + 0.5 * LINE, "probability", **head)
     for index, line in enumerate(card.lines):
         middle = top + (index + 0.5) * LINE
         style: dict[str, Any] = {"fontsize": FONT, "color": line.color, "va": "center", "parse_math": False}
@@ -118,7 +117,7 @@ def draw_people_in_axes(ax: Axes, image: Image.Image, people: People, comparison
     show_image(ax, image)
     missed, true_boxes = (comparison.missed(), comparison.boxes) if comparison else ([], np.zeros((0, 4), np.float32))
     for truth, box in enumerate(true_boxes):
-        draw_box(ax, box, WRONG_COLOR if truth in missed else "white", (0, (2, 2)), 1.5)
+        draw_box(ax, box, WRONG_COLOR if truth in missed else "white", TRUE_BOX_STYLE, 1.5)
     for index, box in enumerate(people.boxes):
         draw_box(ax, box, person_color(index), person_line_style(index), 2.5)
     taken: list[Bbox] = []
