@@ -40,7 +40,9 @@ def test_positions_are_the_reference_points_of_any_image() -> None:
     for ax, model in zip(figure.axes, models.values(), strict=True):
         points = reference_points(model)
         np.testing.assert_allclose(list(discs(ax).values()), points[10:], rtol=1e-5)
-        assert list(discs(ax)) == [str(query + 1) for query in range(model.config.num_subject_queries)], "from 1, as people"
+        assert list(discs(ax)) == [str(query + 1) for query in range(model.config.num_subject_queries)], (
+            "from 1, as people"
+        )
         (context,) = ax.get_lines()
         np.testing.assert_allclose(context.get_xydata(), points[:10], rtol=1e-5)
         assert (ax.get_xlim(), ax.get_ylim()) == ((0, 1), (1, 0))

@@ -159,7 +159,10 @@ def test_below_it_is_said_what_lines_marks_and_numbers_mean() -> None:
 
 def test_the_note_stands_once_on_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pages: list[Figure] = []
-    monkeypatch.setattr("dsct.visualize.contact_sheet.save_figure", lambda page, *_: pages.append(page))
+    save = Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda self, *args, **options: (pages.append(self), save(self, *args, **options))
+    )
     people = scene(400, 300, [[10, 10, 100, 100]], note="A remark.")
     contact_sheet([(people.source, people, None)] * 4, tmp_path / "page.png")
     assert str([text.get_text() for text in pages[0].findobj(Text)]).count("A remark.") == 1

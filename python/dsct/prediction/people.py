@@ -167,7 +167,11 @@ class People:
             f"<td>{', '.join(f'{value:.0f}' for value in person.box)}</td></tr>"
             for number, person in enumerate(self, start=1)
         )
-        head = "<tr><th>person</th><th>emotions</th><th>person score</th><th>box (x1, y1, x2, y2)</th></tr>" if rows else ""
+        head = (
+            "<tr><th>person</th><th>emotions</th><th>person score</th><th>box (x1, y1, x2, y2)</th></tr>"
+            if rows
+            else ""
+        )
         note = f"<p><small>{html.escape(self.note)}</small></p>" if self.note else ""
         return f"<div><p>{caption}</p><table>{head}{rows}</table>{note}</div>"
 

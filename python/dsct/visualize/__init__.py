@@ -11,6 +11,7 @@ from dsct.visualize.context import draw_context
 from dsct.visualize.drawing.figure import NotebookFigure
 from dsct.visualize.k_sweep import draw_k_sweep
 from dsct.visualize.loss_curves import loss_curves
+from dsct.visualize.models import draw_models
 from dsct.visualize.people import draw_people
 from dsct.visualize.sampling import draw_sampling
 from dsct.visualize.subject_positions import draw_subject_positions
@@ -31,6 +32,7 @@ __all__ = [
     "draw_activations",
     "draw_context",
     "draw_k_sweep",
+    "draw_models",
     "draw_people",
     "draw_sampling",
     "draw_subject_positions",

@@ -60,7 +60,7 @@ def contact_sheet(
         dpi: dots per inch.
 
     Raises:
-        ValueError: `count` or `columns` is below 1, the ending of `path` names no format, or no split contains an image.
+        ValueError: `count` or `columns` is below 1, the ending of `path` names no format, or no split has an image.
 
     Example:
         >>> import pathlib, tempfile

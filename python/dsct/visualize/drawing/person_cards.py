@@ -70,21 +70,26 @@ def compare(people: People, target: Truth | None) -> Comparison | None:
     if target is None:
         return None
     boxes = np.asarray(target.boxes, dtype=np.float32).reshape(-1, 4)
-    names = _class_names(np.asarray(target.labels), people.class_names)
+    names = class_names_of(np.asarray(target.labels), people.class_names)
     if len(names) != len(boxes):
         raise ValueError(f"target: expected as many labels as boxes, got {len(names)} and {len(boxes)}")
-    overlap = box_iou(torch.from_numpy(people.boxes), torch.from_numpy(boxes)).numpy().copy()
-    truth_of: list[int | None] = []
+    return Comparison(boxes, names, pair_boxes(people.boxes, boxes))
+
+
+def pair_boxes(boxes: NDArray[np.float32], others: NDArray[np.float32]) -> list[int | None]:
+    """For each box, in order, the row of the free one of `others` with the highest IoU, at least 0.5; else None."""
+    overlap = box_iou(torch.from_numpy(boxes), torch.from_numpy(others)).numpy().copy()
+    paired: list[int | None] = []
     for row in overlap:
         best = int(row.argmax()) if len(row) else -1
         found = best >= 0 and row[best] >= 0.5
-        truth_of.append(best if found else None)
+        paired.append(best if found else None)
         if found:
             overlap[:, best] = 0
-    return Comparison(boxes, names, truth_of)
+    return paired
 
 
-def _class_names(labels: NDArray[Any], class_names: tuple[str, ...]) -> list[list[str]]:
+def class_names_of(labels: NDArray[Any], class_names: tuple[str, ...]) -> list[list[str]]:
     """Names of the true classes of each row of `labels`, (n, C) 0/1 or (n,) class indices."""
     if labels.ndim == 2 and labels.shape[1] == len(class_names):
         return [[class_names[index] for index in np.flatnonzero(row)] for row in labels]
@@ -119,7 +124,13 @@ def _person_lines(index: int, person: Person, comparison: Comparison | None, max
     for name in order[:max_labels]:
         reported = name in person.labels
         wrong = comparison is not None and reported and comparison.is_wrong(index, name)
-        mark = f"{MISSED} " if name in missed else "" if comparison is None or not reported else f"{WRONG if wrong else RIGHT} "
+        mark = (
+            f"{MISSED} "
+            if name in missed
+            else ""
+            if comparison is None or not reported
+            else f"{WRONG if wrong else RIGHT} "
+        )
         color = WRONG_COLOR if wrong or name in missed else "black" if reported else "0.45"
         lines.append(Line(mark + shorten(name), color, reported, person.probabilities[name]))
     hidden = [name for name in order[max_labels:] if name in person.labels]
