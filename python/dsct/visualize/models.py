@@ -85,7 +85,8 @@ def draw_models(
         >>> [text.get_text() for text in figure.texts][:2]
         ['late fusion', 'early fusion']
     """
-    images, truths = list(images), [None] * len(images) if targets is None else list(targets)
+    images = list(images)
+    truths: list[Truth | None] = [None] * len(images) if targets is None else list(targets)
     _require_fitting(images, models, truths, max_labels)
     finders = {name: _finder(name, model, sampling, len(images), options) for name, model in models.items()}
     with_truth = any(truth is not None for truth in truths)

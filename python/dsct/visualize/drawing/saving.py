@@ -55,6 +55,6 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: float = DPI) 
     if not dpi > 0:
         raise ValueError(f"dpi must be above 0, got {dpi}")
     # Fonts of type 42, which publishers ask for; names inside SVG would be random without a salt.
-    settings = {"pdf.fonttype": 42, "svg.hashsalt": "dsct"}
+    settings: Any = {"pdf.fonttype": 42, "svg.hashsalt": "dsct"}
     with matplotlib.rc_context(settings), replaced_when_complete(path) as partial:
         figure.savefig(partial, format=ending[1:], dpi=dpi, metadata=FORMATS[ending])
