@@ -8,25 +8,20 @@ from importlib import import_module
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from dsct._import_guard import check_interpreter, check_torch_version
-
-check_interpreter()
-check_torch_version()
-
-from dsct import ops
-from dsct._dsct import DsctError, __version__
-from dsct.checkpoint import load_model, load_pretrained, save_model
-from dsct.config import DSCTConfig
-from dsct.criterion import HungarianMatcher, SetCriterion
-from dsct.modules import DSCT, DeformableEncoder, DSCTDecoder, MSDeformAttn
-from dsct.post_process import PostProcess
-from dsct.runtime import info, warmup
+from dsct._import_guard import check_interpreter, check_torch_version, is_command_line
 
 if TYPE_CHECKING:
-    from dsct import data, demo as demo, export as export, interop, metrics as metrics, train as train, video
+    from dsct import data, demo as demo, export as export, interop, metrics as metrics, ops, train as train, video
     from dsct import visualize as visualize
+    from dsct._dsct import DsctError, __version__
+    from dsct.checkpoint import load_model, load_pretrained, save_model
+    from dsct.config import DSCTConfig
+    from dsct.criterion import HungarianMatcher, SetCriterion
+    from dsct.modules import DSCT, DeformableEncoder, DSCTDecoder, MSDeformAttn
+    from dsct.post_process import PostProcess
     from dsct.prediction.people import People
     from dsct.prediction.predictor import Predictor, predict, predict_stream
+    from dsct.runtime import info, warmup
 
 __all__ = [
     "DSCT",
@@ -54,6 +49,17 @@ __all__ = [
     "warmup",
 ]
 
+# What ``import dsct`` loads, with torch and the native part.
+_LOADED = {
+    "dsct._dsct": ("DsctError", "__version__"),
+    "dsct.ops": (),
+    "dsct.checkpoint": ("load_model", "load_pretrained", "save_model"),
+    "dsct.config": ("DSCTConfig",),
+    "dsct.criterion": ("HungarianMatcher", "SetCriterion"),
+    "dsct.modules": ("DSCT", "DSCTDecoder", "DeformableEncoder", "MSDeformAttn"),
+    "dsct.post_process": ("PostProcess",),
+    "dsct.runtime": ("info", "warmup"),
+}
 # Loaded when first used: torchvision and matplotlib take as long to import as torch, an exporter brings a compiler.
 _MODULES = {
     *("annotate", "cli", "data", "demo", "export", "interop", "metrics", "predict", "prediction", "shipped_weights"),
@@ -69,6 +75,19 @@ _NAMES = {
 _LOADING = RLock()
 
 
+def load_all() -> None:
+    """Loads what ``import dsct`` loads; the command line does so only for a command that runs.
+
+    Raises:
+        ImportError: torch or the interpreter is not one that this package was built for.
+    """
+    check_interpreter()
+    check_torch_version()
+    for module, names in _LOADED.items():
+        found = import_module(module)
+        globals().update({name: getattr(found, name) for name in names})
+
+
 def __getattr__(name: str) -> Any:
     with _LOADING:
         if name in _MODULES:
@@ -80,3 +99,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_MODULES, *_NAMES})
+
+
+if not is_command_line():
+    load_all()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import re
+import sys
 import sysconfig
+from pathlib import PurePath
 
 
 def check_interpreter() -> None:
@@ -55,3 +57,11 @@ def check_torch_version() -> None:
             f"this dsct was built for torch {required}, but torch {running} is installed: run "
             f"`pip install torch=={required}`, or install a dsct that was built for torch {running}."
         )
+
+
+def is_command_line() -> bool:
+    """Whether this process is ``dsct ...`` or ``python -m dsct ...``, which may end before it needs torch."""
+    program = PurePath((getattr(sys, "argv", None) or [""])[0]).name  # programs that embed Python may have none
+    if program != "-m":  # which it is until Python has found the module to run
+        return program in ("dsct", "dsct.exe")
+    return ("-m", "dsct") in zip(sys.orig_argv, sys.orig_argv[1:], strict=False)

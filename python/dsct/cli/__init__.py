@@ -2,33 +2,52 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
 import typer
 
-from dsct.cli.convert import convert
-from dsct.cli.data import app as data_app
-from dsct.cli.demo import demo
-from dsct.cli.evaluation.evaluate import evaluate
-from dsct.cli.export import export
-from dsct.cli.info import info
-from dsct.cli.overfit import overfit
-from dsct.cli.prediction.predict import predict
-from dsct.cli.train import train
+import dsct
+from dsct.cli.on_demand import Place, group_of
+
+#: In the order of ``dsct --help``, which shows these sentences without importing anything.
+COMMANDS = {
+    "train": Place("dsct.cli.train", "train", "Train a model on your data, EMOTIC, CAER-S or synthetic scenes."),
+    "overfit": Place("dsct.cli.overfit", "overfit", "Overfit a small model to a few images, as a check of the data."),
+    "eval": Place("dsct.cli.evaluation.evaluate", "evaluate", "Evaluate weights under the three protocols."),
+    "predict": Place("dsct.cli.prediction.predict", "predict", "Find people and their emotions in images and videos."),
+    "demo": Place("dsct.cli.demo", "demo", "Show what the model sees in your images, on a page on this computer."),
+    "convert": Place("dsct.cli.convert", "convert", "Convert weights from and to other formats."),
+    "export": Place("dsct.cli.export", "export", "Write a model as ONNX, torch.export or AOTInductor file."),
+    "info": Place("dsct.cli.info", "info", "Show versions and kernels, or what a weights file contains."),
+    "data": Place("dsct.cli.data", "app", "Check data sets on your disk."),
+}
 
 app = typer.Typer(
     name="dsct",
     help="Finds every person in an image and the emotions each of them shows, in one step.",
+    cls=group_of(COMMANDS),
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_show_locals=False,
 )
-app.command("train")(train)
-app.command("overfit")(overfit)
-app.command("eval")(evaluate)
-app.command("predict")(predict)
-app.command("demo")(demo)
-app.command("convert")(convert)
-app.command("export")(export)
-app.command("info")(info)
-app.add_typer(data_app, name="data")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            typer.echo(f"dsct {version('dsct')}")
+        except PackageNotFoundError:  # a source tree that is not installed
+            typer.echo(f"dsct {dsct.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """Options of ``dsct`` itself."""
+
 
 __all__ = ["app"]
