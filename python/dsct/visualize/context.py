@@ -94,7 +94,8 @@ def _layers(subject: SubjectTrace, layers: Sequence[int] | None) -> list[int]:
     count = len(subject.layers)
     for layer in layers or ():
         if not -count <= layer < count:
-            raise ValueError(f"draw_context: layers must be in {-count}..{count - 1}, got {layer}")
+            said = f" (layer {layer + 1} in figures)" if layer >= 0 else ""
+            raise ValueError(f"draw_context: layers must be in {-count}..{count - 1}, got {layer}{said}")
     return [layer % count for layer in (range(count) if layers is None else layers)]
 
 

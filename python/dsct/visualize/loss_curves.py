@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -17,7 +18,7 @@ from dsct.prediction.person_colors import PERSON_COLORS
 from dsct.visualize.drawing.figure import FONT, WIDTH, NotebookFigure
 from dsct.visualize.drawing.footer import Footer
 
-_CHANCE = "val_official_chance"
+_CHANCE = ("val_chance", "val_official_chance")
 _PANEL_HEIGHT = 2.9
 Rows = list[dict[str, str]]
 
@@ -40,7 +41,8 @@ def _loss(title: str, name: str) -> Panel:
 
 
 def _score(title: str, metric: str) -> Panel:
-    return Panel(title, {f"val_official_{metric}": "official protocol", _CHANCE: "chance"}, percent=True)
+    columns = {f"val_official_{metric}": "official protocol", **dict.fromkeys(_CHANCE, "chance")}
+    return Panel(title, columns, percent=True)
 
 
 PANELS = (
@@ -109,22 +111,22 @@ def _panels(logs: Sequence[Rows]) -> list[Panel]:
     if any("val_official_accuracy" in log[0] for log in logs):
         panels = [panel for panel in panels if "val_official_mAP" not in panel.columns]
     # Chance alone is no curve.
-    return [panel for panel in panels if any(set(panel.columns) - {_CHANCE} & set(log[0]) for log in logs)]
+    return [panel for panel in panels if any((set(panel.columns) - set(_CHANCE)) & set(log[0]) for log in logs)]
 
 
 def _draw(ax: Axes, log: Rows, panel: Panel, color: str, run: str) -> None:
     epochs = [int(row["epoch"]) for row in log]
     best = [i for i, row in enumerate(log) if row.get("is_best") == "1"]
-    for (column, label), style in zip(panel.columns.items(), ("-", "--"), strict=True):
+    for (column, label), style in zip(panel.columns.items(), ("-", "--", "--"), strict=False):
         if column not in log[0]:
             continue
         values = [(100 if panel.percent else 1) * float(row[column] or "nan") for row in log]
-        look = {"color": color, "linestyle": style, "linewidth": 1.6}
-        if column == _CHANCE:
+        look: dict[str, Any] = {"color": color, "linestyle": style, "linewidth": 1.6}
+        if column in _CHANCE:
             look = {"color": "0.4", "linestyle": ":", "linewidth": 1.4}
         marker = "." if len(epochs) == 1 else None  # one epoch is no line
         ax.plot(epochs, values, label=f"{run} {label}".strip(), marker=marker, **look)
-        if column.startswith("val_") and column != _CHANCE and best:
+        if column.startswith("val_") and column not in _CHANCE and best:
             at = epochs[best[-1]], values[best[-1]]
             ax.plot(*at, linestyle="none", marker="o", color=color, label=f"{run} best epoch".strip())
 
@@ -143,11 +145,11 @@ def _finish(ax: Axes, panel: Panel, single: bool) -> None:
 def _line_kinds(ax: Axes, panel: Panel, single: bool) -> list[Line2D]:
     """One entry per kind of line; of several runs in grey, since the colours of runs are explained below all panels."""
     kinds: dict[str, Line2D] = {}
-    for label in (*panel.columns.values(), "best epoch"):
+    for label in dict.fromkeys((*panel.columns.values(), "best epoch")):
         found = next((line for line in ax.get_lines() if str(line.get_label()).endswith(label)), None)
         if found is not None:
             color = found.get_color() if single else "0.4"
-            style = {"linestyle": found.get_linestyle(), "marker": found.get_marker(), "linewidth": 1.6}
+            style: dict[str, Any] = {"linestyle": found.get_linestyle(), "marker": found.get_marker(), "linewidth": 1.6}
             kinds[label] = Line2D([], [], label=label, color=color, **style)
     return list(kinds.values())
 

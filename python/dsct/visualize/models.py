@@ -96,7 +96,7 @@ def draw_models(
     for row, (image, truth) in enumerate(zip(images, truths, strict=True)):
         loaded = load_image(image)
         found = [find(row, loaded) for find in finders.values()]
-        _require_one_set_of_classes(found, list(models))
+        _require_equal_classes(found, list(models))
         panels += _row(loaded, found, truth, with_truth, width, max_labels)
     points = [star_in_legend("reference point"), point_in_legend("sampling points", "0.6")] if sampling else []
     titles = [TRUTH, *models] if with_truth else list(models)
@@ -137,10 +137,10 @@ def _finder(
     return look
 
 
-def _require_one_set_of_classes(found: list[Found], names: list[str]) -> None:
+def _require_equal_classes(found: list[Found], names: list[str]) -> None:
     first = found[0][0].class_names
     for (people, _), name in zip(found, names, strict=True):
-        if set(people.class_names) != set(first):
+        if people.class_names != first:
             raise ValueError(f"draw_models: all models must have the classes {list(first)}, {name!r} has "
                              f"{list(people.class_names)}")  # fmt: skip
 

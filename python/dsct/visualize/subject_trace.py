@@ -48,5 +48,6 @@ def choose_people(subjects: list[SubjectTrace], people: Sequence[int] | None, op
     """
     for index in people or ():
         if not 0 <= index < len(subjects):
-            raise ValueError(f"{op}: people must be numbers from 0 below {len(subjects)}, got {index}")
+            said = f" (person {index + 1} in figures)" if index >= 0 else ""
+            raise ValueError(f"{op}: people must be numbers from 0 below {len(subjects)}, got {index}{said}")
     return {index: subjects[index] for index in (range(len(subjects)) if people is None else people)}
