@@ -81,7 +81,7 @@ def open_page(browser: Browser, address: str) -> Iterator[Page]:
     requests: list[str] = []
 
     def record(message: ConsoleMessage) -> None:
-        refused = message.text.startswith("Failed to load resource") and message.location["url"].endswith("/api/people")
+        refused = message.text.startswith("Failed to load resource") and message.location["url"].endswith("/api/people?everyone=1")
         if message.type in ("error", "warning") and not refused:
             problems.append(message.text)
 
@@ -90,6 +90,7 @@ def open_page(browser: Browser, address: str) -> Iterator[Page]:
     page.on("request", lambda request: requests.append(request.url))
     page.goto(address)
     page.locator("#scenes button").nth(NUMBER_OF_SCENES - 1).wait_for()
+    page.locator("#status", has_text="found").wait_for()  # of the first scene, which is shown at once
     yield page
     page.close()
     assert problems == []

@@ -32,7 +32,8 @@ _LINE_WIDTH = 33  # characters: this many wide characters fit
 _CLASS_LINES = 3
 _FINDING_LINES = 4
 _MOST_PIXELS = 800  # per side: images of 20 megapixels would fill memory
-_CAPTION = "Boxes and classes as annotated. Red: what the check found in the image."
+_CAPTION = "Boxes and classes as annotated."
+_FOUND = " Red: what the check found in the image."
 _WIDTH = CARD_WIDTH + 2 * GAP  # three columns are as wide as a notebook
 
 
@@ -84,7 +85,7 @@ def contact_sheet(
     panels = [_panel(by_name[split], index, remarks.get((split, index), [])) for split, index in chosen]
     if not panels:
         raise ValueError("contact_sheet: splits must hold at least one image, got none")
-    write_page(panels, path, columns, dpi, _CAPTION)
+    write_page(panels, path, columns, dpi, _CAPTION + (_FOUND if findings else ""))
 
 
 def choose_images(
