@@ -8,6 +8,7 @@ import { chosenPeople, offerThresholds, thresholdsChanged } from "./thresholds.j
 
 const byId = (id) => document.getElementById(id);
 const [status, error, result, file, scenes] = ["status", "error", "result", "file", "scenes"].map(byId);
+const downloads = ["download", "download-image"].map(byId);
 const GONE = "dsct demo does not answer; is it still running in its terminal?";
 
 let about = null;
@@ -42,8 +43,7 @@ async function look(name, read, button = null, scrolls = true) {
   const mine = (request = new AbortController());
   error.hidden = true;
   status.textContent = `Looking at ${name} …`;
-  status.classList.add("busy");
-  result.setAttribute("aria-busy", "true");
+  setBusy(true);
   for (const other of scenes.querySelectorAll("button")) other.setAttribute("aria-pressed", String(other === button));
   try {
     const body = await read();
@@ -61,8 +61,14 @@ async function look(name, read, button = null, scrolls = true) {
     status.textContent = "";
     fail(problem instanceof Refused ? `${name}: ${problem.message}` : GONE);
   }
-  status.classList.remove("busy");
-  result.setAttribute("aria-busy", "false");
+  setBusy(false);
+}
+
+/** While the model looks at an image, what can be seen and downloaded is of the previous one. */
+function setBusy(busy) {
+  status.classList.toggle("busy", busy);
+  result.setAttribute("aria-busy", String(busy));
+  for (const button of downloads) button.disabled = busy;
 }
 
 /** Shows those people of the answer who pass the thresholds. */
