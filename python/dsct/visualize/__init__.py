@@ -9,7 +9,6 @@ from dsct.visualize.activations import draw_activations
 from dsct.visualize.contact_sheet import contact_sheet
 from dsct.visualize.context import draw_context
 from dsct.visualize.drawing.figure import NotebookFigure
-from dsct.visualize.evaluation import class_figure, confusion_figure, subjects_figure
 from dsct.visualize.k_sweep import draw_k_sweep
 from dsct.visualize.loss_curves import loss_curves
 from dsct.visualize.models import draw_models
@@ -29,8 +28,6 @@ __all__ = [
     "NotebookFigure",
     "Picture",
     "SubjectTrace",
-    "class_figure",
-    "confusion_figure",
     "contact_sheet",
     "draw_activations",
     "draw_context",
@@ -41,6 +38,5 @@ __all__ = [
     "draw_subject_positions",
     "loss_curves",
     "person_color",
-    "subjects_figure",
     "trace_subjects",
 ]
