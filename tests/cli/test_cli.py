@@ -101,7 +101,8 @@ def test_eval_writes_a_report(run_dir: Path, tmp_path: Path) -> None:
     weights = run_dir / "best.safetensors"
     run("eval", "synthetic", "--weights", weights, *DATA, "--resamples", 20, "--out", tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
-        "evaluation.json", "evaluation.md", "classes.png", "people_per_image.png", "confusion.png", "examples.png",
+        "evaluation.json", "evaluation.md", "people.csv", "classes.png", "people_per_image.png", "confusion.png",
+        "precision_recall.png", "calibration.png", "examples.png", "worst_images.png",
     }  # fmt: skip
     report = (tmp_path / "evaluation.md").read_text()
     numbers = json.loads((tmp_path / "evaluation.json").read_text())

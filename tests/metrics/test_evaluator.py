@@ -13,15 +13,14 @@ from sklearn.metrics import average_precision_score, confusion_matrix
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.ops import box_iou, nms
 
-from dsct.cli.evaluation.report import as_json, as_markdown
+from dsct.cli.evaluation.numbers import as_json
+from dsct.cli.evaluation.report import as_markdown
 from dsct.metrics import PROTOCOLS, Bootstrap, Evaluation, Evaluator
+from tests.metrics.facts import FACTS
 
 NAMES = ("a", "b", "c")
 FAR = [900.0, 900.0, 950.0, 950.0]
 NAN = float("nan")
-
-
-ABOUT = {"weights": "a.safetensors", "weights_sha256": "0", "data": "none", "versions": {}}
 
 
 def prediction(boxes: Any, probabilities: Any) -> dict[str, torch.Tensor]:
@@ -283,11 +282,11 @@ def test_report_names_protocols_and_labels() -> None:
 
 def test_report_of_nothing_is_valid_json_and_markdown() -> None:
     for multi_label in (False, True):
-        empty = Evaluator(NAMES, multi_label).compute(Bootstrap(2), [0.5] * 3 if multi_label else None)
+        empty = Evaluator(NAMES, multi_label).compute(Bootstrap(2), [0.5] * 3 if multi_label else None, details=True)
         numbers = json.loads(json.dumps(as_json(empty, {}), allow_nan=False))
         assert numbers["box_recall"] is None
         assert numbers["protocols"]["official"]["interval"] == [None, None]
-        assert "| a | 0 | – | – | – |" in as_markdown(empty, ABOUT, [])
+        assert "| a | 0 | – | – | – | – |" in as_markdown(empty, FACTS, [])
 
 
 @pytest.mark.parametrize(

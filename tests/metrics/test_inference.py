@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import nullcontext
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import dsct
 from dsct.config import DSCTConfig
-from dsct.data import evaluation_transform
+from dsct.data import Annotations, evaluation_transform
 from dsct.data.synthetic import SyntheticDataset
 from dsct.metrics import Evaluator, collect, evaluate
 from dsct.modules.precision import Precision
@@ -17,11 +20,18 @@ from dsct.modules.precision import Precision
 DATA = SyntheticDataset("test", 6, image_size=(64, 48), transforms=evaluation_transform(None))
 
 
+def small_model(multi_label: bool) -> dsct.DSCT:
+    torch.manual_seed(0)
+    config = DSCTConfig.tiny(
+        num_context_queries=6, k_spatial=3, k_semantic=2, enc_layers=1, dim_feedforward=32, multi_label=multi_label,
+        num_classes=26 if multi_label else 7,
+    )  # fmt: skip
+    return dsct.DSCT(config).eval()
+
+
 @pytest.fixture(scope="module")
 def model() -> dsct.DSCT:
-    torch.manual_seed(0)
-    config = DSCTConfig.tiny(num_context_queries=6, k_spatial=3, k_semantic=2, enc_layers=1, dim_feedforward=32)
-    return dsct.DSCT(config).eval()
+    return small_model(multi_label=False)
 
 
 def new_evaluator(model: dsct.DSCT) -> Evaluator:
@@ -42,6 +52,85 @@ def test_shares_add_up_to_the_whole(model: dsct.DSCT) -> None:
     assert whole.throughput.images == whole.num_images == 6
     with pytest.raises(ValueError, match="0 was added before"):
         collect(model, DATA, post_process, new_evaluator(model), indices=[0, 0])
+
+
+class SeveralSizes:
+    """Scenes of five sizes in turn; what is said of their people is the size."""
+
+    split = "test"
+    sizes = ((64, 48), (80, 48), (96, 48), (64, 64), (112, 64))
+
+    def __init__(self, transforms: Any, multi_label: bool, each: int = 3) -> None:
+        self.parts = [
+            SyntheticDataset("test", each, image_size=size, multi_label=multi_label, transforms=transforms)
+            for size in self.sizes
+        ]
+
+    def __len__(self) -> int:
+        return len(self.sizes) * self.parts[0].size
+
+    def __getitem__(self, index: int) -> Any:
+        image, target = self.parts[index % len(self.sizes)][index // len(self.sizes)]
+        return image, {**target, "image_id": index}
+
+    def annotations(self, index: int) -> Annotations:
+        record = self.parts[index % len(self.sizes)].annotations(index // len(self.sizes))
+        return dataclasses.replace(record, attributes={"width": (str(record.size[0]),) * len(record)})
+
+
+@pytest.mark.parametrize("short_side", [None, 48])
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_no_score_depends_on_batches_workers_or_shares(short_side: int | None, multi_label: bool) -> None:
+    model = small_model(multi_label)
+    data, post_process = SeveralSizes(evaluation_transform(short_side), multi_label), dsct.PostProcess(model.config)
+
+    def predicted(shares: int = 1, **options: Any) -> Evaluator:
+        evaluator = Evaluator(model.config.names, multi_label)
+        for rank in range(shares):
+            part = Evaluator(model.config.names, multi_label)
+            collect(model, data, post_process, part, indices=range(rank, len(data), shares), **options)
+            evaluator.merge(part)
+        return evaluator
+
+    one_by_one = predicted(batch_size=1)
+    expected, people = one_by_one.compute(details=True), one_by_one.person_table()
+    ways = [{"batch_size": size} for size in (2, 4, 8, 64)]
+    ways += [{"batch_size": 3, "shares": 2}, {"batch_size": 4, "workers": 2}]
+    for way in ways:
+        evaluator = predicted(**way)
+        found, table = evaluator.compute(details=True), evaluator.person_table()
+        assert found.to_dict() == expected.to_dict(), way
+        assert found.details is not None
+        assert expected.details is not None
+        assert [one.people for one in found.details.subgroups] == [one.people for one in expected.details.subgroups]
+        for name, values in people.columns.items():
+            if isinstance(values[0], float):
+                np.testing.assert_allclose(table.columns[name], values, rtol=1e-4, atol=1e-5)
+            else:
+                assert table.columns[name] == values
+    assert {int(width) for width in people.columns["width"]} == {width for width, _ in data.sizes}
+
+
+@pytest.mark.parametrize("short_side", [None, 40])
+def test_evaluation_sees_what_predict_gives(short_side: int | None) -> None:
+    model = small_model(multi_label=True)
+    model.preprocess = {"short_side": short_side, "long_side": 80}
+    seen: dict[int, dict[str, torch.Tensor]] = {}
+
+    class Kept(Evaluator):
+        def update(self, results: Any, ground_truth: Any, image_ids: Any = None) -> None:
+            seen.update(zip(image_ids, results, strict=True))
+
+    data = SeveralSizes(evaluation_transform(**model.preprocess), multi_label=True)
+    collect(model, data, dsct.PostProcess(model.config), Kept(model.config.names, True), batch_size=4)
+    images = SeveralSizes(None, multi_label=True)
+    for index, found in seen.items():
+        people = dsct.predict(images[index][0], model, score_threshold=float("-inf"))
+        order = people.queries
+        np.testing.assert_allclose(people.boxes, found["boxes"][order], atol=1e-3)
+        np.testing.assert_allclose(people.probabilities, found["probabilities"][order], atol=1e-5)
+        np.testing.assert_allclose(people.scores, found["scores"][order], atol=1e-5)
+    assert sorted(seen) == list(range(len(data)))
 
 
 def test_a_process_without_images_is_no_error(model: dsct.DSCT) -> None:

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from dsct.cli.evaluation.evaluate import show
 from dsct.cli.evaluation.report import as_markdown
+from dsct.cli.evaluation.show import show
 from dsct.metrics import Bootstrap, Evaluation, Evaluator
-from dsct.metrics.tables import Share, by_class, by_people
+from dsct.metrics.tables import Share, all_tables, at_thresholds, by_class, by_people
+from tests.metrics.facts import FACTS
 
 NAMES = ("calm", "angry", "sad")
-ABOUT = {"weights": "a.safetensors", "weights_sha256": "0", "data": "none", "versions": {}}
 
 
 def evaluated(multi_label: bool, intervals: bool, images: int = 30) -> Evaluation:
@@ -38,12 +38,13 @@ def test_terminal_and_markdown_show_every_number(multi_label: bool, intervals: b
     evaluation = evaluated(multi_label, intervals, images)
     written = io.StringIO()
     show(evaluation, Console(file=written, width=200))
-    terminal, markdown = written.getvalue(), as_markdown(evaluation, ABOUT, [])
-    for table in (by_people(evaluation), by_class(evaluation)):
+    terminal, markdown = written.getvalue(), as_markdown(evaluation, FACTS, [])
+    for table in all_tables(evaluation):
         assert all(len(row) == len(table.columns) for row in table.rows)
-        assert f"| {' | '.join(table.columns)} |" in markdown
+        section = markdown.partition(f"{table.title.capitalize()}:\n\n")[2].partition("\n\n")[0]
+        assert f"| {' | '.join(table.columns)} |" in section
         for heading, *cells in table.rows:
-            (line,) = (line for line in markdown.splitlines() if line.startswith(f"| {heading} |"))
+            (line,) = (line for line in section.splitlines() if line.startswith(f"| {heading} |"))
             assert f"│ {heading}" in terminal
             for share in (cell for cell in cells if isinstance(cell, Share)):
                 assert ("–" if np.isnan(share.value) else f"{share.value:.2%}") in line
@@ -58,7 +59,10 @@ def test_terminal_and_markdown_show_every_number(multi_label: bool, intervals: b
 def test_columns_of_thresholds_and_intervals_are_there_only_with_them() -> None:
     plain, judged = evaluated(False, intervals=False), evaluated(True, intervals=True)
     assert by_class(plain).columns[-1] == "detection accuracy"
-    assert by_class(judged).columns[-4:] == ("threshold", "precision", "recall", "F1")
-    assert [row[0] for row in by_class(judged).rows] == [*NAMES, "mean"]
+    at = at_thresholds(judged)
+    assert at is not None
+    assert at_thresholds(plain) is None
+    assert at.columns[-4:] == ("threshold", "precision", "recall", "F1")
+    assert [row[0] for row in at.rows] == [*NAMES, "mean"]
     assert by_people(judged).columns == ("", "all", "1", "2", "3")
     assert all(isinstance(row[1], Share) and row[1].interval is None for row in by_people(plain).rows)

@@ -58,7 +58,9 @@ def opener(about: Description, cache_dir: Path | None = None) -> Callable[[str, 
         return lambda split, transforms: SyntheticDataset(
             split, about["sizes"][split], **options, transforms=transforms, cache_dir=cache_dir
         )
-    options = {name: about[name] for name in ("annotations", "labels", "multi_label")}
+    options = {name: about[name] for name in ("annotations", "labels")}
+    if about["name"] == DatasetName.coco.value:  # the classes of the others are fixed
+        options |= {"multi_label": about["multi_label"], "class_names": about.get("class_names")}
     return DataFolder(about["name"], about["folder"], **options).open
 
 

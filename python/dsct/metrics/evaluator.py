@@ -10,12 +10,18 @@ from numpy.typing import NDArray
 
 from dsct.metrics.assignment import Bools, Floats, Ints
 from dsct.metrics.bootstrap import Bootstrap
+from dsct.metrics.details.calibration import of_verdict
+from dsct.metrics.details.person_table import PersonTable, person_table
+from dsct.metrics.details.precision_recall import precision_recall
+from dsct.metrics.details.subgroups import subgroups, ungrouped
+from dsct.metrics.details.worst_images import worst_images
+from dsct.metrics.images import Annotated, ImageId, Images, Predicted, order
 from dsct.metrics.means import mean_of_defined, ratio
-from dsct.metrics.protocols import Images, Verdict, verdict_by_protocol
-from dsct.metrics.results import Evaluation, Intervals, ProtocolResult
+from dsct.metrics.protocols import PROTOCOLS, Verdict, verdict_by_protocol
+from dsct.metrics.results import Details, Evaluation, Intervals, ProtocolResult
 from dsct.metrics.thresholds import Rule, fit_thresholds, label_quality
 
-ImageId = int | str
+MOST_WORST_IMAGES = 20
 
 
 class Evaluator:
@@ -53,7 +59,7 @@ class Evaluator:
         self.multi_label = multi_label
         self.nms_iou = nms_iou
         self.labels = labels
-        self._images: dict[ImageId, tuple[tuple[Floats, Floats, Floats], tuple[Floats, Bools]]] = {}
+        self._images: dict[ImageId, tuple[Predicted, Annotated]] = {}
 
     def __len__(self) -> int:
         """Number of images."""
@@ -71,7 +77,9 @@ class Evaluator:
             results: per image what ``PostProcess`` returns: ``boxes`` (N, 4) ``x1 y1 x2 y2`` pixels, ``scores`` (N,),
                 ``probabilities`` (N, C). N may be 0 and differ between images.
             ground_truth: per image ``boxes`` (n, 4) in the same pixels and ``labels``, (n,) class numbers or
-                (n, C) of 0 and 1.
+                (n, C) of 0 and 1. What else it has of the following is kept for :meth:`person_table` and for the
+                groups of people: ``image_id``, the name of the image; ``attributes``, name -> n texts; ``continuous``,
+                (n, 3) valence, arousal and dominance, NaN where unknown.
             image_ids: numbers or texts that tell the images apart, needed where evaluators are merged; by default
                 they are numbered as they come.
 
@@ -87,7 +95,8 @@ class Evaluator:
         for image_id, result, truth in zip(ids, results, ground_truth, strict=True):
             if image_id in self._images or image_id in added:
                 raise ValueError(f"image_ids must not repeat, image {image_id!r} was added before")
-            added[image_id] = (self._predicted(result), self._true(truth))
+            annotated = Annotated.checked(truth, image_id, len(self.class_names), self.multi_label)
+            added[image_id] = (Predicted.checked(result, len(self.class_names)), annotated)
         self._images |= added
 
     def merge(self, other: Evaluator) -> None:
@@ -106,20 +115,25 @@ class Evaluator:
             mine, its = getattr(self, name), getattr(other, name)
             if mine != its:
                 raise ValueError(f"other must have the same {name}, {mine!r}, got {its!r}")
-        twice = sorted(self._images.keys() & other._images.keys(), key=_order)
+        twice = sorted(self._images.keys() & other._images.keys(), key=order)
         if twice:
             raise ValueError(f"other must hold other images: {len(twice)} are in both, such as {twice[0]!r}; give each "
                              "process its own share and pass image_ids")  # fmt: skip
         self._images |= other._images
 
     def compute(
-        self, bootstrap: Bootstrap | None = None, thresholds: Sequence[float] | NDArray[np.float64] | None = None
+        self,
+        bootstrap: Bootstrap | None = None,
+        thresholds: Sequence[float] | NDArray[np.float64] | None = None,
+        details: bool = False,
     ) -> Evaluation:
         """Evaluates everything added so far.
 
         Args:
             bootstrap: also computes an interval for every headline value, class and box recall.
             thresholds: (C,) of a multi-label model: also evaluates the labels reported at them.
+            details: also computes precision-recall curves, calibration, the scores of groups of people, and the worst
+                images.
 
         Returns:
             The evaluation under every protocol; values are NaN where there is nothing to evaluate.
@@ -155,7 +169,28 @@ class Evaluator:
             box_recall_by_subjects=dict(zip(buckets, recalls[1:].tolist(), strict=True)),
             box_recall_interval=recall_interval,
             bootstrap=bootstrap,
+            details=self._details(images, verdicts, bootstrap) if details else None,
         )
+
+    def person_table(
+        self, thresholds: Sequence[float] | NDArray[np.float64] | None = None, protocol: str = "official"
+    ) -> PersonTable:
+        """Every annotated person with the prediction that counts for them.
+
+        Args:
+            thresholds: (C,) of a multi-label model: the labels reported at them; by default at ½.
+            protocol: decides which prediction counts: under ``"official"`` that of highest overlap, however low, so
+                that only people in images without predictions have none; under ``"detection"`` people who were missed
+                have none.
+
+        Raises:
+            ValueError: the protocol is unknown, or there is not one threshold per class.
+        """
+        if protocol not in PROTOCOLS:
+            raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {protocol!r}")
+        images = self._stacked()
+        verdict = verdict_by_protocol(images, self.nms_iou)[protocol]
+        return person_table(images, verdict, protocol, self.class_names, self.multi_label, thresholds)
 
     def fit_thresholds(self, rule: Rule = "break-even") -> NDArray[np.float64]:
         """Per-class thresholds for the predictions that count for the people under the ``official`` protocol.
@@ -187,6 +222,21 @@ class Evaluator:
             verdict.support,
             None if self.multi_label else verdict.confusion(),
             dict(zip(buckets, values[1:], strict=True)),
+            people=len(verdict.person_labels),
+            chance_by_subjects={
+                name: verdict.within(chosen > 0).chance(self.multi_label)
+                for name, chosen in zip(buckets, subsets[1:], strict=True)
+            },
+        )
+
+    def _details(self, images: Images, verdicts: dict[str, Verdict], bootstrap: Bootstrap | None) -> Details:
+        official = verdicts["official"]
+        return Details(
+            {name: precision_recall(verdict, self.class_names) for name, verdict in verdicts.items()},
+            of_verdict(official, self.class_names, self.multi_label),
+            subgroups(images, official, self.multi_label, bootstrap),
+            worst_images(images, official, MOST_WORST_IMAGES),
+            ungrouped(images),
         )
 
     def _intervals(
@@ -211,42 +261,7 @@ class Evaluator:
         return intervals, bootstrap.interval(np.concatenate(recalls))
 
     def _stacked(self) -> Images:
-        """In the order of the ids, so that no result depends on the order in which images were added."""
-        ordered = [self._images[image_id] for image_id in sorted(self._images, key=_order)]
-        return Images.stack([one for one, _ in ordered], [one for _, one in ordered], len(self.class_names))
-
-    def _predicted(self, result: Mapping[str, Any]) -> tuple[Floats, Floats, Floats]:
-        boxes = _boxes(result, "predicted")
-        probabilities = _array(result["probabilities"])
-        if probabilities.shape != (len(boxes), len(self.class_names)):
-            raise ValueError(f"probabilities must be ({len(boxes)}, {len(self.class_names)}), one column per "
-                             f"class, got {probabilities.shape}")  # fmt: skip
-        scores = _array(result["scores"])
-        if scores.shape != (len(boxes),):
-            raise ValueError(f"scores must be ({len(boxes)},), one per predicted box, got {scores.shape}")
-        if not (np.isfinite(scores).all() and np.isfinite(probabilities).all()):
-            raise ValueError("scores and probabilities must be finite numbers, got NaN or infinity")
-        return boxes, scores, probabilities
-
-    def _true(self, truth: Mapping[str, Any]) -> tuple[Floats, Bools]:
-        boxes, labels = _boxes(truth, "true"), _array(truth["labels"])
-        people, classes = len(boxes), len(self.class_names)
-        if self.multi_label:
-            if labels.shape != (people, classes):
-                raise ValueError(f"labels must be ({people}, {classes}) of 0 and 1, got {labels.shape}")
-            if not np.isin(labels, (0, 1)).all():
-                raise ValueError(f"labels must be 0 or 1, got {np.setdiff1d(labels, (0, 1)).tolist()}")
-            return boxes, labels > 0
-        if labels.shape != (people,):
-            raise ValueError(f"labels must be ({people},) class numbers, got {labels.shape}")
-        if not np.isin(labels, np.arange(classes)).all():
-            raise ValueError(f"labels must be whole numbers in 0…{classes - 1}, got {labels.tolist()}")
-        return boxes, labels[:, None] == np.arange(classes)
-
-
-def _order(image_id: ImageId) -> tuple[bool, int, str]:
-    """Sorts numbers before texts."""
-    return (True, 0, image_id) if isinstance(image_id, str) else (False, image_id, "")
+        return Images.stack(self._images, len(self.class_names))
 
 
 def _buckets(counts: Ints) -> dict[str, Bools]:
@@ -258,21 +273,3 @@ def _buckets(counts: Ints) -> dict[str, Bools]:
 def _recall(found: Ints, counts: Ints, weights: Floats) -> Floats:
     """(R,) share of people found under each weighting (R, I) of the images."""
     return ratio(weights @ found, weights @ counts)
-
-
-def _boxes(people: Mapping[str, Any], which: str) -> Floats:
-    """(N, 4) that can be compared; NaN marks padding later, so no box may have it."""
-    boxes = _array(people["boxes"]).reshape(-1, 4)
-    bad = ~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < boxes[:, :2]).any(axis=1)
-    if bad.any():
-        raise ValueError(
-            f"{which} boxes must be finite x1 y1 x2 y2 with x1 ≤ x2 and y1 ≤ y2, got {boxes[bad][0].tolist()}"
-        )
-    return boxes
-
-
-def _array(values: Any) -> NDArray[np.float64]:
-    """float64 from a tensor on any device, an array or a list."""
-    if hasattr(values, "detach"):
-        values = values.detach().cpu().double().numpy()
-    return np.asarray(values, dtype=np.float64)

@@ -10,9 +10,10 @@ import torch
 from torch.utils.data import DataLoader, Subset
 from torchvision.ops import box_convert
 
-from dsct.data.collate import Batch, collate
-from dsct.data.records import Dataset, Target
+from dsct.data.collate import Batch
+from dsct.data.records import Annotations, Dataset, Target
 from dsct.metrics.bootstrap import Bootstrap
+from dsct.metrics.equal_sizes import Sample, batches_of_equal_size
 from dsct.metrics.evaluator import Evaluator
 from dsct.metrics.results import Evaluation, Throughput
 from dsct.modules.evaluating import evaluating
@@ -36,6 +37,7 @@ def evaluate(
     on_batch: Callable[[Outputs, Batch], None] | None = None,
     bootstrap: Bootstrap | None = None,
     thresholds: Sequence[float] | None = None,
+    details: bool = False,
 ) -> Evaluation:
     """Predicts on the images of a data set and compares with their annotations.
 
@@ -43,11 +45,11 @@ def evaluate(
     then compute.
 
     Args:
-        model: see :func:`collect`, as for all arguments but the last two.
+        model: see :func:`collect`, as for all arguments but the last three.
         data: images and targets.
         post_process: turns outputs into people.
         evaluator: fresh; collects the predictions.
-        batch_size: images per forward pass.
+        batch_size: most images per forward pass.
         workers: processes that load images.
         device: where the batches go.
         precision: of the forward pass.
@@ -55,6 +57,7 @@ def evaluate(
         on_batch: called with outputs and batch.
         bootstrap: also computes intervals.
         thresholds: (C,) of a multi-label model: also evaluates the labels reported at them.
+        details: also computes precision-recall curves, calibration, groups of people and the worst images.
 
     Returns:
         The evaluation, with its throughput.
@@ -72,7 +75,7 @@ def evaluate(
         model, data, post_process, evaluator, batch_size=batch_size, workers=workers, device=device,
         precision=precision, indices=indices, on_batch=on_batch,
     )  # fmt: skip
-    return evaluator.compute(bootstrap, thresholds).with_(throughput=throughput)
+    return evaluator.compute(bootstrap, thresholds, details).with_(throughput=throughput)
 
 
 @torch.no_grad()
@@ -91,14 +94,17 @@ def collect(
 ) -> Throughput:
     """Predicts on images of a data set and adds the results to an evaluator, with their indices as image ids.
 
-    The model is in evaluation mode meanwhile; then every part of it gets its own mode back. No random number is drawn.
+    Images of equal size, after the transform, run together and none is padded: what is predicted for an image does not
+    depend on the batch size, the loading processes or the share of the images, up to the rounding of the last bits, and
+    is what ``dsct.predict`` predicts. Batches therefore come in another order than the images. The model is in
+    evaluation mode meanwhile; then every part of it gets its own mode back. No random number is drawn.
 
     Args:
         model: maps images (B, 3, H, W) and a mask to outputs; already on `device`.
         data: with an evaluation transform, so that ``boxes`` are fractions of the image.
         post_process: outputs and sizes (B, 2) height, width -> per image boxes in pixels, scores, probabilities.
         evaluator: takes the predictions and annotations.
-        batch_size: images per forward pass.
+        batch_size: most images per forward pass.
         workers: processes that load images.
         device: where the batches go.
         precision: ``"bfloat16"`` and ``"float16"`` run the model under autocast.
@@ -123,17 +129,17 @@ def collect(
     """
     device = torch.device(device)
     chosen = range(len(data)) if indices is None else indices
-    loader: DataLoader[Batch] = DataLoader(
+    loader: DataLoader[Sample] = DataLoader(
         Subset(data, chosen),  # type: ignore[arg-type]  # any sequence of samples works
-        batch_size,
+        batch_size=None,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=_as_it_is,
         generator=torch.Generator(),
     )
     reduced = autocast(device, precision)
     began, model_seconds, done = time.perf_counter(), 0.0, 0
     with evaluating(model):
-        for batch in loader:
+        for ids, batch in batches_of_equal_size(loader, chosen, batch_size):
             on_device = batch.to(device)
             model_began = time.perf_counter()
             with reduced:
@@ -143,12 +149,28 @@ def collect(
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             model_seconds += time.perf_counter() - model_began
-            ids = [chosen[done + i] for i in range(len(batch.images))]
-            evaluator.update(results, [in_pixels(target) for target in batch.targets], ids)
+            truths = [
+                {**in_pixels(target), **_about_people(data, i)} for i, target in zip(ids, batch.targets, strict=True)
+            ]
+            evaluator.update(results, truths, ids)
             done += len(ids)
             if on_batch is not None:
                 on_batch(outputs, on_device)
     return Throughput(done, time.perf_counter() - began, model_seconds)
+
+
+def _as_it_is(sample: Any) -> Any:
+    """Instead of turning numbers into tensors, as the loader does by default. Other processes call it by name."""
+    return sample
+
+
+def _about_people(data: Dataset, index: int) -> dict[str, Any]:
+    """What the data say about the people of an image beside boxes and labels."""
+    annotations = getattr(data, "annotations", None)
+    record = annotations(index) if callable(annotations) else None
+    if not isinstance(record, Annotations):
+        return {}
+    return {"attributes": record.attributes, "continuous": record.continuous}
 
 
 def in_pixels(target: Target) -> Target:

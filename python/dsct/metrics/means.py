@@ -1,4 +1,4 @@
-"""Means that leave out what does not exist."""
+"""Means that leave out what does not exist, and chance."""
 
 from __future__ import annotations
 
@@ -14,6 +14,19 @@ def mean_of_defined(values: NDArray[np.float64]) -> float:
         2.0
     """
     return float(row_means(values[None])[0])
+
+
+def chance_of(support: NDArray[np.int64], people: int, multi_label: bool) -> float:
+    """Headline value without a model: mean share of the classes (C,) that occur, or that of the most frequent one.
+
+    Example:
+        >>> chance_of(np.array([3, 1, 0]), 4, multi_label=True), chance_of(np.array([3, 1, 0]), 4, multi_label=False)
+        (0.5, 0.75)
+    """
+    occurring = support[support > 0] / max(people, 1)
+    if not len(occurring):
+        return float("nan")
+    return float(occurring.mean() if multi_label else occurring.max())
 
 
 def row_means(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,7 +9,8 @@ import numpy as np
 from dsct.metrics import assignment
 from dsct.metrics.assignment import Bools, Floats, Ints
 from dsct.metrics.average_precision import weighted_average_precision
-from dsct.metrics.means import ratio, row_means
+from dsct.metrics.images import MATCH_IOU, Images
+from dsct.metrics.means import chance_of, ratio, row_means
 
 DEFINITIONS = {
     "official": "every person takes the prediction of highest overlap, however low; widths, heights and intersections "
@@ -18,7 +19,6 @@ DEFINITIONS = {
     "detection": "a prediction counts only from an IoU of 0.5 on, for one person; people left over are misses.",
 }
 PROTOCOLS = tuple(DEFINITIONS)
-MATCH_IOU = 0.5
 
 
 def verdict_by_protocol(images: Images, nms_iou: float) -> dict[str, Verdict]:
@@ -34,45 +34,6 @@ def verdict_by_protocol(images: Images, nms_iou: float) -> dict[str, Verdict]:
 
 
 @dataclass(frozen=True)
-class Images:
-    """All images stacked; NaN boxes are padding."""
-
-    boxes: Floats  # (I, N, 4)
-    scores: Floats  # (I, N)
-    probabilities: Floats  # (I, N, C)
-    true_boxes: Floats  # (I, n, 4)
-    true_labels: Bools  # (I, n, C)
-
-    @classmethod
-    def stack(
-        cls, predicted: list[tuple[Floats, Floats, Floats]], true: list[tuple[Floats, Bools]], classes: int
-    ) -> Images:
-        if not predicted:
-            none = np.zeros((0, 0))
-            return cls(none[..., None].repeat(4, -1), none, np.zeros((0, 0, classes)), np.zeros((0, 0, 4)),
-                       np.zeros((0, 0, classes), dtype=bool))  # fmt: skip
-        boxes, scores, probabilities = zip(*predicted, strict=True)
-        true_boxes, true_labels = zip(*true, strict=True)
-        return cls(
-            assignment.pad(boxes, np.nan),
-            assignment.pad(scores, 0.0),
-            assignment.pad(probabilities, 0.0),
-            assignment.pad(true_boxes, np.nan),
-            assignment.pad(true_labels, 0).astype(bool),
-        )
-
-    def found(self) -> Bools:
-        """(I, n) whether any prediction overlaps the person by at least 0.5."""
-        best: Floats = assignment.box_iou(self.boxes, self.true_boxes).max(axis=1, initial=0.0)
-        return best >= MATCH_IOU
-
-    @property
-    def is_person(self) -> Bools:
-        """(I, n) False for padding."""
-        return ~np.isnan(self.true_boxes[..., 0])
-
-
-@dataclass(frozen=True)
 class Verdict:
     """Candidates for the precision-recall curves, and what was predicted for each person."""
 
@@ -82,6 +43,11 @@ class Verdict:
     person_labels: Bools  # (S, C)
     predicted: Ints  # (S,) class, -1 for a miss
     person_image: Ints  # (S,)
+    query: Ints  # (S,) which prediction of the image was assigned, -1 for a miss
+
+    def chance(self, multi_label: bool) -> float:
+        """The headline value without a model: see :attr:`dsct.metrics.ProtocolResult.chance`."""
+        return chance_of(self.support, len(self.person_labels), multi_label)
 
     @property
     def support(self) -> Ints:
@@ -119,6 +85,20 @@ class Verdict:
             self.person_labels[people],
             self.predicted[people],
             number[self.person_image[people]],
+            self.query[people],
+        )
+
+    def of_people(self, chosen: Bools) -> Verdict:
+        """Of the people in the mask `chosen` (S,) only; needs a protocol with one candidate per answered person."""
+        candidates = chosen[self.query >= 0]
+        return Verdict(
+            self.scores[candidates],
+            self.right[candidates],
+            self.candidate_image[candidates],
+            self.person_labels[chosen],
+            self.predicted[chosen],
+            self.person_image[chosen],
+            self.query[chosen],
         )
 
     def confusion(self) -> Ints:
@@ -144,7 +124,7 @@ def verdict_by_person(images: Images, chosen: Ints) -> Verdict:
     scores = images.probabilities[image[answered], query[answered]]
     predicted = np.full(len(image), -1)
     predicted[answered] = scores.argmax(axis=1)
-    return Verdict(scores, labels[answered], image[answered], labels, predicted, image)
+    return Verdict(scores, labels[answered], image[answered], labels, predicted, image, query)
 
 
 def verdict_by_prediction(images: Images) -> Verdict:
@@ -167,4 +147,5 @@ def verdict_by_prediction(images: Images) -> Verdict:
         person.person_labels,
         person.predicted,
         person.person_image,
+        person.query,
     )

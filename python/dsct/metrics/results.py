@@ -10,7 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsct.metrics.bootstrap import Bootstrap
-from dsct.metrics.means import mean_of_defined, ratio
+from dsct.metrics.details.calibration import Calibration
+from dsct.metrics.details.precision_recall import PrecisionRecall
+from dsct.metrics.details.subgroups import Subgroup
+from dsct.metrics.details.worst_images import ImageErrors
+from dsct.metrics.means import chance_of, mean_of_defined, ratio
 from dsct.metrics.thresholds import LabelQuality
 
 
@@ -72,6 +76,8 @@ class ProtocolResult:
             ``"5+"``, only those that occur (paper, Tables 4 and 12).
         intervals: of the headline values, if requested.
         label_quality: precision and recall of the labels reported at thresholds, if there were any.
+        people: all people, whatever they show.
+        chance_by_subjects: `chance` by number of people in the image.
 
     Example:
         >>> import torch
@@ -92,6 +98,8 @@ class ProtocolResult:
     by_subjects: Mapping[str, float] = field(default_factory=dict)
     intervals: Intervals | None = None
     label_quality: LabelQuality | None = None
+    people: int = 0
+    chance_by_subjects: Mapping[str, float] = field(default_factory=dict)
 
     def with_(self, **changes: Any) -> ProtocolResult:
         """A copy with other attributes."""
@@ -111,6 +119,20 @@ class ProtocolResult:
     def value(self) -> float:
         """The headline value in [0, 1], NaN when there is nothing to evaluate."""
         return self.on(self.class_names)
+
+    @property
+    def prevalence(self) -> NDArray[np.float64]:
+        """(C,) share of the people who show the class: what random scores reach as its average precision."""
+        return ratio(self.support.astype(np.float64), np.full(self.support.shape, self.people))
+
+    @property
+    def chance(self) -> float:
+        """What needs no model, beside the headline value; NaN without people.
+
+        For accuracy the share of the most frequent class, for mAP the mean `prevalence` of the classes that occur:
+        random scores reach it under ``official`` and ``paper``; under ``detection`` where all boxes are right besides.
+        """
+        return chance_of(self.support, self.people, multi_label=self.confusion is None)
 
     @property
     def mean_average_precision(self) -> float:
@@ -153,6 +175,32 @@ class ProtocolResult:
 
 
 @dataclass(frozen=True, eq=False)
+class Details:
+    """What an evaluation says beside its scores.
+
+    Attributes:
+        precision_recall: the curve of each class by protocol.
+        calibration: of the predictions that count for a person under the ``official`` protocol: of every class, or,
+            with one class per person, of the predicted one.
+        subgroups: people of one age, of one gender, and so on, as the data state it.
+        worst_images: those with the most mistakes first.
+        ungrouped: attributes of too many values to make groups.
+
+    Example:
+        >>> from dsct.metrics import Evaluator
+        >>> evaluation = Evaluator(("calm", "angry"), multi_label=False).compute(details=True)
+        >>> evaluation.details.calibration.names, evaluation.details.subgroups
+        (('predicted class',), ())
+    """
+
+    precision_recall: Mapping[str, tuple[PrecisionRecall, ...]]
+    calibration: Calibration
+    subgroups: tuple[Subgroup, ...]
+    worst_images: tuple[ImageErrors, ...]
+    ungrouped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """The numbers of one evaluation, by protocol name.
 
@@ -166,6 +214,7 @@ class Evaluation:
         box_recall_interval: (2,) bootstrap interval of `box_recall`, if requested.
         bootstrap: how the intervals were computed.
         throughput: how long predicting took, where it was measured.
+        details: curves, calibration, groups of people and worst images, if requested.
 
     Example:
         >>> import torch
@@ -188,6 +237,7 @@ class Evaluation:
     box_recall_interval: NDArray[np.float64] | None = None
     bootstrap: Bootstrap | None = None
     throughput: Throughput | None = None
+    details: Details | None = None
 
     def with_(self, **changes: Any) -> Evaluation:
         """A copy with other attributes."""
@@ -197,17 +247,19 @@ class Evaluation:
         return self.protocols[protocol]
 
     def to_dict(self) -> dict[str, float]:
-        """Flat name -> number, for logs: ``official_accuracy``, ``official_mAP``, …, ``box_recall``."""
+        """Flat name -> number, for logs: ``official_accuracy``, ``official_mAP``, …, ``box_recall``, ``chance``."""
         numbers: dict[str, float] = {}
         for name, result in self.protocols.items():
             numbers[f"{name}_{result.metric}"] = result.value
             numbers[f"{name}_mAP"] = result.mean_average_precision
-        return numbers | {"box_recall": self.box_recall}
+        chance = next((result.chance for result in self.protocols.values()), float("nan"))
+        return numbers | {"box_recall": self.box_recall, "chance": chance}
 
     def __str__(self) -> str:
         lines = [f"{self.num_people} people in {self.num_images} images, labels: {self.labels}"]
         for name, result in self.protocols.items():
             buckets = ", ".join(f"{people}: {value:.2%}" for people, value in result.by_subjects.items())
-            lines.append(f"{name:<10}{result.metric} {result.value:.2%}   by people per image: {buckets or 'none'}")
+            lines.append(f"{name:<10}{result.metric} {result.value:.2%} (chance {result.chance:.2%})   "
+                         f"by people per image: {buckets or 'none'}")  # fmt: skip
         lines.append(f"box recall at IoU 0.5: {self.box_recall:.2%}")
         return "\n".join(lines)

@@ -16,7 +16,8 @@ MARKERS = ("o", "s", "^")
 def class_figure(evaluation: Evaluation) -> NotebookFigure:
     """Headline value of every class under every protocol, with its interval if there is one.
 
-    Classes are sorted by the ``official`` protocol, the best on top; the number of people is beside the name.
+    Classes are sorted by the ``official`` protocol, the best on top; the number of people is beside the name. Chance is
+    marked: of an average precision the share of people who show the class, of accuracy that of the most frequent class.
     """
     official = evaluation["official"]
     order = np.argsort(np.nan_to_num(official.per_class, nan=-1.0), kind="stable")
@@ -32,8 +33,19 @@ def class_figure(evaluation: Evaluation) -> NotebookFigure:
         if result.intervals is not None:
             low, high = 100 * result.intervals.per_class[order].T
             ax.hlines(rows, low, high, color=color, linewidth=1.5, alpha=0.7)
+    if official.confusion is None:
+        ax.plot(
+            100 * official.prevalence[order],
+            np.arange(len(order)),
+            "|",
+            color="black",
+            markersize=9,
+            label=_chance(official),
+        )
     for number, result in enumerate(results):
         ax.axvline(100 * result.value, color=PERSON_COLORS[number], linestyle=":", linewidth=1)
+    if official.confusion is not None:
+        ax.axvline(100 * official.chance, color="black", linestyle="--", linewidth=1, label=_chance(official))
     ax.set_yticks(range(len(order)), [f"{official.class_names[i]} ({official.support[i]})" for i in order], fontsize=8)
     ax.set_xlim(0, 100)
     ax.set_xlabel("average precision, %" if official.confusion is None else "accuracy, %", fontsize=9)
@@ -70,7 +82,7 @@ def confusion_figure(result: ProtocolResult) -> NotebookFigure:
     ax.set_yticks(range(len(names)), names, fontsize=9)
     ax.set_xlabel("predicted", fontsize=9)
     ax.set_ylabel("true", fontsize=9)
-    ax.set_title(f"{result.protocol} protocol: accuracy {result.value:.1%}", fontsize=10)
+    ax.set_title(f"{result.protocol} protocol: accuracy {_percent(result.value)}, {_chance(result)}", fontsize=10)
     figure.tight_layout()
     return figure
 
@@ -88,6 +100,10 @@ def subjects_figure(evaluation: Evaluation) -> NotebookFigure:
         if result.intervals is not None:
             ends = np.array([result.intervals.by_subjects[bucket] for bucket in buckets]).reshape(-1, 2)
             ax.vlines(places, *(100 * ends.T), color="black", linewidth=1)
+    first = next(iter(evaluation.protocols.values()))
+    for place, bucket in enumerate(buckets):
+        ax.hlines(100 * first.chance_by_subjects[bucket], place - 2 * width, place + width, color="black",
+                  linestyle="--", linewidth=1, label="" if place else _chance(first))  # fmt: skip
     places = np.arange(len(buckets)) + 1.5 * width
     recalls = [100 * evaluation.box_recall_by_subjects[bucket] for bucket in buckets]
     ax.bar(places, recalls, width * 0.9, color="lightgrey", label="box recall, IoU 0.5")
@@ -103,8 +119,16 @@ def subjects_figure(evaluation: Evaluation) -> NotebookFigure:
     return figure
 
 
+def _chance(result: ProtocolResult) -> str:
+    return f"chance {_percent(result.chance)}"
+
+
+def _percent(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.1%}"
+
+
 def _named(result: ProtocolResult) -> str:
-    return f"{result.protocol}, {result.metric} {result.value:.1%}"
+    return f"{result.protocol}, {result.metric} {_percent(result.value)}"
 
 
 def _write_cells(ax: Axes, counts: NDArray[np.int64], share: NDArray[np.float64]) -> None:

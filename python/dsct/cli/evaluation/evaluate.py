@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
+from collections.abc import Sequence
 from enum import Enum
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
 
 import dsct
-from dsct.cli.datasets import describe, describe_folder, describe_scenes, open_data
+from dsct.checkpoint import replaced_when_complete
+from dsct.cli.datasets import Data, describe, describe_folder, describe_scenes, open_data
 from dsct.cli.device import DeviceOption, choose_device
 from dsct.cli.errors import one_line_errors
-from dsct.cli.evaluation.report import about_evaluation, as_json, write_json, write_report
+from dsct.cli.evaluation.facts import facts_of, weights_file
+from dsct.cli.evaluation.numbers import as_json, write_json
+from dsct.cli.evaluation.report import write_report
+from dsct.cli.evaluation.show import show
 from dsct.cli.options import AnnotationsOption, DataOption, DatasetName, LabelsOption, Split
 from dsct.cli.progress import progress_bar
+from dsct.config import DSCTConfig
 from dsct.data import evaluation_transform
-from dsct.metrics import Bootstrap, Evaluation, Evaluator, tables
-from dsct.metrics import evaluate as run_evaluation
-from dsct.metrics.tables import Share
+from dsct.metrics import Bootstrap, Evaluator, PersonTable, Throughput, collect, require_table_format
 from dsct.prediction.shipped_weights import SHIPPED_WEIGHTS
 from dsct.visualize import contact_sheet
 
@@ -36,13 +36,23 @@ class ThresholdRule(str, Enum):
     f1 = "f1"
 
 
+class Protocol(str, Enum):
+    """Which prediction counts for a person; as `dsct.metrics.PROTOCOLS`."""
+
+    official = "official"
+    paper = "paper"
+    detection = "detection"
+
+
 @one_line_errors
 def evaluate(
     dataset: Annotated[DatasetName, typer.Argument(help="What to evaluate on.")],
     data: DataOption = None,
     annotations: AnnotationsOption = None,
     labels: LabelsOption = None,
-    weights: Annotated[Path, typer.Option(help="Weights; by default those that come with dsct.")] = SHIPPED_WEIGHTS,
+    weights: Annotated[
+        Path, typer.Option(help="Weights, or the folder of a run: its best.safetensors; by default those of dsct.")
+    ] = SHIPPED_WEIGHTS,
     split: Annotated[Split, typer.Option(help="Split of the data set.")] = Split.test,
     nms_iou: Annotated[float, typer.Option(help="Overlap above which the paper protocol drops a duplicate.")] = 0.5,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples for the intervals; 0: no intervals.")] = 1000,
@@ -53,9 +63,17 @@ def evaluate(
     threshold_rule: Annotated[ThresholdRule, typer.Option(help="Precision = recall, or best F1.")] = (
         ThresholdRule.break_even
     ),
-    out: Annotated[Path | None, typer.Option(help="Folder for JSON, Markdown and figures.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for JSON, Markdown, figures and the table of all people.")
+    ] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Also write all numbers to this file.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Images per forward pass.")] = 8,
+    people: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a row per person: .csv or, with pyarrow, .parquet.")
+    ] = None,
+    people_protocol: Annotated[
+        Protocol, typer.Option(help="Which prediction counts for a person in that table.")
+    ] = Protocol.official,
+    batch_size: Annotated[int, typer.Option(help="Most images per forward pass; no score depends on it.")] = 8,
     workers: Annotated[int, typer.Option(help="Processes that load images.")] = 0,
     device: DeviceOption = "auto",
     size: Annotated[int, typer.Option(help="Synthetic: number of images.")] = 500,
@@ -64,6 +82,9 @@ def evaluate(
     cache_dir: Annotated[Path | None, typer.Option(help="Synthetic: cache generated images here.")] = None,
 ) -> None:
     """Evaluate weights under the three protocols: official, paper and detection."""
+    if people is not None:
+        require_table_format(people)
+    weights = weights_file(weights)
     model = dsct.load_model(weights, choose_device(device))
     config = model.config
     if fit_thresholds is not None and (split is not Split.val or not config.multi_label):
@@ -71,54 +92,79 @@ def evaluate(
     if dataset is DatasetName.synthetic:
         about = describe_scenes({split.value: size}, image_size, difficulty, config.multi_label)
     else:
-        several = config.multi_label and dataset is DatasetName.coco  # for the others it is known
-        about = describe_folder(dataset, data, annotations, labels, several)
+        about = describe_folder(dataset, data, annotations, labels, config.multi_label)
+        about["class_names"] = list(config.names)
     opened = open_data(about, split.value, evaluation_transform(**(model.preprocess or {})), cache_dir)
-    if tuple(opened.class_names) != tuple(config.names):
-        raise ValueError(f"{weights} was trained for the classes {list(config.names)}, {dataset.value} has "
-                         f"{list(opened.class_names)}")  # fmt: skip
-    source = (
-        f"{image_size}, difficulty {difficulty}" if dataset is DatasetName.synthetic else getattr(opened, "source", "")
-    )
+    _check_classes(opened, config, weights, dataset)
+    source = getattr(opened, "source", f"{image_size}, difficulty {difficulty}")
     evaluator = Evaluator(
         config.names, config.multi_label, nms_iou=nms_iou, labels=f"{dataset.value} {split.value}, {source}"
     )
+    facts = facts_of(weights, opened, about, evaluator, batch_size, next(model.parameters()).device)
     console = Console()
-    console.print(describe(opened), highlight=False, markup=False)
-    evaluation = _run(model, opened, evaluator, batch_size, workers, console)
+    for line in (describe(opened), facts["run"]):
+        if line is not None:
+            console.print(line, highlight=False, markup=False)
+    throughput = _run(model, opened, evaluator, batch_size, workers, console)
     if fit_thresholds is not None:
         model.thresholds = evaluator.fit_thresholds(threshold_rule.value).tolist()
         dsct.save_model(model, fit_thresholds)
-        console.print(f"thresholds, {threshold_rule.value}, written with the weights to {fit_thresholds}")
-    evaluated = evaluator.compute(Bootstrap(resamples) if resamples else None, model.thresholds)
-    evaluation = dataclasses.replace(evaluated, throughput=evaluation.throughput)
+        console.print(f"thresholds, {threshold_rule.value}, written with the weights to {fit_thresholds}",
+                      highlight=False, markup=False)  # fmt: skip
+    bootstrap = Bootstrap(resamples) if resamples else None
+    evaluation = evaluator.compute(bootstrap, model.thresholds, details=True).with_(throughput=throughput)
     show(evaluation, console)
-    facts = about_evaluation(weights, describe(opened))
     if json_path is not None:
         write_json(as_json(evaluation, facts), json_path)
+    if people is not None:
+        _write_people(evaluator.person_table(model.thresholds, people_protocol.value), people, console)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        drawn = _draw_examples(model, opened, out / "examples.png")
-        write_report(evaluation, facts, out, ["examples"] if drawn else [])
-        console.print(f"report: {out / 'evaluation.md'}")
+        _write_people(evaluator.person_table(model.thresholds, people_protocol.value), out / "people.csv", console)
+        worst = [int(one.image_id) for one in evaluation.details.worst_images] if evaluation.details else []
+        drawn = {"examples": range(len(opened)), "worst_images": worst}
+        pages = [name for name, images in drawn.items() if _draw_page(model, opened, images, out / f"{name}.png")]
+        write_report(evaluation, facts, out, pages)
+        console.print(f"report: {out / 'evaluation.md'}", highlight=False, markup=False)
+
+
+def _check_classes(data: Data, config: DSCTConfig, weights: Path, dataset: DatasetName) -> None:
+    """Labels must be numbered as the model numbers its classes."""
+    if data.multi_label != config.multi_label:
+        kinds = {True: "several classes per person", False: "one class per person"}
+        raise ValueError(f"{weights} is a model of {kinds[config.multi_label]}, {dataset.value} has "
+                         f"{kinds[data.multi_label]}")  # fmt: skip
+    unknown = [name for name in data.class_names if name not in config.names]
+    if unknown:
+        raise ValueError(f"{weights} does not know {', '.join(unknown)} of {dataset.value}, only "
+                         f"{', '.join(config.names)}")  # fmt: skip
+    if tuple(data.class_names) != tuple(config.names):
+        raise ValueError(f"{weights} has its classes in the order {', '.join(config.names)}, {dataset.value} in the "
+                         f"order {', '.join(data.class_names)}")  # fmt: skip
 
 
 def _run(
-    model: dsct.DSCT, data: Any, evaluator: Evaluator, batch_size: int, workers: int, console: Console
-) -> Evaluation:
+    model: dsct.DSCT, data: Data, evaluator: Evaluator, batch_size: int, workers: int, console: Console
+) -> Throughput:
     with progress_bar(console) as progress:
         task = progress.add_task("evaluating", total=len(data))
-        return run_evaluation(
+        return collect(
             model, data, dsct.PostProcess(model.config), evaluator, batch_size=batch_size, workers=workers,
             device=next(model.parameters()).device,
             on_batch=lambda _outputs, batch: progress.advance(task, len(batch.images)),
         )  # fmt: skip
 
 
-def _draw_examples(model: dsct.DSCT, data: Any, path: Path, count: int = 9) -> bool:
+def _write_people(table: PersonTable, path: Path, console: Console) -> None:
+    with replaced_when_complete(path) as partial:
+        table.write(partial, format=path.suffix)
+    console.print(f"{len(table)} people, {table.protocol} protocol: {path}", highlight=False, markup=False)
+
+
+def _draw_page(model: dsct.DSCT, data: Any, images: Sequence[int], path: Path, count: int = 9) -> bool:
     """A page of the first images with people, predictions compared with the truth; False if there are none."""
     data.transforms = None
-    chosen = [index for index in range(len(data)) if len(data.annotations(index))][:count]
+    chosen = list(islice((index for index in images if len(data.annotations(index))), count))
     items = []
     for index in chosen:
         image = data[index][0]
@@ -126,51 +172,3 @@ def _draw_examples(model: dsct.DSCT, data: Any, path: Path, count: int = 9) -> b
     if items:
         contact_sheet(items, path)
     return bool(items)
-
-
-def show(evaluation: Evaluation, console: Console) -> None:
-    """Prints the headline values by protocol, the classes, and the confusion matrix if there is one."""
-    console.print(f"{evaluation.num_people} people in {evaluation.num_images} images, labels: {evaluation.labels}")
-    if evaluation.throughput is not None:
-        console.print(f"{evaluation.throughput.images_per_second:.1f} images/s, loading included")
-    confidence = 0.0 if evaluation.bootstrap is None else evaluation.bootstrap.confidence
-    for numbers in (tables.by_people(evaluation), tables.by_class(evaluation)):
-        console.print(_printed(numbers, confidence))
-    official = evaluation["official"]
-    if official.confusion is not None:
-        confusion = Table("true \\ predicted", *official.class_names, title="confusion matrix, official protocol")
-        for name, row in zip(official.class_names, official.confusion, strict=True):
-            confusion.add_row(name, *(str(count) for count in row))
-        console.print(confusion)
-
-
-def _printed(numbers: tables.Table, confidence: float) -> Table:
-    """The intervals of the first column that has some stand beside it; those of all would not fit into 80 columns."""
-    # Padding on one side only, for the same reason.
-    table = Table(title=f"{numbers.title}, %", padding=(0, 0, 0, 1))
-    with_interval = next((at for at, cell in enumerate(numbers.rows[0]) if _interval(cell) is not None), None)
-    for at, heading in enumerate(numbers.columns):
-        table.add_column(heading, justify="right" if at else "left", no_wrap=not at)
-        if at == with_interval:
-            table.add_column(f"{confidence:.0%}", justify="right")
-    for row in numbers.rows:
-        cells = []
-        for at, cell in enumerate(row):
-            cells.append(_short(cell.value) if isinstance(cell, Share) else cell)
-            if at == with_interval:
-                cells.append(_ends(_interval(cell)))
-        table.add_row(*cells)
-    return table
-
-
-def _interval(cell: str | Share) -> NDArray[np.float64] | None:
-    return cell.interval if isinstance(cell, Share) else None
-
-
-def _short(value: float) -> str:
-    """Percent with one decimal, so that a table fits a terminal."""
-    return "–" if math.isnan(value) else f"{100 * value:.1f}"
-
-
-def _ends(interval: NDArray[np.float64] | None) -> str:
-    return "–" if interval is None or math.isnan(interval[0]) else f"{_short(interval[0])}–{_short(interval[1])}"
