@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 import dsct
 from dsct.cli import app
-from dsct.cli.evaluation.report import as_json
+from dsct.cli.evaluation.numbers import as_json
 from dsct.cli.figures import COMMANDS
 from dsct.data import SyntheticDataset
 from dsct.visualize.drawing.person_cards import MISSED, WRONG
@@ -36,6 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "run").mkdir()
     (root / "run" / "log.csv").write_text(LOG)
     (root / "evaluation.json").write_text(json.dumps(as_json(evaluation(False), {})))
+    (root / "plain.json").write_text(json.dumps(as_json(evaluation(False).with_(details=None), {})))
     (root / "sweep.csv").write_text("k_spatial,k_semantic,value,other\n50,50,36.1,1\n100,50,37.2,0\n")
     return root
 
@@ -101,6 +102,9 @@ EACH = {
     "classes": ("evaluation.json",),
     "people-per-image": ("evaluation.json",),
     "confusion": ("evaluation.json", "--protocol", "paper"),
+    "precision-recall": ("evaluation.json",),
+    "calibration": ("evaluation.json",),
+    "groups": ("evaluation.json",),
 }
 
 
@@ -197,6 +201,7 @@ def test_figures_of_a_saved_evaluation_are_those_of_the_evaluation(folder: Path,
                     assert intervals is not None
                     np.testing.assert_allclose(intervals.per_class, one.intervals.per_class)
             assert read.box_recall_by_subjects == made.box_recall_by_subjects
+            assert as_json(read, {}) == {**as_json(made, {}), "worst_images": []}
 
 
 WRONG_USE = {
@@ -216,6 +221,8 @@ WRONG_USE = {
     "no evaluation": (("classes", "data"), "no evaluation at data/evaluation.json"),
     "something else than an evaluation": (("classes", "data/test.json"), "must be what `dsct eval` writes"),
     "no such protocol": (("confusion", "evaluation.json", "--protocol", "x"), "must be one of official, paper"),
+    "an evaluation without details": (("calibration", "plain.json"), "plain.json has no calibration"),
+    "an evaluation without curves": (("precision-recall", "plain.json"), "must be computed with details=True"),
     "no such column": (("sweep", "sweep.csv", "--value", "mAP"), "must have the columns k_spatial, k_semantic, mAP"),
     "words in the table": (("sweep", "words.csv"), "words.csv, line 2: expected numbers, got k_spatial 'a'"),
 }

@@ -21,6 +21,11 @@ COMMANDS = {
     "classes": Place("dsct.cli.figures.numbers", "classes", "An evaluation by class."),
     "people-per-image": Place("dsct.cli.figures.numbers", "people_per_image", "An evaluation by people per image."),
     "confusion": Place("dsct.cli.figures.numbers", "confusion", "The confusion matrix of an evaluation."),
+    "precision-recall": Place(
+        "dsct.cli.figures.numbers", "precision_recall", "An evaluation's precision-recall curves."
+    ),
+    "calibration": Place("dsct.cli.figures.numbers", "calibration", "How often reported probabilities are right."),
+    "groups": Place("dsct.cli.figures.numbers", "groups", "An evaluation by groups of people, such as of one age."),
 }
 
 app = typer.Typer(cls=group_of(COMMANDS), no_args_is_help=True, add_completion=False)

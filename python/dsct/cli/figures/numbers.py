@@ -91,3 +91,33 @@ def confusion(
     if protocol not in saved.protocols:
         raise ValueError(f"--protocol must be one of {', '.join(saved.protocols)}, got {protocol!r}")
     to.save(confusion_figure(saved[protocol]), "confusion")
+
+
+@figure_command
+def precision_recall(to: Out, evaluation: EvaluationArgument) -> None:
+    """Draw precision over recall of every class, beside chance."""
+    from dsct.cli.figures.saved_evaluation import read_evaluation
+    from dsct.visualize.precision_recall import precision_recall_figure
+
+    to.save(precision_recall_figure(read_evaluation(evaluation)), "precision-recall")
+
+
+@figure_command
+def calibration(to: Out, evaluation: EvaluationArgument) -> None:
+    """Draw how often a class is right, by the probability that the model reports."""
+    from dsct.cli.figures.saved_evaluation import read_evaluation
+    from dsct.visualize.calibration import calibration_figure
+
+    details = read_evaluation(evaluation).details
+    if details is None:
+        raise ValueError(f"{evaluation} has no calibration; `dsct eval` of this version writes it")
+    to.save(calibration_figure(details.calibration), "calibration")
+
+
+@figure_command
+def groups(to: Out, evaluation: EvaluationArgument) -> None:
+    """Draw the value of groups of people, such as of one age, where the data state it."""
+    from dsct.cli.figures.saved_evaluation import read_evaluation
+    from dsct.visualize.subgroups import subgroup_figure
+
+    to.save(subgroup_figure(read_evaluation(evaluation)), "groups")
