@@ -246,3 +246,13 @@ def test_other_classes_are_named(folder: Path, tmp_path: Path, monkeypatch: Any)
     result = figure(folder, "people", *DATA, "--weights", str(tmp_path / "other.safetensors"), monkeypatch=monkeypatch)
     assert result.exit_code == 1
     assert "class" in result.output
+
+
+@pytest.mark.parametrize(
+    "command", [("overfit", "coco", "--data", "data", "--page"), ("data", "check", "data", "--sheet")]
+)
+def test_pages_of_other_commands_are_refused_before_the_work(command: Any, folder: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(folder)
+    result = CliRunner().invoke(app, [*command, "page.gif"])
+    assert result.exit_code == 1
+    assert result.output == "error: a figure must be written to a file ending in .png, .svg, .pdf, got page.gif\n"

@@ -97,5 +97,13 @@ def test_into_given_axes() -> None:
 def test_rejects() -> None:
     with pytest.raises(ValueError, match=r"layers must be in -2\.\.1, got -3"):
         draw_context(small_model(), IMAGE, layers=[-3], **EVERYBODY)
+    with pytest.raises(ValueError, match="layers must be None, for all, or name at least one, got none"):
+        draw_context(small_model(), IMAGE, layers=[], **EVERYBODY)
+    with pytest.raises(ValueError, match="people must be None, for all, or name at least one, got none"):
+        draw_context(small_model(), IMAGE, people=[], **EVERYBODY)
+    with pytest.raises(TypeError, match="people must be whole numbers, got '1'"):
+        draw_context(small_model(), IMAGE, people=["1"], **EVERYBODY)  # type: ignore[list-item]
+    with pytest.raises(ValueError, match=r"got 3 \(person 4 in figures\)"):
+        draw_context(small_model(), IMAGE, people=[3], **EVERYBODY)
     with pytest.raises(ValueError, match="people must be numbers from 0 below 3, got -1"):
         draw_context(small_model(), IMAGE, people=[-1], **EVERYBODY)

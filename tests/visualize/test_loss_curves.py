@@ -78,6 +78,8 @@ def test_what_is_no_log_is_named(tmp_path: Path) -> None:
 def test_bad_input_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least one folder"):
         loss_curves({})
+    with pytest.raises(TypeError, match="mapping from names to folders, got str"):
+        loss_curves("runs/a")  # type: ignore[arg-type]
     with pytest.raises(FileNotFoundError, match="no log of a run"):
         loss_curves({"none": tmp_path})
     with pytest.raises(ValueError, match="at least one epoch"):

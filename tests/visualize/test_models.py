@@ -156,5 +156,13 @@ def test_rejects() -> None:
         draw_models([BLANK], {"a": [found], "b": [other]})
     with pytest.raises(ValueError, match="max_labels must be at least 1, got 0"):
         draw_models([BLANK], {"a": [found]}, max_labels=0)
+    with pytest.raises(TypeError, match="images must be several images, in a list, got str"):
+        draw_models("photo.jpg", {"a": [found]})
+    with pytest.raises(TypeError, match="images must be several images, in a list, got ndarray"):
+        draw_models(BLANK, {"a": [found]})
+    with pytest.raises(TypeError, match="models must be a mapping from names to models, got list"):
+        draw_models([BLANK], [None])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="draw_models: image must have the size of that .* 120 x 100, got 100 x 100"):
+        draw_models([BLANK[:, :100]], {"a": [found]})
     with pytest.raises(TypeError, match="model must be a dsct"):
         draw_models([BLANK], {"a": 5})  # type: ignore[dict-item]

@@ -99,3 +99,10 @@ def test_rejects() -> None:
         draw_subject_positions({4: small_model()})
     with pytest.raises(ValueError, match="ax takes one model, got 2"):
         draw_subject_positions([small_model()] * 2, ax=Figure().subplots())
+
+
+def test_one_model_is_not_several() -> None:
+    with pytest.raises(TypeError, match="models must be several, in a list or mapping, got 'a.safetensors'"):
+        draw_subject_positions("a.safetensors")
+    with pytest.raises(TypeError, match="models must be several"):
+        draw_subject_positions(small_model())  # type: ignore[arg-type]

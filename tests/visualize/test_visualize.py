@@ -245,6 +245,16 @@ def test_rejects(tmp_path: Path) -> None:
         contact_sheet([(people.source, people, None)] * 300, path, columns=1)
     with pytest.raises(ValueError, match=r"ending in \.png, \.svg, \.pdf, got .*sheet\.jpg"):
         contact_sheet([(people.source, people, None)], path.with_suffix(".jpg"))
+    with pytest.raises(
+        TypeError, match="draw_people: people must be a dsct.People, the result for one image, got list"
+    ):
+        draw_people(people.source, [people])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="size of that in which people were found, 40 x 30, got 50 x 30"):
+        draw_people(np.zeros((30, 50, 3), np.uint8), people)
+    with pytest.raises(ValueError, match="contact_sheet: image must have the size"):
+        contact_sheet([(np.zeros((30, 50, 3), np.uint8), people, None)], path)
+    with pytest.raises(TypeError, match=r"items must be tuples \(image, people, target or None\)"):
+        contact_sheet([(people.source, people)], path)  # type: ignore[list-item]
     with pytest.raises(ValueError, match="dpi must be above 0, got 0"):
         contact_sheet([(people.source, people, None)], path, dpi=0)
     assert not path.exists()

@@ -21,6 +21,7 @@ from dsct.data.checks.findings import Finding, Location
 from dsct.data.checks.summary import Summary
 from dsct.data.folders import DataFolder, recognise
 from dsct.visualize.annotated_sheet import contact_sheet
+from dsct.visualize.drawing.saving import require_format
 
 app = typer.Typer(help="Data sets on your disk.", no_args_is_help=True)
 
@@ -54,7 +55,9 @@ def check_folder(
     labels: LabelsOption = None,
     multi_label: MultiLabelOption = False,
     json_path: Annotated[Path | None, typer.Option("--json", help="Also write everything to this file.")] = None,
-    sheet: Annotated[Path | None, typer.Option(help="Also draw a page of annotated images as PNG.")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Also draw a page of annotated images: .png, .svg or .pdf.")
+    ] = None,
     sheet_images: Annotated[int, typer.Option(help="Images on that page.")] = 12,
     decode: Annotated[
         bool, typer.Option("--decode/--no-decode", help="Decode every pixel, or read only headers (fast).")
@@ -67,6 +70,8 @@ def check_folder(
 
     The exit code is 1 if something would break or spoil training, otherwise 0.
     """
+    if sheet is not None:  # before anything is opened
+        require_format(sheet)
     stdout = Console()
     options: dict[str, Any] = {"annotations": annotations, "labels": labels, "multi_label": multi_label}
     given = {key: value for key, value in options.items() if value}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 
-from dsct.data.image_io import ImageInput, load_image
+from dsct.data.image_io import ImageInput
 from dsct.prediction.people import People, Truth
 from dsct.visualize.drawing.figure import DPI, GAP
+from dsct.visualize.drawing.image_of import image_of
 from dsct.visualize.drawing.page import people_page
 from dsct.visualize.drawing.panel import CARD_WIDTH, Panel
 from dsct.visualize.drawing.person_cards import compare, person_cards
@@ -34,7 +35,8 @@ def contact_sheet(
         dpi: dots per inch.
 
     Raises:
-        ValueError: there are no items, `columns` or `max_labels` is below 1, the ending of `path` names no format, or
+        TypeError: an item is not such a tuple.
+        ValueError: there are no items, an image is not of the size of its people's, `columns` or `max_labels` is below 1, the ending of `path` names no format, or
             the page would be too tall.
 
     Example:
@@ -50,10 +52,15 @@ def contact_sheet(
         raise ValueError(f"contact_sheet: columns must be at least 1, got {columns}")
     width = 2 * CARD_WIDTH + 2 * GAP
     panels = []
-    for image, people, target in items:
+    for item in items:
+        if not isinstance(item, tuple) or len(item) != 3:
+            raise TypeError(f"contact_sheet: items must be tuples (image, people, target or None), got {item!r:.80}")
+        image, people, target = item
         comparison = compare(people, target)
         cards = person_cards(people, comparison, max_labels)
-        panels.append(Panel(load_image(image), people, comparison, cards, width, cards_below=True))
+        panels.append(
+            Panel(image_of(people, image, "contact_sheet"), people, comparison, cards, width, cards_below=True)
+        )
     if not panels:
         raise ValueError("contact_sheet: items must hold at least one image, got none")
     write_page(panels, path, columns, dpi)

@@ -92,6 +92,8 @@ def draw_context(
 
 def _layers(subject: SubjectTrace, layers: Sequence[int] | None) -> list[int]:
     count = len(subject.layers)
+    if layers is not None and len(layers) == 0:
+        raise ValueError("draw_context: layers must be None, for all, or name at least one, got none")
     for layer in layers or ():
         if not -count <= layer < count:
             said = f" (layer {layer + 1} in figures)" if layer >= 0 else ""

@@ -74,6 +74,7 @@ def loss_curves(runs: Mapping[str, str | os.PathLike[str]]) -> NotebookFigure:
 
     Raises:
         FileNotFoundError: a folder contains no ``log.csv``.
+        TypeError: `runs` is no mapping.
         ValueError: there is no run, or a log contains no epoch or something that is no number.
 
     Example:
@@ -83,6 +84,8 @@ def loss_curves(runs: Mapping[str, str | os.PathLike[str]]) -> NotebookFigure:
         >>> [ax.get_title() for ax in loss_curves({"mine": run}).axes]
         ['total loss']
     """
+    if not isinstance(runs, Mapping):
+        raise TypeError(f"runs must be a mapping from names to folders, got {type(runs).__name__}")
     if not runs:
         raise ValueError("runs must name at least one folder, got none")
     logs = {name: _read(Path(folder) / "log.csv") for name, folder in runs.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from dsct.prediction.person_colors import WRONG_COLOR, person_color
 from dsct.prediction.predictor import Predictor
 from dsct.prediction.shipped_weights import AnyModel
 from dsct.visualize.drawing.figure import WIDTH
+from dsct.visualize.drawing.image_of import image_of
 from dsct.visualize.drawing.markers import draw_reference_point, draw_weighted_points, point_in_legend, star_in_legend
 from dsct.visualize.drawing.page import people_page
 from dsct.visualize.drawing.panel import Panel
@@ -75,7 +76,7 @@ def draw_models(
     Raises:
         ValueError: there is no image or no model, the number of targets or people is not that of the images, the
             models have different classes, `max_labels` is below 1, or labels do not fit the classes.
-        TypeError: a model has an unsupported type, or its decoder cannot say where it looked.
+        TypeError: `images` or `models` is only one, a model has an unsupported type, or its decoder cannot say where it looked.
 
     Example:
         >>> import dsct, numpy as np
@@ -85,6 +86,7 @@ def draw_models(
         >>> [text.get_text() for text in figure.texts][:2]
         ['late fusion', 'early fusion']
     """
+    _require_several(images, models)
     images = list(images)
     truths: list[Truth | None] = [None] * len(images) if targets is None else list(targets)
     _require_fitting(images, models, truths, max_labels)
@@ -96,11 +98,20 @@ def draw_models(
     for row, (image, truth) in enumerate(zip(images, truths, strict=True)):
         loaded = load_image(image)
         found = [find(row, loaded) for find in finders.values()]
+        for people, _ in found:
+            image_of(people, loaded, "draw_models")
         _require_equal_classes(found, list(models))
         panels += _row(loaded, found, truth, with_truth, width, max_labels)
     points = [star_in_legend("reference point"), point_in_legend("sampling points", "0.6")] if sampling else []
     titles = [TRUTH, *models] if with_truth else list(models)
     return people_page(panels, columns, _CAPTION + (_MARKS if with_truth else ""), titles, points)
+
+
+def _require_several(images: Any, models: Any) -> None:
+    if isinstance(images, str) or not isinstance(images, Iterable) or hasattr(images, "shape"):
+        raise TypeError(f"draw_models: images must be several images, in a list, got {type(images).__name__}")
+    if not isinstance(models, Mapping):
+        raise TypeError(f"draw_models: models must be a mapping from names to models, got {type(models).__name__}")
 
 
 def _require_fitting(

@@ -7,9 +7,10 @@ from typing import cast
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dsct.data.image_io import ImageInput, load_image
+from dsct.data.image_io import ImageInput
 from dsct.prediction.people import People, Truth
 from dsct.visualize.drawing.figure import WIDTH
+from dsct.visualize.drawing.image_of import image_of
 from dsct.visualize.drawing.page import people_page
 from dsct.visualize.drawing.panel import Panel, draw_people_in_axes
 from dsct.visualize.drawing.person_cards import compare, person_cards
@@ -36,7 +37,9 @@ def draw_people(
         A new figure, or the figure of `ax`. `figure.savefig("people.png")` writes it.
 
     Raises:
-        ValueError: `max_labels` is below 1, or `target` has labels that do not fit the classes of `people`.
+        TypeError: `people` is not a `People`, or `image` has an unsupported type.
+        ValueError: `max_labels` is below 1, `image` is not of the size of that in which `people` were found, or `target`
+            has labels that do not fit the classes of `people`.
 
     Example:
         >>> import numpy as np
@@ -46,7 +49,7 @@ def draw_people(
         >>> draw_people(blank, nobody).get_axes()[1].texts[0].get_text()
         'nobody found'
     """
-    loaded = load_image(image)
+    loaded = image_of(people, image, "draw_people")
     if ax is None:
         widest_beside = 1.4 if len(people) <= 4 else 1.0  # one column of cards, or two, which leave less room
         cards_below = loaded.width > widest_beside * loaded.height

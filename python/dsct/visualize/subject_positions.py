@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
@@ -57,6 +58,7 @@ def draw_subject_positions(
         A new figure, or the figure of `ax`.
 
     Raises:
+        TypeError: `models` is only one.
         ValueError: there is no model, or several for one `ax`, or a key of `models` is not the N of its model.
 
     Example:
@@ -65,6 +67,8 @@ def draw_subject_positions(
         >>> [ax.get_title(loc="left") for ax in draw_subject_positions(models).axes]
         ['N = 1', 'N = 4', 'N = 9']
     """
+    if isinstance(models, (str, os.PathLike)) or not isinstance(models, Iterable):
+        raise TypeError(f"draw_subject_positions: models must be several, in a list or mapping, got {models!r:.80}")
     items = list(models.items()) if isinstance(models, Mapping) else [(None, model) for model in models]
     if not items:
         raise ValueError("draw_subject_positions: models must hold at least one model, got none")
