@@ -163,8 +163,11 @@ def test_what_does_not_fit_at_all_is_an_error_and_changes_nothing(tmp_path: Path
     with pytest.raises(ValueError, match=r"must hold a state dict of DSCT, .* got encoder\.weight"):
         load_pretrained(model, tmp_path / "other.pth")
     torch.save({"conv1.weight": torch.ones(1), "layer1.0.conv1.weight": torch.ones(1)}, tmp_path / "resnet.pth")
-    with pytest.raises(ValueError, match=r"nothing in .* fits the model"):
+    with pytest.raises(ValueError, match=r"has another backbone \(backbone.*, the model has tiny: .* not loaded$"):
         load_pretrained(model, tmp_path / "resnet.pth")
+    torch.save({"query_embed_dsct.weight": torch.ones(2, 2)}, tmp_path / "narrow.pth")
+    with pytest.raises(ValueError, match=r"nothing in .* fits the model"):
+        load_pretrained(model, tmp_path / "narrow.pth")
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 

@@ -98,6 +98,38 @@ def test_a_file_with_standard_operators_needs_torch_only(tmp_path: Path) -> None
     assert json.loads(texts["dsct_normalization"])["mean"] == [0.485, 0.456, 0.406]
 
 
+def assert_operators_of(written: onnx.ModelProto, opset: int) -> None:
+    """The file says this version, and every operator, with its attributes, is one of it."""
+    assert [(each.domain, each.version) for each in written.opset_import] == [("", opset)]
+    onnx.checker.check_model(written, full_check=True)
+    for node in written.graph.node:
+        schema = onnx.defs.get_schema(node.op_type, opset)
+        assert {attribute.name for attribute in node.attribute} <= set(schema.attributes), node.op_type
+    modes = {
+        attribute.s for node in written.graph.node if node.op_type == "GridSample" for attribute in node.attribute
+        if attribute.name == "mode"
+    }  # fmt: skip
+    assert modes == ({b"bilinear"} if opset < 20 else set())
+
+
+@pytest.mark.slow
+def test_every_opset_gives_the_same_bits(tmp_path: Path) -> None:
+    model = model_of()
+    images, mask = padded_images(dtype=torch.float32)
+    found = []
+    for opset in (None, 20):
+        file = tmp_path / f"{opset}.onnx"
+        if opset is None:
+            to_onnx(model, file)
+        else:
+            to_onnx(model, file, opset=opset)
+        assert_operators_of(onnx.load(file), opset or 18)
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        found.append(session.run(None, {"images": images.numpy(), "mask": mask.numpy()}))
+    for other in found[1:]:
+        assert all((one == two).all() for one, two in zip(found[0], other, strict=True))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_onnx_runtime_equals_the_model(variant: str, tmp_path: Path) -> None:
@@ -116,7 +148,7 @@ def test_onnx_runtime_equals_the_model(variant: str, tmp_path: Path) -> None:
     assert shapes == {"pred_logits": ["batch", 3, classes], "pred_boxes": ["batch", 3, 4]}
     written = onnx.load(file)
     assert {node.domain for node in written.graph.node} == {""}
-    assert [(each.domain, each.version) for each in written.opset_import] == [("", 20)]
+    assert_operators_of(written, 18)
     stored = {key: json.loads(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}
     assert stored["dsct_class_names"] == list(model.config.names)
     assert stored["dsct_preprocess"] == model.preprocess
@@ -171,6 +203,9 @@ def test_what_cannot_be_exported_is_named(tmp_path: Path) -> None:
             write(other, tmp_path / "model.onnx")
     with pytest.raises(TypeError, match=r"to_onnx: model must be in float32, got torch.float64"):
         to_onnx(model_of().double(), tmp_path / "model.onnx")
+    for opset in (17, 21, "18"):
+        with pytest.raises(ValueError, match=r"to_onnx: opset must be from 18 to 20, got"):
+            to_onnx(model, tmp_path / "model.onnx", opset=opset)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"to_aot_inductor: path must end in \.pt2, got .*model\.so"):
         to_aot_inductor(model, tmp_path / "model.so")
     assert list(tmp_path.iterdir()) == []
@@ -191,6 +226,7 @@ def test_the_command_writes_a_program(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["model.pt"], "the destination must end in .onnx or .pt2, got model.pt"),
+        (["model.pt2", "--opset", "18"], "--opset is for .onnx files"),
         (["model.onnx", "--compile"], "--compile writes a .pt2 file, not .onnx"),
         (
             ["model.pt2", "--compile", "--standard-operators"],

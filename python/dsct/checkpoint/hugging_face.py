@@ -62,8 +62,11 @@ class Incoming(NamedTuple):
 
 
 def is_hugging_face(names: Iterable[str]) -> bool:
-    """Whether these are the names of a Hugging Face Deformable DETR."""
-    return not {"model.level_embed", "level_embed"}.isdisjoint(names)
+    """Whether these are the names of a Hugging Face Deformable DETR, or of another of its detectors."""
+    return any(
+        re.search(r"^(model\.)?level_embed$|^(model\.)?backbone\.(conv_encoder|model)\.|_layer_norm\.", n)
+        for n in names
+    )
 
 
 def original_name(name: str) -> str:

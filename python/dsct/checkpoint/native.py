@@ -62,20 +62,25 @@ def save_model(model: DSCT, path: str | os.PathLike[str], tensors: Mapping[str, 
         partial.write_bytes(content)
 
 
-def load_model(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> DSCT:
+def load_model(
+    path: str | os.PathLike[str], device: torch.device | str = "cpu", *, backbone: torch.nn.Module | None = None
+) -> DSCT:
     """Builds the model that a file describes and loads its weights.
 
     Args:
         path: written by :func:`save_model` or :func:`dsct.checkpoint.save_released`, or the ``last.pt`` of a run.
         device: device of the model.
+        backbone: a module as :class:`dsct.DSCT` takes it, which a file with ``backbone="custom"`` needs; the weights of
+            the file replace its own.
 
     Returns:
         The model in evaluation mode, with the ``preprocess`` and ``thresholds`` of the file as attributes.
 
     Raises:
         FileNotFoundError: there is no such file.
+        TypeError: `backbone` is no module.
         ValueError: the file cannot be read, contains no configuration, or its tensors or thresholds do not fit this
-            configuration.
+            configuration; or `backbone` is missing or does not fit.
 
     Example:
         >>> import dsct, pathlib, tempfile
@@ -90,6 +95,7 @@ def load_model(path: str | os.PathLike[str], device: torch.device | str = "cpu")
             f"{path} holds weights without a dsct configuration; build a model and call load_pretrained(model, path), "
             "or convert the file once with `dsct convert`"
         )
+    _require_backbone(backbone, checkpoint.config.backbone, path)
     # Before memory is allocated: a few bytes of configuration may claim any size.
     for field, size in sizes_of(checkpoint.tensors).items():
         claimed = getattr(checkpoint.config, field)
@@ -97,23 +103,34 @@ def load_model(path: str | os.PathLike[str], device: torch.device | str = "cpu")
             raise ValueError(
                 f"{path} does not fit its own configuration: {field} is {claimed}, its tensors have {size}"
             )
-    model = DSCT(checkpoint.config)
+    model = DSCT(checkpoint.config, backbone)
+    what = "its own configuration" if backbone is None else "this backbone"
     expected, given = set(distinct_tensors(model)), set(checkpoint.tensors) - set(shared_names(model))
     if expected != given:
         raise ValueError(
-            f"{path} does not fit its own configuration: missing {sorted(expected - given)}, "
-            f"unknown {sorted(given - expected)}"
+            f"{path} does not fit {what}: missing {sorted(expected - given)}, unknown {sorted(given - expected)}"
         )
     try:
         model.load_state_dict(checkpoint.tensors, strict=False)
     except RuntimeError as error:
-        raise ValueError(f"{path} does not fit its own configuration: {error}") from error
+        raise ValueError(f"{path} does not fit {what}: {error}") from error
     for attribute, key in OPTIONAL_KEYS.items():
         if key in checkpoint.metadata:
             value = json.loads(checkpoint.metadata[key])
             _require_attribute(attribute, value, model, f"{path}: {key}")
             setattr(model, attribute, value)
     return model.to(device).eval()
+
+
+def _require_backbone(backbone: object, named: str, path: object) -> None:
+    """Raises if a backbone is needed and missing, or is no module."""
+    if backbone is not None and not isinstance(backbone, torch.nn.Module):
+        raise TypeError(f"load_model: backbone must be a module, got {type(backbone).__name__}")
+    if named == "custom" and backbone is None:
+        raise ValueError(
+            f"{path} has a backbone of its own kind (backbone='custom'), which must be given as a module: "
+            "load_model(path, backbone=module), in Python; Predictor and all else take the model"
+        )
 
 
 def metadata_of(model: DSCT) -> dict[str, str]:

@@ -1,8 +1,9 @@
 """Starting from other weights: whatever fits the model is copied from a file, and everything is reported.
 
 Supported are the package's own files, the released DSCT checkpoints, Deformable DETR checkpoints, the original ones
-and Hugging Face's (whose queries become the context queries, while their class and box heads are skipped, as in the
-released code), and torchvision's ResNets (for the backbone).
+and those of Hugging Face, detrex and mmdetection (whose queries become the context queries, while their class and box
+heads are skipped, as in the released code), and torchvision's ResNets (for the backbone). Files of other detectors and
+of other backbones are refused.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import torch
 
 from dsct.checkpoint.class_rows import ClassRows
 from dsct.checkpoint.files import HUGGING_FACE_KEY, Checkpoint, read_checkpoint
+from dsct.checkpoint.fit import other_architecture, other_backbone
 from dsct.checkpoint.hugging_face import Incoming, is_dilated
-from dsct.checkpoint.layouts import incoming_tensors, recognise
+from dsct.checkpoint.layouts import Layout, incoming_tensors, recognise
 from dsct.checkpoint.native import distinct_tensors, shared_names
 from dsct.checkpoint.report import LoadReport, Shape, summary
 from dsct.checkpoint.sizes import sizes_beside
@@ -37,7 +39,9 @@ CLASS_HEAD = "class_embed_dsct."
 FOREIGN_HEADS = ("class_embed.", "bbox_embed.", "transformer.decoder.class_embed.", "transformer.decoder.bbox_embed.")
 
 
-def load_pretrained(model: DSCT, source: Source, *, reuse_box_head: bool = False, verbose: bool = True) -> LoadReport:
+def load_pretrained(
+    model: DSCT, source: Source, *, reuse_box_head: bool = False, allow_partial: bool = False, verbose: bool = True
+) -> LoadReport:
     """Copies whatever fits from a file into a model, in place.
 
     If the numbers of queries differ, the rows that both sides have are copied. If the classes differ, the rows of those
@@ -47,6 +51,8 @@ def load_pretrained(model: DSCT, source: Source, *, reuse_box_head: bool = False
         model: keeps its own values where the file has none that fit.
         source: a file or folder that :func:`dsct.checkpoint.read_checkpoint` reads, or a state dict, name -> tensor.
         reuse_box_head: also copy the box head of a Deformable DETR checkpoint, which the released code does not.
+        allow_partial: of a file of another detector of the DETR family, take the backbone and, if it is deformable, the
+            encoder with its input projections and level embedding; of a file with another backbone, take the rest.
         verbose: print the report.
 
     Returns:
@@ -55,7 +61,8 @@ def load_pretrained(model: DSCT, source: Source, *, reuse_box_head: bool = False
     Raises:
         TypeError: `source` is neither a path nor a mapping of names to tensors.
         FileNotFoundError: there is no such file.
-        ValueError: the file is unreadable, of no known layout, or nothing in it fits; the model is then unchanged.
+        ValueError: the file is unreadable, of no known layout, of another architecture or backbone than the model (and
+            not `allow_partial`), or nothing in it fits; the model is then unchanged.
 
     Example:
         >>> import dsct
@@ -67,10 +74,12 @@ def load_pretrained(model: DSCT, source: Source, *, reuse_box_head: bool = False
     checkpoint, name = _opened(source)
     layout = recognise(checkpoint.tensors, name)
     incoming = incoming_tensors(checkpoint.tensors, layout, reuse_box_head)
-    copy = _Copy(model, incoming, checkpoint.config)
+    unfit = other_architecture(layout, incoming, name, allow_partial)
+    unfit |= other_backbone(layout, incoming, model, name, allow_partial)
+    copy = _Copy(model, incoming, checkpoint.config, unfit)
     with torch.no_grad():
         copy.run()
-    warnings = (*_hidden_differences(checkpoint, model.config), *copy.not_finite())
+    warnings = (*_hidden_differences(checkpoint, model.config), *_refinement(incoming), *copy.not_finite())
     report = copy.report(layout, warnings)
     if not (report.reused or report.renamed or report.reshaped):
         raise ValueError(f"nothing in {name} fits the model\n{report}")
@@ -101,6 +110,7 @@ class _Copy:
     model: DSCT
     incoming: dict[str, Incoming]
     file_config: DSCTConfig | None
+    unfit: Mapping[str, str]
     reused: list[str] = field(default_factory=list)
     renamed: dict[str, str] = field(default_factory=dict)
     reshaped: dict[str, tuple[Shape, Shape]] = field(default_factory=dict)
@@ -117,7 +127,9 @@ class _Copy:
 
     def run(self) -> None:
         for target, (names, tensor) in self.incoming.items():
-            if target in self.shared:
+            if target in self.unfit:
+                self._skip(names, self.unfit[target])
+            elif target in self.shared:
                 # The first name gives the value; a further name may only repeat it.
                 if not same_bits(self.incoming[self.shared[target]].tensor, tensor):
                     self._skip(names, f"the model shares {self.shared[target]} here, the file has another value")
@@ -192,12 +204,18 @@ class _Copy:
         broken = [name for name in copied if not torch.isfinite(self.wanted[name]).all()]
         return (f"values that are not finite in {summary(broken)}",) if broken else ()
 
-    def report(self, layout: str, warnings: tuple[str, ...]) -> LoadReport:
+    def report(self, layout: Layout, warnings: tuple[str, ...]) -> LoadReport:
         filled = {*self.reused, *self.renamed.values(), *self.reshaped}
         missing = tuple(name for name in self.wanted if name not in filled)
-        return LoadReport(
-            layout, tuple(self.reused), self.renamed, self.reshaped, self.rows_copied, self.skipped, missing, warnings
-        )
+        copied = (tuple(self.reused), self.renamed, self.reshaped, self.rows_copied)
+        return LoadReport(str(layout), *copied, self.skipped, missing, warnings, layout.key)
+
+
+def _refinement(incoming: Mapping[str, Incoming]) -> tuple[str, ...]:
+    """A warning if the boxes of the file's detector are refined from layer to layer, which no shape shows."""
+    if any(name.startswith("transformer.decoder.bbox_embed.") for name in incoming):
+        return ("the file's detector refines its boxes from layer to layer, the model does not",)
+    return ()
 
 
 def _hidden_differences(checkpoint: Checkpoint, config: DSCTConfig) -> tuple[str, ...]:

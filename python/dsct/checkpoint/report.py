@@ -22,6 +22,7 @@ class LoadReport:
         skipped: name in the file -> why it was skipped.
         missing: names of the model that the file did not fill; they keep their values.
         warnings: what else is worth knowing, such as values that are not finite.
+        key: the name in the file by which its layout was recognised.
 
     Example:
         >>> print(LoadReport("DSCT", ("input_proj.0.0.bias",), {}, {}, {}, {"epoch": "no such tensor"}, (), ()))
@@ -37,6 +38,7 @@ class LoadReport:
     skipped: dict[str, str]
     missing: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    key: str = ""
 
     def __str__(self) -> str:
         rows: list[tuple[str, int, str]] = []
@@ -55,6 +57,7 @@ class LoadReport:
         lines = [
             f"{self.layout}: {len(self.reused)} reused, {len(self.renamed)} renamed, {len(self.reshaped)} reshaped, "
             f"{len(self.skipped)} skipped, {len(self.missing)} missing",
+            *([f"  recognised by {self.key}"] if self.key else []),
             *(f"  {kind:<9}{count:>6}  {text}" for kind, count, text in rows),
             *(f"  warning: {warning}" for warning in self.warnings),
         ]

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from dsct.checkpoint.files import HUGGING_FACE_KEY, OPTIONS_KEY, Checkpoint
-from dsct.checkpoint.hugging_face import is_hugging_face, original_tensors, sizes_of_config
+from dsct.checkpoint.hugging_face import sizes_of_config
+from dsct.checkpoint.namings import naming_of, under_original_names
 
 #: (blocks per stage, channels of the stem, convolutions per block, channels inside the first block) of every backbone.
 BACKBONES: dict[tuple[tuple[int, ...], int, int, int], str] = {
@@ -49,15 +50,14 @@ def sizes_of(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     """The fields of the configuration that shapes and names of DSCT or Deformable DETR tensors determine.
 
     Args:
-        tensors: a state dict, also of Hugging Face; fields of absent tensors are not in the result.
+        tensors: a state dict, also of Hugging Face, detrex or mmdetection; what is absent gives no field.
 
     Example:
         >>> import torch
         >>> sizes_of({"query_embed.weight": torch.ones(300, 512), "transformer.level_embed": torch.ones(4, 256)})
         {'num_feature_levels': 4, 'hidden_dim': 256, 'num_context_queries': 300}
     """
-    if is_hugging_face(tensors):
-        tensors = {name: incoming.tensor for name, incoming in original_tensors(tensors).items()}
+    tensors = {name: incoming.tensor for name, incoming in under_original_names(tensors, naming_of(tensors)).items()}
     matrices = {name: tensor for name, tensor in tensors.items() if tensor.ndim == 2}
     sizes: dict[str, Any] = {}
     if (level_embed := matrices.get("transformer.level_embed")) is not None:
@@ -73,17 +73,27 @@ def sizes_of(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
         layers = _numbers(tensors, rf"transformer\.{part}\.layers\.(\d+)\.")
         if layers:
             sizes[field] = layers
-    if (backbone := _backbone_of(tensors)) is not None:
+    if (backbone := backbone_of(tensors)) is not None:
         sizes["backbone"] = backbone
     return sizes
 
 
-def _backbone_of(tensors: Mapping[str, torch.Tensor]) -> str | None:
+def backbone_of(tensors: Mapping[str, torch.Tensor]) -> str | None:
+    """The backbone that tensors under their names in the model belong to; None if none is known or it is incomplete.
+
+    Example:
+        >>> import dsct
+        >>> backbone_of(dsct.DSCT(dsct.DSCTConfig.tiny()).state_dict())
+        'tiny'
+    """
     body = r"backbone\.0\.body\."
-    stem = tensors.get("backbone.0.body.conv1.weight")
-    first = tensors.get("backbone.0.body.layer1.0.conv1.weight")
-    if stem is None or first is None or stem.ndim != 4 or first.ndim != 4:
+    stem, first, second = (
+        tensors.get(f"backbone.0.body.{name}.weight") for name in ("conv1", "layer1.0.conv1", "layer1.0.conv2")
+    )
+    if stem is None or first is None or second is None or any(one.ndim != 4 for one in (stem, first, second)):
         return None
+    if second.shape[1] != len(first):
+        return None  # ResNeXt: its convolutions have groups
     blocks = tuple(_numbers(tensors, rf"{body}layer{stage}\.(\d+)\.") for stage in (1, 2, 3, 4))
     convolutions = _numbers(tensors, rf"{body}layer1\.0\.conv(\d)\.")
     return BACKBONES.get((blocks, len(stem), convolutions, len(first)))

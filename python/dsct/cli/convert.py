@@ -12,11 +12,17 @@ import torch
 import typer
 
 import dsct
-from dsct.checkpoint import Checkpoint, read_checkpoint, save_released, sizes_of_checkpoint
+from dsct.checkpoint import Checkpoint, LoadReport, read_checkpoint, save_released, sizes_of_checkpoint
+from dsct.checkpoint.fit import other_architecture
+from dsct.checkpoint.layouts import incoming_tensors, recognise
 from dsct.cli.errors import one_line_errors
+from dsct.cli.options import AllowPartialOption
 from dsct.cli.settings import SET_HELP, Preset, parse_settings
 from dsct.config import DSCTConfig
 from dsct.train import seed_everything
+
+#: Fields that define the classes.
+CLASSES = {"num_classes", "class_names", "multi_label", "person_class"}
 
 
 @one_line_errors
@@ -26,11 +32,13 @@ def convert(
     preset: Annotated[Preset | None, typer.Option(help="The model these weights are for.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET_HELP)] = None,
     seed: Annotated[int, typer.Option(help="Seed for what the file does not contain.")] = 0,
+    allow_partial: AllowPartialOption = False,
 ) -> None:
     """Convert weights of other programs to a dsct safetensors file, or to a .pth file that the released code reads.
 
     Sizes are read from the tensors. What the file does not contain, such as the subject queries in a
-    Deformable DETR checkpoint, keeps its initial values and is listed in the report.
+    Deformable DETR checkpoint, keeps its initial values and is listed in the report. Files of another architecture or
+    backbone, or of other classes, are refused without --allow-partial.
     """
     given = parse_settings(settings or [])
     if given.train:
@@ -39,22 +47,54 @@ def convert(
     if destination.suffix not in (".safetensors", ".pth"):
         raise ValueError(f"the destination must end in .safetensors or .pth, got {destination}")
     checkpoint = read_checkpoint(source)
+    own = _without_other_architecture(checkpoint, source, allow_partial)
     if checkpoint.config is not None and preset is None and not changes:
         model = dsct.load_model(source)
     else:
-        config = _config_for(checkpoint, preset, changes)
+        config = _config_for(own, preset, changes)
         seed_everything(seed)
         model = dsct.DSCT(config)
         if "dsct_preprocess" in checkpoint.metadata:
             model.preprocess = json.loads(checkpoint.metadata["dsct_preprocess"])
         if "dsct_thresholds" in checkpoint.metadata and _same_classes(checkpoint.config, config):
             model.thresholds = json.loads(checkpoint.metadata["dsct_thresholds"])
-    dsct.load_pretrained(model, source)
+    report = dsct.load_pretrained(model, source, allow_partial=allow_partial)
+    if not allow_partial and CLASSES.isdisjoint(changes):
+        _require_class_head(report, checkpoint, model.config)
     if destination.suffix == ".pth":
         save_released(model, destination)
     else:
         dsct.save_model(model, destination)
     typer.echo(f"wrote {destination}")
+
+
+def _without_other_architecture(checkpoint: Checkpoint, source: Path, allow_partial: bool) -> Checkpoint:
+    """What of a file may be loaded into a DSCT, by its names there."""
+    layout = recognise(checkpoint.tensors, source)
+    incoming = incoming_tensors(checkpoint.tensors, layout)
+    unfit = other_architecture(layout, incoming, source, allow_partial)
+    tensors = {name: one.tensor for name, one in incoming.items() if name not in unfit}
+    return Checkpoint(tensors, checkpoint.metadata)
+
+
+def _require_class_head(report: LoadReport, checkpoint: Checkpoint, config: DSCTConfig) -> None:
+    """Refuses a preset that would leave the class head random although the file has one: it has other classes."""
+    head = "class_embed_dsct.0.weight"
+    incomplete = head in report.missing or "left as they were" in report.rows_copied.get(head, "")
+    if head not in checkpoint.tensors or not incomplete:
+        return
+    known = checkpoint.config
+    theirs = f"{len(checkpoint.tensors[head])} logits" if known is None else f"the classes {_listed(known)}"
+    raise ValueError(
+        f"the file has {theirs}, this model {_listed(config)}: its class head would begin at random. Leave out "
+        "--preset to keep the file's classes, or confirm with --allow-partial"
+    )
+
+
+def _listed(config: DSCTConfig) -> str:
+    """The classes of a model, in a sentence."""
+    first = ", ".join(config.names[:3])
+    return f"{first}, … ({config.num_classes})" if config.num_classes > 3 else first
 
 
 def _config_for(checkpoint: Checkpoint, preset: Preset | None, changes: dict[str, Any]) -> DSCTConfig:

@@ -23,6 +23,7 @@ def export(
     standard_operators: Annotated[
         bool, typer.Option("--standard-operators", help="A .pt2 that runs without dsct, but slower.")
     ] = False,
+    opset: Annotated[int | None, typer.Option(help="Version of ONNX's operators, 18 to 20; by default 18.")] = None,
 ) -> None:
     """Write a model as a file that runs without dsct's Python code; ONNX always has standard operators.
 
@@ -35,12 +36,14 @@ def export(
         raise ValueError("--compile writes a .pt2 file, not .onnx")
     if compiled and standard_operators:
         raise ValueError("--compile excludes --standard-operators: a compiled file calls dsct's operators")
+    if opset is not None and destination.suffix != ".onnx":
+        raise ValueError("--opset is for .onnx files")
     from dsct.export import save_exported_program, to_aot_inductor, to_onnx
 
     model = dsct.load_model(weights)
     with Console(stderr=True).status("this takes a few minutes"):
         if destination.suffix == ".onnx":
-            to_onnx(model, destination, mask=mask)
+            to_onnx(model, destination, mask=mask, **({} if opset is None else {"opset": opset}))
         elif compiled:
             to_aot_inductor(model, destination, mask=mask)
         else:

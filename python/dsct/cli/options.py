@@ -20,6 +20,11 @@ MultiLabelOption = Annotated[
     bool, typer.Option("--multi-label", help="Several labels per person: for synthetic and coco.")
 ]
 
+AllowPartialOption = Annotated[
+    bool,
+    typer.Option("--allow-partial", help="Of weights of another architecture or backbone, take the parts that fit."),
+]
+
 
 class DatasetName(str, Enum):
     """Data sets that a command can work on."""

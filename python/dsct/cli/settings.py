@@ -92,7 +92,7 @@ def _parse(key: str, text: str, kind: Any) -> Any:
     try:
         return _READERS[kind](text)
     except ValueError:
-        raise ValueError(f"--set {key} must be a {kind.__name__}, got {text!r}") from None
+        raise ValueError(f"--set {key} must be {_NOUNS[kind]}, got {text!r}") from None
 
 
 def _bool(text: str) -> bool:
@@ -108,4 +108,5 @@ def _finite(text: str) -> float:
     return value
 
 
+_NOUNS = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}
 _READERS: dict[Any, Callable[[str], Any]] = {str: str, bool: _bool, int: int, float: _finite}

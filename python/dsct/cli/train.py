@@ -13,7 +13,14 @@ import dsct
 from dsct.cli.datasets import Data, Description, describe, describe_folder, describe_scenes, model_fields, opener
 from dsct.cli.device import DeviceOption, choose_device
 from dsct.cli.errors import one_line_errors
-from dsct.cli.options import AnnotationsOption, DataOption, DatasetName, LabelsOption, MultiLabelOption
+from dsct.cli.options import (
+    AllowPartialOption,
+    AnnotationsOption,
+    DataOption,
+    DatasetName,
+    LabelsOption,
+    MultiLabelOption,
+)
 from dsct.cli.settings import SET_HELP, Preset, parse_settings
 from dsct.config import DSCTConfig
 from dsct.train import Processes, TrainConfig, Trainer, TrainResult, seed_everything
@@ -34,6 +41,7 @@ class Run:
     weights: Path | None
     resume: bool
     fsdp: bool
+    allow_partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,7 @@ def train(
     ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET_HELP)] = None,
     weights: Annotated[Path | None, typer.Option(help="Start from these weights, where they fit the model.")] = None,
+    allow_partial: AllowPartialOption = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --run-dir.")] = False,
     fsdp: Annotated[
         bool, typer.Option("--fsdp", help="Under torchrun: shard the model across the processes (FSDP2).")
@@ -74,7 +83,7 @@ def train(
     Ctrl-C stops after the current step; --resume continues exactly there, with the same data and settings.
     Several GPUs: torchrun --nproc-per-node=4 -m dsct train ...
     """
-    run = Run(run_dir or Path("runs") / dataset.value, weights, resume, fsdp)
+    run = Run(run_dir or Path("runs") / dataset.value, weights, resume, fsdp, allow_partial)
     changes = parse_settings(settings or [])
     preset = preset or PRESETS[dataset]
     saved: dict[str, Any] = {}
@@ -125,7 +134,7 @@ def _fit(
     model = dsct.DSCT(model_config)
     model.preprocess = _preprocess(config, data.about)
     if run.weights is not None:
-        dsct.load_pretrained(model, run.weights, verbose=processes.is_main)
+        dsct.load_pretrained(model, run.weights, allow_partial=run.allow_partial, verbose=processes.is_main)
     trainer = Trainer(
         model,
         dsct.SetCriterion(model_config),

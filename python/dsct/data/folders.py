@@ -157,7 +157,7 @@ class DataFolder:
         self.name = name
         self.folder = Path(folder)
         if not self.folder.is_dir():
-            raise FileNotFoundError(f"folder must be a directory with a data set, there is none at {folder}")
+            raise FileNotFoundError(f"there is no folder {folder}, where a data set should be")
         self.annotations = annotations
         self.labels = labels
         self.class_names = class_names

@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
+from dsct.data.image_formats import open_image
+
 ImageInput: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | torch.Tensor"
 
 _TURNED_BY_A_QUARTER = (5, 6, 7, 8)  # EXIF orientations that swap width and height
@@ -24,6 +26,7 @@ def load_image(image: ImageInput) -> Image.Image:
     Files and PIL images are turned upright by their EXIF orientation. Transparent pixels are drawn over white, as most
     viewers do. 16-bit grey is scaled to 8 bit (65535 is white), not clipped. Palette, grey, CMYK and
     bilevel images are converted; of an animation the first frame is read. Embedded colour profiles are not applied.
+    HEIC needs the extra ``heif``.
 
     Arrays and tensors are assumed to be RGB. OpenCV uses BGR: pass `image[..., ::-1]`.
 
@@ -38,8 +41,8 @@ def load_image(image: ImageInput) -> Image.Image:
         TypeError: `image` is something else, or an array or tensor of another dtype.
         ValueError: the shape is wrong, a side is zero, or floats lie outside [0, 1].
         FileNotFoundError: there is no such file.
-        OSError: the file is not an image that Pillow can read, is damaged or truncated, or claims more pixels than
-            Pillow accepts.
+        OSError: the file is not an image that Pillow can read (of HEIC, AVIF and JPEG XL it says how to), is damaged
+            or truncated, or claims more pixels than Pillow accepts.
 
     Example:
         >>> import numpy as np
@@ -47,7 +50,7 @@ def load_image(image: ImageInput) -> Image.Image:
         (6, 4)
     """
     if isinstance(image, (str, os.PathLike)):
-        with _reading(image), Image.open(image) as file:
+        with _reading(image), open_image(image) as file:
             file.load()
             return _from_pil(file)
     if isinstance(image, Image.Image):
@@ -76,7 +79,7 @@ def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         >>> upright_size(file)
         (6, 4)
     """
-    with _reading(path), Image.open(path) as image:
+    with _reading(path), open_image(path) as image:
         width, height = image.size
         # PNG's own method would decode the whole image to look for EXIF data behind it.
         orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation)

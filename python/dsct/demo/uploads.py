@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from PIL import Image
 
+from dsct.data.image_formats import open_image, still_format
 from dsct.data.image_io import load_image
 
 MAX_BYTES = 20_000_000
@@ -72,11 +73,12 @@ def read_image(data: bytes) -> Image.Image:
     Image.init()
     try:
         # Pillow's decoders raise many kinds of errors for broken files, not only OSError.
-        image = Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
+        image = open_image(io.BytesIO(data), [name for name in FORMATS if name in Image.OPEN])
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_many_pixels(None) from error
     except Exception as error:
-        raise Refused(415, _NOT_AN_IMAGE) from error
+        known = still_format(data) is not None
+        raise Refused(415, f"{error}." if known else _NOT_AN_IMAGE) from error
     with image:
         if image.width * image.height > MAX_PIXELS:
             raise _too_many_pixels(image.size)

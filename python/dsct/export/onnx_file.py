@@ -24,11 +24,12 @@ from dsct.export.exported_program import (
 if TYPE_CHECKING:
     from dsct.modules import DSCT
 
-OPSET = 20  # torch silently writes another opset if it does not know the requested one
+OPSET = 18  # what most programs read; 20 renames the interpolation of GridSample
+OPSETS = range(18, 21)  # torch would convert to older ones; newer ones add nothing, and some runtimes stumble there
 
 
-def to_onnx(model: DSCT, path: str | os.PathLike[str], *, mask: bool = True) -> None:
-    """Writes the model in ONNX's standard operators of version 20; needs ``pip install dsct[onnx]``.
+def to_onnx(model: DSCT, path: str | os.PathLike[str], *, mask: bool = True, opset: int = OPSET) -> None:
+    """Writes the model in ONNX's standard operators; needs ``pip install dsct[onnx]``.
 
     Inputs are ``images`` (batch, 3, height, width) float32 and, with `mask`, ``mask`` (batch, height, width) bool,
     True = padding; outputs ``pred_logits`` (batch, N, C) and ``pred_boxes`` (batch, N, 4), cxcywh in [0, 1]. Batch,
@@ -39,9 +40,11 @@ def to_onnx(model: DSCT, path: str | os.PathLike[str], *, mask: bool = True) -> 
         model: in float32; it is not changed.
         path: the file, ending in ``.onnx``; missing folders are created.
         mask: whether the file takes a padding mask, as batches of different sizes need.
+        opset: version of the operators, from 18 to 20. All compute the same.
 
     Raises:
         TypeError: `model` is not a :class:`dsct.DSCT`, or its parameters are not float32.
+        ValueError: `opset` is another number.
         ImportError: a package of ``dsct[onnx]`` is missing.
         OSError: the file cannot be written.
 
@@ -58,17 +61,34 @@ def to_onnx(model: DSCT, path: str | os.PathLike[str], *, mask: bool = True) -> 
     require_model(model, "to_onnx")
     if (dtype := next(model.parameters()).dtype) != torch.float32:
         raise TypeError(f"to_onnx: model must be in float32, got {dtype}")
+    if opset not in OPSETS:
+        raise ValueError(f"to_onnx: opset must be from {OPSETS[0]} to {OPSETS[-1]}, got {opset!r}")
     _require_packages()
     program = to_exported_program(model, mask=mask, standard_operators=True)
     names = INPUT_NAMES if mask else INPUT_NAMES[:1]
     with torch.no_grad(), _quiet():
         converted: Any = torch.onnx.export(
-            program, (), dynamo=True, opset_version=OPSET, input_names=names, output_names=OUTPUT_NAMES, verbose=False
+            program, (), dynamo=True, opset_version=opset, input_names=names, output_names=OUTPUT_NAMES, verbose=False
         )
+    written = converted.model.opset_imports[""]
+    if written != opset:  # torch writes another without an error
+        raise ValueError(f"to_onnx: opset must be one that this torch writes, got {opset}; it would write {written}")
     _name_axes(converted.model.graph)
+    if opset >= 20:
+        _leave_out_interpolation(converted.model.graph)
     converted.model.metadata_props.update(metadata(model))
     with replaced_when_complete(path) as partial:
         converted.save(str(partial), external_data=False)
+
+
+def _leave_out_interpolation(graph: Any) -> None:
+    """Opset 20 renamed GridSample's ``bilinear`` to ``linear``, which is its default.
+
+    Some programs do not know the name, and take it for an error or for the nearest pixel.
+    """
+    for node in graph:
+        if node.op_type == "GridSample":
+            node.attributes.pop("mode")
 
 
 def _require_packages() -> None:

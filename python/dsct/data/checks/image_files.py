@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
+from dsct.data.image_formats import open_image
 from dsct.data.image_io import load_image, upright_size
 
 
@@ -48,7 +47,7 @@ def read_image_file(path: Path, decode: bool = True) -> ImageFile:
         if not decode:
             return ImageFile(upright_size(path))
         content = path.read_bytes()
-        with Image.open(io.BytesIO(content)) as image:
+        with open_image(io.BytesIO(content)) as image:
             size = load_image(image).size
         return ImageFile(size, digest=hashlib.blake2b(content, digest_size=16).digest())
     except FileNotFoundError:
