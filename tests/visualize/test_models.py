@@ -162,7 +162,7 @@ def test_rejects() -> None:
         draw_models(BLANK, {"a": [found]})
     with pytest.raises(TypeError, match="models must be a mapping from names to models, got list"):
         draw_models([BLANK], [None])  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="draw_models: image must have the size of that .* 120 x 100, got 100 x 100"):
+    with pytest.raises(ValueError, match=r"draw_models: image must have the size of that .* 120 x 100, got 100 x 100"):
         draw_models([BLANK[:, :100]], {"a": [found]})
     with pytest.raises(TypeError, match="model must be a dsct"):
         draw_models([BLANK], {"a": 5})  # type: ignore[dict-item]

@@ -102,7 +102,7 @@ def test_rejects() -> None:
 
 
 def test_one_model_is_not_several() -> None:
-    with pytest.raises(TypeError, match="models must be several, in a list or mapping, got 'a.safetensors'"):
+    with pytest.raises(TypeError, match=r"models must be several, .*, got 'a\.safetensors'"):
         draw_subject_positions("a.safetensors")
     with pytest.raises(TypeError, match="models must be several"):
         draw_subject_positions(small_model())  # type: ignore[arg-type]

@@ -246,7 +246,7 @@ def test_rejects(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"ending in \.png, \.svg, \.pdf, got .*sheet\.jpg"):
         contact_sheet([(people.source, people, None)], path.with_suffix(".jpg"))
     with pytest.raises(
-        TypeError, match="draw_people: people must be a dsct.People, the result for one image, got list"
+        TypeError, match=r"draw_people: people must be a dsct\.People, the result for one image, got list"
     ):
         draw_people(people.source, [people])  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="size of that in which people were found, 40 x 30, got 50 x 30"):

@@ -36,8 +36,8 @@ def contact_sheet(
 
     Raises:
         TypeError: an item is not such a tuple.
-        ValueError: there are no items, an image is not of the size of its people's, `columns` or `max_labels` is below 1, the ending of `path` names no format, or
-            the page would be too tall.
+        ValueError: there are no items, an image is not of the size of its people's, `columns` or `max_labels` is below
+            1, the ending of `path` names no format, or the page would be too tall.
 
     Example:
         >>> import dsct, numpy as np, pathlib, tempfile

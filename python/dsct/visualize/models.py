@@ -76,7 +76,8 @@ def draw_models(
     Raises:
         ValueError: there is no image or no model, the number of targets or people is not that of the images, the
             models have different classes, `max_labels` is below 1, or labels do not fit the classes.
-        TypeError: `images` or `models` is only one, a model has an unsupported type, or its decoder cannot say where it looked.
+        TypeError: `images` or `models` is only one, a model has an unsupported type, or its decoder cannot say where it
+            looked.
 
     Example:
         >>> import dsct, numpy as np

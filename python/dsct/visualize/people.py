@@ -38,8 +38,8 @@ def draw_people(
 
     Raises:
         TypeError: `people` is not a `People`, or `image` has an unsupported type.
-        ValueError: `max_labels` is below 1, `image` is not of the size of that in which `people` were found, or `target`
-            has labels that do not fit the classes of `people`.
+        ValueError: `max_labels` is below 1, `image` is not of the size of that in which `people` were found, or
+            `target` has labels that do not fit the classes of `people`.
 
     Example:
         >>> import numpy as np

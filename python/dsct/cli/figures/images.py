@@ -25,7 +25,7 @@ class Images:
     """Which images are drawn."""
 
     images: Annotated[
-        list[Path] | None, typer.Argument(metavar="[IMAGE]...", help="Images; or choose some of --dataset.")
+        list[Path] | None, typer.Argument(metavar="IMAGE", help="Images; or choose some of --dataset.")
     ] = None
     dataset: Annotated[DatasetName | None, typer.Option(help="Take images of this data set, and show the truth.")] = (
         None

@@ -51,7 +51,7 @@ def _read_table(path: Path, value: str) -> list[dict[str, Any]]:
 @figure_command
 def curves(
     to: Out,
-    runs: Annotated[list[str], typer.Argument(metavar="[NAME=]RUN...", help="Folders of runs, and what to call them.")],
+    runs: Annotated[list[str], typer.Argument(metavar="[NAME=]RUN", help="Folders of runs, and what to call them.")],
 ) -> None:
     """Draw losses, score and chance, and the weights of the context sets, over the epochs of runs (paper, Fig. 12)."""
     from dsct.visualize import loss_curves

@@ -96,8 +96,13 @@ class Out:
 class Predicting:
     """How a model predicts."""
 
-    threshold: Annotated[float | None, typer.Option(help="Report labels above this probability (multi-label).")] = None
+    threshold: Annotated[
+        float | None, typer.Option(help="Several emotions per person: report those above this probability.")
+    ] = None
     score_threshold: Annotated[float | None, typer.Option(help="Leave out people with a lower person score.")] = None
+    nms_iou: Annotated[float, typer.Option(help="Of two people that overlap by more, keep the better one.")] = 0.5
+    short_side: Annotated[int | None, typer.Option(min=1, help="Pixels of the resized short side.")] = None
+    long_side: Annotated[int | None, typer.Option(min=1, help="Most pixels of the long side.")] = None
     device: DeviceOption = "auto"
 
     def options(self) -> Options:
@@ -105,6 +110,9 @@ class Predicting:
         return {
             "threshold": self.threshold,
             "score_threshold": self.score_threshold,
+            "nms_iou": self.nms_iou,
+            "short_side": self.short_side,
+            "long_side": self.long_side,
             "device": choose_device(self.device),
         }
 
