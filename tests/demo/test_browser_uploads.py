@@ -144,7 +144,7 @@ def test_the_image_can_be_downloaded_with_its_boxes(page: Page, tmp_path: Path) 
     for number, person in enumerate(people):
         x1, _, x2, y2 = (round(value) for value in person.box)
         color = ImageColor.getrgb(person_color(number))
-        assert np.abs(drawn[y2 - 1, (x1 + x2) // 2] - color).max() < 40
+        assert np.abs(drawn[y2 - 1, (x1 + x2) // 2] - color).max() < 10
     elsewhere = np.abs(drawn[:20, :40] - np.asarray(scene)[:20, :40])
     assert elsewhere.max() < 20, "the image itself"
 

@@ -53,7 +53,7 @@ def contact_sheet(
     width = 2 * CARD_WIDTH + 2 * GAP
     panels = []
     for item in items:
-        if not isinstance(item, tuple) or len(item) != 3:
+        if not isinstance(item, (tuple, list)) or len(item) != 3:
             raise TypeError(f"contact_sheet: items must be tuples (image, people, target or None), got {item!r:.80}")
         image, people, target = item
         comparison = compare(people, target)

@@ -14,12 +14,12 @@ export function drawAnnotated(image, { width, people }, colors) {
   draw.drawImage(image, 0, 0);
   const scale = image.naturalWidth / width; // the page shows large images smaller
   const size = Math.max(Math.min(canvas.width, canvas.height) / LINES_PER_IMAGE, LEAST_TEXT);
-  people.forEach((person, index) => box(draw, corners(person, scale), Math.max(size / 5, 2), colors[index % colors.length]));
+  people.forEach((person, index) => box(draw, corners(person, scale), Math.max(Math.round(size / 5), 2), colors[index % colors.length]));
   people.forEach((person, index) => tag(draw, canvas, corners(person, scale), size, index, person, colors[index % colors.length]));
   return new Promise((done) => canvas.toBlob(done, "image/png"));
 }
 
-const corners = (person, scale) => person.box.map((value) => value * scale);
+const corners = (person, scale) => person.box.map((value) => Math.round(value * scale)); // sharp edges
 
 function box(draw, [x1, y1, x2, y2], line, color) {
   // A dark outline keeps light colours readable on light images.
