@@ -17,8 +17,10 @@ import dsct
 from dsct.cli import app
 from dsct.cli.evaluation.numbers import as_json
 from dsct.cli.figures import COMMANDS
-from dsct.data import SyntheticDataset
+from dsct.data import Annotations, SyntheticDataset
 from dsct.visualize.drawing.person_cards import MISSED, WRONG
+from tests.cli.test_evaluation import save_model, save_people, write_emotic
+from tests.data.dataset_files import emotic_name, write_coco_json
 from tests.visualize.test_evaluation import evaluation
 from tests.visualize.traced_model import small_model
 
@@ -256,3 +258,45 @@ def test_pages_of_other_commands_are_refused_before_the_work(command: Any, folde
     result = CliRunner().invoke(app, [*command, "page.gif"])
     assert result.exit_code == 1
     assert result.output == "error: a figure must be written to a file ending in .png, .svg, .pdf, got page.gif\n"
+
+
+def truths(drawing: Figure) -> list[str]:
+    return [text.removeprefix("true: ").split(", ")[0] for text in texts(drawing) if text.startswith("true: ")]
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "mat"])
+def test_emotic_beside_its_truth(form: str, tmp_path: Path, drawn: Any, monkeypatch: Any) -> None:
+    weights = save_model(tmp_path / "m.safetensors")
+    records = save_people(tmp_path / "data", "test", True, emotic_name("test"))
+    write_emotic(form, tmp_path / "data", "test", records)
+    options = (
+        "--dataset",
+        "emotic",
+        "--data",
+        "data",
+        "--weights",
+        str(weights),
+        "--score-threshold",
+        "1",
+        "--dpi",
+        "40",
+    )
+    for name, more in (("people", ("--index", "1")), ("models", ("--count", "1"))):
+        result = figure(tmp_path, name, *options, *more, monkeypatch=monkeypatch)
+        assert result.exit_code == 0, result.output
+    names = dsct.load_model(weights).config.names
+    assert truths(drawn[0]) == [names[row.argmax()] for row in records[1].labels]
+    result = figure(tmp_path, "annotated", "emotic", "--data", "data", "--split", "test", "--dpi", "40",
+                    monkeypatch=monkeypatch)  # fmt: skip
+    assert result.exit_code == 0, result.output
+
+
+def test_own_data_are_numbered_by_the_names_of_the_model(tmp_path: Path, drawn: Any, monkeypatch: Any) -> None:
+    weights = save_model(tmp_path / "m.safetensors", ("calm", "happy", "sad", "tense"))
+    (one, *_) = save_people(tmp_path / "data", "test", False)
+    own = Annotations(one.image_path, one.boxes, np.arange(len(one)) % 2, one.size)
+    write_coco_json(tmp_path / "data" / "test.json", [own], ("sad", "calm"))
+    result = figure(tmp_path, "people", "--dataset", "coco", "--data", "data", "--weights", str(weights),
+                    "--score-threshold", "1", monkeypatch=monkeypatch)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert truths(drawn[0]) == ["sad", "calm"][: len(one)]

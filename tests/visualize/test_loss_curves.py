@@ -66,6 +66,14 @@ def test_the_weight_of_each_context_set_is_drawn(tmp_path: Path) -> None:
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
 
 
+def test_what_was_never_measured_has_no_panel(tmp_path: Path) -> None:
+    text = WITH_SCORES.replace("0.9,0.1,0\n", "nan,nan,0\n").replace("1,0,1\n", ",,1\n")
+    figure = loss_curves({"a": logged(tmp_path / "a", text)})
+    assert [ax.get_title() for ax in figure.axes] == ["total loss", "accuracy on validation data, %"]
+    with pytest.raises(ValueError, match="must have logged a number to draw, got none"):
+        loss_curves({"b": run(tmp_path / "b", "1,nan,,,,0\n")})
+
+
 def test_what_is_no_log_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"log\.csv must have the columns of a training's log, got a, b"):
         loss_curves({"a": logged(tmp_path / "a", "a,b\n1,2\n")})

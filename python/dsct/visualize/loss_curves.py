@@ -19,6 +19,7 @@ from dsct.visualize.drawing.figure import FONT, WIDTH, NotebookFigure
 from dsct.visualize.drawing.footer import Footer
 
 _CHANCE = ("val_chance", "val_official_chance")
+_NOTHING = (None, "", "nan")  # as a log writes a number that does not exist
 _PANEL_HEIGHT = 2.9
 Rows = list[dict[str, str]]
 
@@ -32,8 +33,9 @@ class Panel:
     percent: bool = False
 
     def occurs(self, log: Rows) -> bool:
-        """Whether the log has one of the columns."""
-        return any(column in log[0] for column in self.columns)
+        """Whether the log has a number in one of the columns; chance alone is no curve."""
+        names = set(self.columns) - set(_CHANCE)
+        return any(row.get(column) not in _NOTHING for row in log for column in names)
 
 
 def _loss(title: str, name: str) -> Panel:
@@ -90,6 +92,8 @@ def loss_curves(runs: Mapping[str, str | os.PathLike[str]]) -> NotebookFigure:
         raise ValueError("runs must name at least one folder, got none")
     logs = {name: _read(Path(folder) / "log.csv") for name, folder in runs.items()}
     panels = _panels(list(logs.values()))
+    if not panels:
+        raise ValueError("runs must have logged a number to draw, got none")
     rows = -(-len(panels) // 2)
     names = [Line2D([], [], color=color, label=run, linewidth=3) for run, color in zip(logs, _colors(), strict=False)]
     footer = Footer(WIDTH, names if len(logs) > 1 else ())
@@ -111,17 +115,15 @@ def _colors() -> Iterator[str]:
 def _panels(logs: Sequence[Rows]) -> list[Panel]:
     """Those that occur. Where both scores were logged, several emotions per person have mAP, one has accuracy."""
     panels = [panel for panel in PANELS if any(panel.occurs(log) for log in logs)]
-    if any("val_official_accuracy" in log[0] for log in logs):
-        panels = [panel for panel in panels if "val_official_mAP" not in panel.columns]
-    # Chance alone is no curve.
-    return [panel for panel in panels if any((set(panel.columns) - set(_CHANCE)) & set(log[0]) for log in logs)]
+    both = any("val_official_accuracy" in panel.columns for panel in panels)
+    return [panel for panel in panels if not (both and "val_official_mAP" in panel.columns)]
 
 
 def _draw(ax: Axes, log: Rows, panel: Panel, color: str, run: str) -> None:
     epochs = [int(row["epoch"]) for row in log]
     best = [i for i, row in enumerate(log) if row.get("is_best") == "1"]
     for (column, label), style in zip(panel.columns.items(), ("-", "--", "--"), strict=False):
-        if column not in log[0]:
+        if all(row.get(column) in _NOTHING for row in log):
             continue
         values = [(100 if panel.percent else 1) * float(row[column] or "nan") for row in log]
         look: dict[str, Any] = {"color": color, "linestyle": style, "linewidth": 1.6}
@@ -164,7 +166,7 @@ def _read(path: Path) -> Rows:
         rows = list(csv.DictReader(file))
     if not rows:
         raise ValueError(f"{path} must hold at least one epoch, got none")
-    if "epoch" not in rows[0] or not any(panel.occurs(rows) for panel in PANELS):
+    if "epoch" not in rows[0] or not any(set(panel.columns) & set(rows[0]) for panel in PANELS):
         raise ValueError(f"{path} must have the columns of a training's log, got {', '.join(rows[0])}")
     for number, row in enumerate(rows, start=2):
         _require_numbers(row, f"{path}, line {number}")
