@@ -218,7 +218,10 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("name", "looked_for"),
         [
-            ("emotic", "emotic_val_bi.json, Annotations.mat, CVPR17_Annotations.mat, val.csv, annots_val.csv"),
+            (
+                "emotic",
+                "emotic_val_bi.json, Annotations.mat, CVPR17_Annotations.mat, val.csv, annot_arrs_val.csv, annots_val.csv",
+            ),
             ("caer-s", "train.txt, caer_train.json"),
             ("coco", "val.json, instances_val.json, val.csv, train.json, .*, annotations.json, annotations.csv"),
         ],

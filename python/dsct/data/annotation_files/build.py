@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsct.data.annotated import AnnotatedDataset, describe_skipped
-from dsct.data.annotation_files.raw_annotations import RawAnnotations, RawImage, RawPerson, extent
+from dsct.data.annotation_files.raw_annotations import RawAnnotations, RawImage, RawPerson, extent, scaled
 from dsct.data.image_io import upright_size
 from dsct.data.records import Annotations
 from dsct.data.transforms import Transform
@@ -130,7 +130,9 @@ def _measure(
         except OSError:
             changes.lose("unreadable image", image)
             continue
-        if certain and size != image.size:
+        if name.endswith(".npy"):
+            image = scaled(image, size)
+        elif certain and size != image.size:
             changes.lose("image of another size", image)
             continue
         measured.append(replace(image, name=name, size=size))

@@ -7,6 +7,16 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 
+def read_header(path: Path) -> list[str]:
+    """The names in the first line of a CSV file, without surrounding blanks; of any other file something useless.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        return [name.strip() for name in next(csv.reader([file.readline(100_000)]), [])]
+
+
 def read_table(path: Path, columns: Collection[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows of a CSV file.
 

@@ -14,6 +14,7 @@ _EMOTIC_FILES = (
     "Annotations.mat",
     "CVPR17_Annotations.mat",
     "{split}.csv",
+    "annot_arrs_{split}.csv",
     "annots_{split}.csv",
 )
 _CAER_S_FILES = ("{split}.txt", "caer_{split}.json")
@@ -101,7 +102,7 @@ def _present(folder: Path, patterns: Sequence[str], split: str) -> list[Path]:
     paths = [
         folder / place / pattern.format(split=split)
         for pattern in patterns
-        for place in ("", "annotations", "Annotations")
+        for place in ("", "annotations", "Annotations", "annots_arrs")
     ]
     found: list[Path] = []
     for path in paths:
