@@ -220,7 +220,7 @@ class TestRefused:
         [
             (
                 "emotic",
-                "emotic_val_bi.json, Annotations.mat, CVPR17_Annotations.mat, val.csv, annot_arrs_val.csv, annots_val.csv",
+                "emotic_val_bi.json, Annotations.mat, .*, val.csv, annot_arrs_val.csv, annots_val.csv",
             ),
             ("caer-s", "train.txt, caer_train.json"),
             ("coco", "val.json, instances_val.json, val.csv, train.json, .*, annotations.json, annotations.csv"),

@@ -131,7 +131,7 @@ class EmoticDataset(AnnotatedDataset):
         Args:
             path: a file with the columns ``Folder, Filename, Image Size, BBox, Categorical_Labels``, or one with
                 ``Filename, Width, Height, X_min, Y_min, X_max, Y_max, Arr_name`` and a column per class;
-                ``Continuous_Labels`` or ``Valence, Arousal, Dominance``, and ``Gender, Age`` are read if they are there.
+                ``Continuous_Labels`` or ``Valence, Arousal, Dominance``, and ``Gender, Age``, are read if there.
             image_root: folder that contains ``mscoco``, ``emodb_small`` and so on, or ``img_arrs``, or several to
                 choose from; ``None`` opens no image file.
             split: taken from the file name if not given.

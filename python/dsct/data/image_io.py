@@ -28,8 +28,8 @@ def load_image(image: ImageInput) -> Image.Image:
     Arrays and tensors are assumed to be RGB. OpenCV uses BGR: pass `image[..., ::-1]`.
 
     Args:
-        image: a path, also of a ``.npy`` file with such an array; a PIL image; a uint8 array (H, W, 3) or (H, W); or a tensor (3, H, W), uint8 or floating
-            point in [0, 1], on any device.
+        image: a path, also of a ``.npy`` file with such an array; a PIL image; a uint8 array (H, W, 3) or (H, W); or a
+            tensor (3, H, W), uint8 or floating point in [0, 1], on any device.
 
     Returns:
         A PIL image of mode "RGB". Its `size` is (width, height).

@@ -113,7 +113,7 @@ def test_malformed_row_names_file_and_line(change: dict[str, str], message: str,
 
 def test_missing_column_is_named(tmp_path: Path) -> None:
     columns = [name for name in COLUMNS if name != "Fear"]
-    with pytest.raises(ValueError, match="line 1: .*Fear is missing"):
+    with pytest.raises(ValueError, match=r"line 1: .*Fear is missing"):
         EmoticDataset.from_csv(write_rows(tmp_path / "annot_arrs_val.csv", columns, []))
 
 

@@ -6,6 +6,7 @@ import ast
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 from dsct.config import EMOTIC_CLASSES
 from dsct.data.annotation_files.csv_table import read_header, read_table
@@ -87,7 +88,7 @@ def _continuous(text: str) -> tuple[float, float, float] | None:
     """Valence, arousal and dominance, where the conversion writes ``nan`` for what nobody stated."""
     if not text:
         return None
-    values = _list("Continuous_Labels", re.sub(r"\bnan\b", "None", text, flags=re.IGNORECASE))
+    values: list[Any] = _list("Continuous_Labels", re.sub(r"\bnan\b", "None", text, flags=re.IGNORECASE))
     if len(values) == 1 and isinstance(values[0], list):
         values = values[0]
     numbers = [math.nan if value is None else value for value in values]
