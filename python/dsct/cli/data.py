@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dsct.cli.data_convert import convert_data
 from dsct.cli.errors import one_line_errors
 from dsct.cli.options import LabelsOption, MultiLabelOption, Split
 from dsct.cli.progress import progress_bar
@@ -33,6 +34,9 @@ class FolderName(str, Enum):
     emotic = "emotic"
     caer_s = "caer-s"
     coco = "coco"
+
+
+app.command("convert")(convert_data)
 
 
 @app.callback()

@@ -26,6 +26,8 @@ from dsct.data.annotation_files.search import (
     recognise,
 )
 from dsct.data.annotation_files.splits import VAL_FRACTION, split_from_name
+from dsct.data.annotation_tools import ToolExport, find
+from dsct.data.annotation_tools.own import read_own
 from dsct.data.caer_s import CaerSDataset
 from dsct.data.coco import CocoDataset
 from dsct.data.emotic import EmoticDataset
@@ -203,7 +205,13 @@ class DataFolder:
         """The existing annotation files, the one to read first."""
         if self.annotations is not None:
             return [self.folder / self.annotations]
-        return annotation_files(self.name, self.folder, split)
+        try:
+            return annotation_files(self.name, self.folder, split)
+        except FileNotFoundError:
+            export = find(self.folder) if self.name == "coco" else None
+            if export is None:
+                raise
+            return [export]
 
     def _roots(self, split: str) -> list[Path]:
         """Where images may be."""
@@ -225,12 +233,15 @@ class DataFolder:
 
     def _coco(self, path: Path, split: str) -> RawAnnotations:
         class_names = self.class_names or self._training_classes(path)
+        file = self._own_file(path)
+        if isinstance(file, ToolExport) and file.splits:
+            return file.part(split, class_names, self.multi_label, self.val_fraction, self.seed)
         fraction = self._fraction_to_cut(path, split)
-        raw = self._own_file(path).people(class_names, self.multi_label)
+        raw = file.people(class_names, self.multi_label)
         return raw.part(split, fraction, self.seed)
 
-    def _own_file(self, path: Path) -> OwnCsv | OwnJson:
-        file: OwnCsv | OwnJson = self._read(OwnCsv if path.suffix == ".csv" else OwnJson, path)
+    def _own_file(self, path: Path) -> OwnCsv | OwnJson | ToolExport:
+        file: OwnCsv | OwnJson | ToolExport = self._read(read_own, path)
         return file
 
     def _training_classes(self, path: Path) -> Sequence[str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,8 @@ def raw_images(path: Path, content: Entry, labels_of: Callable[[Entry], tuple[in
             if entry.get("iscrowd"):
                 image.left_out.append("crowd")
                 continue
-            image.people.append(RawPerson(_box(entry), labels_of(entry)))
+            known = continuous_of(entry), attributes_of(entry)
+            image.people.append(RawPerson(_box(entry), labels_of(entry), *known))
         except KeyError as error:
             place = _place("annotations", number, entry)
             raise ValueError(f"{path}: {place}: no image has the image_id {error}") from error
@@ -83,6 +85,37 @@ def category_id(entry: Entry) -> int:
     if type(value) is not int:
         raise ValueError(f"category_id must be an integer, got {value!r}")
     return value
+
+
+def continuous_of(entry: Entry) -> tuple[float, float, float] | None:
+    """Valence, arousal and dominance, ``null`` where unknown, from ``continuous`` of an annotation.
+
+    Raises:
+        ValueError: they are not three numbers.
+    """
+    given = entry.get("continuous")
+    if given is None:
+        return None
+    if (
+        not isinstance(given, list)
+        or len(given) != 3
+        or not all(value is None or type(value) in (int, float) for value in given)
+    ):
+        raise ValueError(f"continuous must be 3 numbers: valence, arousal, dominance; got {given!r}")
+    valence, arousal, dominance = (math.nan if value is None else float(value) for value in given)
+    return valence, arousal, dominance
+
+
+def attributes_of(entry: Entry) -> dict[str, str]:
+    """What ``person`` of an annotation says: names and texts.
+
+    Raises:
+        ValueError: it says something else.
+    """
+    given = entry.get("person") or {}
+    if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+        raise ValueError(f"person must be an object of texts, got {given!r}")
+    return {name: value for name, value in given.items() if value}
 
 
 def _place(key: str, number: int, entry: Entry) -> str:

@@ -48,6 +48,12 @@ def read_emotic_csv(path: Path) -> RawAnnotations:
     return RawAnnotations(path, split_from_name(path), list(images.values()), EMOTIC_CLASSES, True, source)
 
 
+def is_emotic_csv(path: Path) -> bool:
+    """Whether a CSV is a conversion of EMOTIC, by its header."""
+    header = set(read_header(path))
+    return header >= {"Folder", "Filename", "BBox"} or header >= {"Filename", ARRAY_COLUMN}
+
+
 def emotic_image(folder: str, filename: str, first: int, second: int) -> RawImage:
     """An image of EMOTIC's files, where the two numbers of the size are swapped in ``emodb_small``.
 

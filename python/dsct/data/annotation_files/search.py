@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from dsct.data.annotation_tools import find
+
 NAMES = ("emotic", "caer-s", "coco")
 SPLITS = ("train", "val", "test")
 
@@ -46,6 +48,8 @@ def recognise(folder: str | os.PathLike[str]) -> str:
     found = [
         name for name, patterns in files.items() if any(_present(Path(folder), patterns, split) for split in SPLITS)
     ]
+    if not found and find(Path(folder)) is not None:
+        return "coco"
     if not found:
         names = ", ".join(dict.fromkeys(pattern for patterns in files.values() for pattern in patterns))
         raise FileNotFoundError(f"{folder}: no annotations; looked for {names} in the folder and in its 'annotations'")

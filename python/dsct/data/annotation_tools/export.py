@@ -68,7 +68,7 @@ class ToolExport:
     Example:
         >>> person = Region((10, 20, 50, 80), ("person",), {"happy": True, "sad": False, "age": "adult"})
         >>> export = ToolExport(Path("train.xml"), "CVAT XML", {"": [ToolImage("a.png", (64, 96), [person])]})
-        >>> export.class_names()
+        >>> export.class_names
         ('happy',)
         >>> people = export.people(None, multi_label=False)
         >>> people.split, people.images[0].people[0].labels, people.images[0].people[0].attributes
@@ -104,8 +104,9 @@ class ToolExport:
         """The splits that the export names; none if it names no split."""
         return tuple(split for split in self.parts if split)
 
-    def class_names(self, multi_label: bool = False) -> tuple[str, ...]:
-        """The labels in the export, in its own order or sorted; `multi_label` changes nothing."""
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The labels in the export, in its own order or sorted."""
         return self._names
 
     def people(self, class_names: Sequence[str] | None, multi_label: bool, split: str | None = None) -> RawAnnotations:
@@ -128,6 +129,30 @@ class ToolExport:
         source = f"{self.form}, {'several labels' if multi_label else 'one label'} per person, from {self.labels_from}"
         of = split or next(iter(parts), "") or split_from_name(self.path)
         return RawAnnotations(self.path, of, images, names, multi_label, source, certain_sizes=self.certain_sizes)
+
+    def part(
+        self, split: str, class_names: Sequence[str] | None, multi_label: bool, val_fraction: float, seed: int
+    ) -> RawAnnotations:
+        """A split of an export that names splits; validation images are cut from the training images if it has none.
+
+        Args:
+            split: ``"train"``, ``"val"`` or ``"test"``.
+            class_names: as in :meth:`people`.
+            multi_label: as in :meth:`people`.
+            val_fraction: share of the training images; 0 cuts none.
+            seed: for this choice.
+
+        Raises:
+            FileNotFoundError: there are no such images.
+            ValueError: as in :meth:`people`.
+        """
+        cut = "val" not in self.splits and split in ("train", "val") and val_fraction > 0
+        source = "train" if cut else split
+        if source not in self.splits:
+            raise FileNotFoundError(
+                f"{self.path}: no images of the split {split!r}; there are {', '.join(self.splits)}"
+            )
+        return self.people(class_names, multi_label, source).part(split, val_fraction if cut else 0.0, seed)
 
     def _raw(self, image: ToolImage, numbers: Mapping[str, int], multi_label: bool) -> RawImage:
         name, *aliases = image_names(image.name)

@@ -1,0 +1,33 @@
+"""Your own data, in our form or in that of an annotation tool."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dsct.data.annotation_files.own_csv import OwnCsv
+from dsct.data.annotation_files.own_json import OwnJson
+from dsct.data.annotation_tools.export import ToolExport
+from dsct.data.annotation_tools.forms import FORMS, recognise
+
+
+def read_own(path: Path) -> OwnCsv | OwnJson | ToolExport:
+    """Reads a file or folder, told by its content.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it has no form that is read.
+    """
+    if path.is_file() and path.suffix.lower() == ".json":
+        # A COCO file is read once; the forms of tools are tried on what is none.
+        try:
+            return OwnJson(path)
+        except ValueError as error:
+            if (reader := recognise(path)) is None:
+                raise ValueError(f"{error}; other forms that are read: {FORMS}") from error
+            return reader(path)
+    reader = recognise(path)
+    if reader is not None:
+        return reader(path)
+    if path.suffix.lower() == ".csv":
+        return OwnCsv(path)
+    raise ValueError(f"{path}: not in a form that is read: COCO JSON, {FORMS}")
