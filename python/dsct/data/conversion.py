@@ -135,7 +135,7 @@ def _parts(
 def _name_of(source: Path) -> str:
     """The data set in a file or folder."""
     if source.is_dir():
-        return "coco" if recognise_tool(source) else recognise(source)
+        return recognise(source)
     if source.suffix == ".mat" or re.fullmatch(r"emotic_\w+_bi\.json", source.name):
         return "emotic"
     if source.suffix == ".txt" or re.fullmatch(r"caer_\w+\.json", source.name):

@@ -209,7 +209,8 @@ class DataFolder:
             return annotation_files(self.name, self.folder, split)
         except FileNotFoundError:
             export = find(self.folder) if self.name == "coco" else None
-            if export is None:
+            # All of an export that is not divided is training data, as of a lone annotations.json.
+            if export is None or (split == "test" and not getattr(self._own_file(export), "splits", ())):
                 raise
             return [export]
 
