@@ -32,6 +32,13 @@ class Converted:
         data: what was read.
         linked: number of images that are hard links to those of the source.
         copied: number of images that are copies.
+
+    Example:
+        >>> from dsct.data.records import Annotations
+        >>> record = Annotations(Path("a.png"), [[1, 2, 30, 40]], [0], (64, 48))
+        >>> data = AnnotatedDataset([record], split="train", class_names=("calm",), multi_label=False)
+        >>> Converted(Path("train.json"), data, linked=0, copied=1).path.name
+        'train.json'
     """
 
     path: Path
