@@ -137,7 +137,7 @@ def test_turned_photo_whose_boxes_are_in_the_stored_image_is_left_out(tmp_path: 
     save_images(RECORDS[1:], tmp_path)
     data = CocoDataset.from_json(write_coco_json(tmp_path / "train.json", RECORDS, CLASSES), tmp_path)
     assert [data.annotations(index).image_path for index in range(len(data))] == [tmp_path / "b.png"]
-    assert data.skipped == {"image of another size": 1}
+    assert data.skipped == {"image that EXIF turns, annotated as stored": 1}
 
 
 def test_the_folder_that_has_most_images_is_taken(tmp_path: Path) -> None:

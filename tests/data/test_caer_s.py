@@ -82,11 +82,21 @@ class TestText:
         assert data.annotations(0).boxes.tolist() == [[10, 10, 50, 40]]
         assert (data.skipped, data.mended) == ({}, {"box clipped": 1})
 
+    def test_class_that_contradicts_the_folder_is_named(self, tmp_path: Path) -> None:
+        line = "train/Angry/0002.png,3,1,1,9,9"
+        with pytest.raises(ValueError, match=r"train.txt, line 2: .* is 3 \(Happy\), but its folder says Angry"):
+            CaerSDataset.from_text(text(tmp_path, LINE, line))
+
+    def test_backslashes(self, tmp_path: Path) -> None:
+        data = CaerSDataset.from_text(text(tmp_path, LINE, LINE.replace("/", "\\")), val_fraction=0)
+        assert (len(data), len(data.annotations(0))) == (1, 2)
+        with pytest.raises(ValueError, match="its folder says Angry"):
+            CaerSDataset.from_text(text(tmp_path, "train\\Angry\\0002.png,3,1,1,9,9"))
+
     @pytest.mark.parametrize(
         ("line", "message"),
         [
-            ("train/Angry/0002.png,3,1,1,9,9", r"the class of .* is 3 \(Happy\), but its folder says Angry"),
-            ("train/Sad/0002.png,7,1,1,9,9", "the class of train/Sad/0002.png must be in 0..6, got 7"),
+            ("train/Sad/0002.png,7,1,1,9,9", "the class must be in 0..6, got 7"),
             ("train/Sad/0002.png,-1,1,1,9,9", "must be in 0..6, got -1"),
             ("train/Sad/0002.png,5,1,1,9", "a line must be path,class number,x1,y1,x2,y2, got 'train/Sad"),
             ("train/Sad/0002.png,5,1,1,9,9,9", "a line must be path,class number"),
@@ -94,9 +104,14 @@ class TestText:
             ("train/Sad/0002.png,5,1,1,9,nine", "a line must be path,class number"),
         ],
     )
-    def test_bad_line_is_named(self, line: str, message: str, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match=rf"train.txt, line 2: .*{message}"):
-            CaerSDataset.from_text(text(tmp_path, LINE, line))
+    def test_bad_line_is_left_out_and_named(self, line: str, message: str, tmp_path: Path) -> None:
+        data = CaerSDataset.from_text(text(tmp_path, LINE, line), val_fraction=0)
+        assert len(data) == 1
+        (reason,) = set(data.skipped) - {"image without usable person"}
+        assert data.examples[reason][0].startswith("line 2: ")
+        assert message in data.examples[reason][0]
+        with pytest.raises(ValueError, match=rf"train.txt: no line can be used, the first: line 1: .*{message}"):
+            CaerSDataset.from_text(text(tmp_path, line))
 
     def test_degenerate_boxes(self, tmp_path: Path) -> None:
         lines = [LINE, "train/Sad/1.png,5,9,9,9,20", "train/Sad/1.png,5,nan,1,9,9", "train/Sad/2.png,5,-9,-9,-1,-1"]
@@ -163,10 +178,13 @@ class TestImages:
 
 
 class TestJson:
-    @pytest.mark.parametrize("category_id", [7, -1, 2.0, "3", None])
+    @pytest.mark.parametrize("category_id", [7, -1, 2.5, "3", None])
     def test_bad_category(self, category_id: Any, tmp_path: Path) -> None:
         content = coco_content(faces("test", 1), lambda label: {"category_id": int(label)})
         content["annotations"][0]["category_id"] = category_id
+        data = CaerSDataset.from_coco_json(write_json(tmp_path / "caer_test.json", content))
+        assert data.skipped == {"image without usable person": 1, "unknown category": 1}
+        del content["annotations"][1:]
         with pytest.raises(ValueError, match=r"caer_test.json: .*(must be in 0..6|must be an integer), got"):
             CaerSDataset.from_coco_json(write_json(tmp_path / "caer_test.json", content))
 

@@ -91,25 +91,39 @@ class TestJson:
         [
             ({"category_id": 8}, False, "category must be one of the ids 7, 12, 30, got 8"),
             ({}, False, "category must be one of the ids 7, 12, 30, got None"),
-            ({"category_id": "7"}, False, "category must be one of the ids"),
-            ({"category_ids": [7]}, False, "category_ids is for several labels .* multi_label=True"),
+            ({"category_id": "happy"}, False, "category must be one of the ids"),
             ({"category_ids": 7}, True, "category_ids must be a list, got 7"),
             ({"category_ids": [[7]]}, True, r"category must be one of the ids .* got \[7\]"),
-            ({"attributes": ["sad"]}, True, "category 'sad' is none of the classes calm, cross, happy"),
         ],
     )
     def test_bad_labels_name_the_annotation(
         self, person: dict[str, Any], multi_label: bool, message: str, tmp_path: Path
     ) -> None:
-        with pytest.raises(ValueError, match=rf"train.json: annotations\[0\] \(id 0\): {message}"):
+        with pytest.raises(ValueError, match=rf"train.json: .*the first: annotations\[0\] \(id 0\): {message}"):
             CocoDataset.from_json(coco(tmp_path, person), multi_label=multi_label)
+        data = CocoDataset.from_json(coco(tmp_path, {"category_id": 7}, person), multi_label=multi_label)
+        assert data.skipped == {"unknown category": 1}
+
+    @pytest.mark.parametrize(
+        ("person", "multi_label", "message"),
+        [
+            ({"category_ids": [7]}, False, "category_ids is for several labels .* multi_label=True"),
+            ({"attributes": ["sad"]}, True, "category 'sad' is none of the classes calm, cross, happy"),
+        ],
+    )
+    def test_labels_of_another_form_are_refused(
+        self, person: dict[str, Any], multi_label: bool, message: str, tmp_path: Path
+    ) -> None:
+        with pytest.raises(ValueError, match=rf"train.json: annotations\[1\] \(id 0\): {message}"):
+            CocoDataset.from_json(coco(tmp_path, {"category_id": 7}, person), multi_label=multi_label)
 
     @pytest.mark.parametrize(
         ("categories", "message"),
         [
             ({}, "categories must be a list of objects"),
-            ([3], r"categories\[0\] must have an integer id and a name, got 3"),
+            ([3], r"categories\[0\] must have an integer id and a name that is not blank, got 3"),
             ([{"id": "a", "name": "calm"}], r"categories\[0\] must have an integer id"),
+            ([*CATEGORIES, {"id": 8, "name": " "}], r"categories\[3\] must have .* a name that is not blank"),
             ([*CATEGORIES, {"id": 7, "name": "sad"}], r"categories\[3\]: id 7 or name 'sad' occurs twice"),
             ([*CATEGORIES, {"id": 8, "name": "calm"}], r"categories\[3\]: id 8 or name 'calm' occurs twice"),
         ],
@@ -152,7 +166,7 @@ class TestCsv:
     def test_class_names_give_the_order(self, tmp_path: Path) -> None:
         path = self.table(tmp_path, "a.png,1,2,3,4,calm")
         assert labels(CocoDataset.from_csv(path, class_names=["sad", "calm"])) == [1]
-        with pytest.raises(ValueError, match=r"train.csv, line 2: label 'calm' must be among the classes sad"):
+        with pytest.raises(ValueError, match=r"train.csv, line 2: label 'calm' is none of the classes sad"):
             CocoDataset.from_csv(path, class_names=["sad"])
 
     def test_row_with_only_a_path_is_an_image_without_people(self, tmp_path: Path) -> None:
@@ -166,15 +180,30 @@ class TestCsv:
             ("a.png,1,2,3,x,calm", False, "x1, y1, x2, y2 must be numbers, got 1, 2, 3, x"),
             ("a.png,1,2,,4,calm", False, "x1, y1, x2, y2 must be numbers"),
             (",1,2,3,4,calm", False, "path must not be empty"),
-            ("a.png,1,2,3,4,calm|sad", False, r"label 'calm\|sad' names several classes, which needs multi_label=True"),
-            ("a.png,1,2,3,4,calm||sad", True, r"label 'calm\|\|sad' must be among the classes"),
+            ("a.png,1,2,3,4,calm||sad", True, "label 'calm||sad' must name classes"),
+            ("a.png,1,2,3,4, | ", False, "label '|' must name classes"),
             ("a.png,1,2,3", False, "a row must have 6 cells like the header, got 4"),
         ],
     )
-    def test_bad_row_is_named(self, row: str, multi_label: bool, message: str, tmp_path: Path) -> None:
-        path = self.table(tmp_path, "a.png,1,2,3,4,calm", row)
-        with pytest.raises(ValueError, match=f"train.csv, line 3: {message}"):
+    def test_bad_row_is_left_out_and_named(self, row: str, multi_label: bool, message: str, tmp_path: Path) -> None:
+        data = CocoDataset.from_csv(self.table(tmp_path, "a.png,1,2,3,4,calm", row), multi_label=multi_label)
+        assert (data.skipped, data.class_names[0]) == ({"malformed row": 1}, "calm")
+        assert data.examples["malformed row"][0].startswith(f"line 3: {message}")
+        path = self.table(tmp_path, row)
+        with pytest.raises(ValueError, match=r"train.csv: no row can be used, the first: line 2: ") as error:
             CocoDataset.from_csv(path, multi_label=multi_label)
+        assert message in str(error.value)
+
+    def test_several_labels_need_multi_label(self, tmp_path: Path) -> None:
+        path = self.table(tmp_path, "a.png,1,2,3,4,calm|sad")
+        with pytest.raises(ValueError, match=r"line 2: label 'calm\|sad' names several classes, .* \(--multi-label\)"):
+            CocoDataset.from_csv(path)
+
+    @pytest.mark.parametrize("separator", [";", "\t"])
+    def test_other_separators(self, separator: str, tmp_path: Path) -> None:
+        path = tmp_path / "train.csv"
+        path.write_text("path,x1,y1,x2,y2,label\na.png,1,2,3,4,calm\n".replace(",", separator))
+        assert CocoDataset.from_csv(path).annotations(0).boxes.tolist() == [[1, 2, 3, 4]]
 
     def test_absent_column(self, tmp_path: Path) -> None:
         path = write_rows(tmp_path / "train.csv", COLUMNS[:-1], [])

@@ -163,8 +163,9 @@ class TestJson:
         content = coco_content(TWO_IMAGES, lambda _: {"category_id": 1})
         content["annotations"][2]["category_id"] = category_id
         path = write_json(tmp_path / "train.json", content)
-        with pytest.raises(ValueError, match=r"train.json: annotations\[2\] \(id 2\): category_id must be"):
-            EmoticDataset.from_coco_json(path)
+        data = EmoticDataset.from_coco_json(path)
+        assert data.skipped == {"unknown category": 1}
+        assert data.examples["unknown category"][0].startswith("annotations[2] (id 2): category_id must be")
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -186,21 +187,36 @@ class TestJson:
     @pytest.mark.parametrize(
         ("key", "number", "change", "message"),
         [
-            ("images", 1, {"file_name": None}, r"images\[1\] \(id 2\): file_name must be text, got None"),
-            ("images", 1, {"width": 0}, "width and height must be positive integers, got 0 and 300"),
-            ("images", 1, {"height": "300"}, "width and height must be positive integers"),
-            ("images", 1, {"id": 1}, r"images\[1\] \(id 1\): id occurs twice"),
+            ("images", 1, {"file_name": None}, "file_name must be text, got None"),
             ("images", 0, {"id": [1]}, "id must be a number or text"),
-            ("annotations", 1, {"image_id": 77}, r"annotations\[1\] \(id 1\): no image has the image_id 77"),
-            ("annotations", 1, {"bbox": [1, 2, 3]}, r"annotations\[1\] \(id 1\): bbox must be 4 numbers"),
+            ("annotations", 1, {"image_id": 77}, "no image has the image_id 77"),
+            ("annotations", 1, {"bbox": [1, 2, 3]}, "bbox must be 4 numbers"),
             ("annotations", 1, {"bbox": [1, 2, 3, "4"]}, "bbox must be 4 numbers"),
             ("annotations", 1, {"bbox": [1, 2, 3, 10**400]}, "bbox must fit into a float"),
         ],
     )
     def test_malformed(self, key: str, number: int, change: dict[str, Any], message: str, tmp_path: Path) -> None:
+        """One entry is left out and named; where all are so, the file is refused."""
         content = coco_content(TWO_IMAGES, lambda _: {"category_id": 1})
         content[key][number].update(change)
-        with pytest.raises(ValueError, match=message):
+        data = EmoticDataset.from_coco_json(write_json(tmp_path / "train.json", content))
+        (example,) = (one for examples in data.examples.values() for one in examples if message in one)
+        assert example.startswith(f"{key}[{number}] (id ")
+        content[key] = [content[key][number]]
+        with pytest.raises(ValueError, match=rf"no (image|annotation) can be used, the first: {key}\[0\] .*{message}"):
+            EmoticDataset.from_coco_json(write_json(tmp_path / "train.json", content))
+
+    @pytest.mark.parametrize("change", [{"width": 0}, {"height": "300"}, {"height": None}])
+    def test_size_that_is_none_is_guessed_from_the_boxes(self, change: dict[str, Any], tmp_path: Path) -> None:
+        content = coco_content(TWO_IMAGES, lambda _: {"category_id": 1})
+        content["images"][1].update(change)
+        data = EmoticDataset.from_coco_json(write_json(tmp_path / "train.json", content))
+        assert data.mended == {"size guessed from the boxes": 1}
+
+    def test_two_images_of_one_id(self, tmp_path: Path) -> None:
+        content = coco_content(TWO_IMAGES, lambda _: {"category_id": 1})
+        content["images"][1]["id"] = 1
+        with pytest.raises(ValueError, match=r"images\[1\] \(id 1\): id occurs twice, for .*a.png and .*b.png"):
             EmoticDataset.from_coco_json(write_json(tmp_path / "train.json", content))
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf")])

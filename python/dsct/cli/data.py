@@ -14,13 +14,18 @@ from rich.text import Text
 
 from dsct.cli.data_convert import convert_data
 from dsct.cli.errors import one_line_errors
-from dsct.cli.options import LabelsOption, MultiLabelOption, Split
+from dsct.cli.options import LabelsOption, MultiLabelOption, Split, ValFractionOption
 from dsct.cli.progress import progress_bar
-from dsct.data.annotation_files.splits import split_from_name
-from dsct.data.checks.check import AnnotatedSplit, CheckResult, check
+from dsct.config import DSCTConfig
+from dsct.data.annotation_files.raw_annotations import TooFewImages
+from dsct.data.annotation_tools import read as read_tool
+from dsct.data.annotation_tools import recognise as recognise_tool
+from dsct.data.checks.check import CheckResult, check
 from dsct.data.checks.findings import Finding, Location
+from dsct.data.checks.opened_records import AnnotatedSplit
 from dsct.data.checks.summary import Summary
 from dsct.data.folders import DataFolder, recognise
+from dsct.data.layouts.search import chosen_file, named_split
 from dsct.visualize.annotated_sheet import contact_sheet
 
 app = typer.Typer(help="Data sets on your disk.", no_args_is_help=True)
@@ -57,6 +62,10 @@ def check_folder(
     ] = None,
     labels: LabelsOption = None,
     multi_label: MultiLabelOption = False,
+    val_fraction: ValFractionOption = None,
+    num_subject_queries: Annotated[
+        int | None, typer.Option(help="Of your model, to count people beyond it; by default as in the paper's preset.")
+    ] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Also write everything to this file.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="Also draw a page of annotated images as PNG.")] = None,
     sheet_images: Annotated[int, typer.Option(help="Images on that page.")] = 12,
@@ -72,12 +81,15 @@ def check_folder(
     The exit code is 1 if something would break or spoil training, otherwise 0.
     """
     stdout = Console()
-    options: dict[str, Any] = {"annotations": annotations, "labels": labels, "multi_label": multi_label}
-    given = {key: value for key, value in options.items() if value}
+    name_found = recognise(folder) if name is None else name.value
+    options: dict[str, Any] = {
+        "annotations": annotations, "labels": labels, "multi_label": multi_label, "val_fraction": val_fraction
+    }  # fmt: skip
+    given = {key: value for key, value in options.items() if value is not None and value is not False}
     if annotations is not None:
-        split = split or _splits_in(annotations)
-        given["annotations"] = annotations.absolute() if annotations.exists() else annotations
-    splits = open_splits(recognise(folder) if name is None else name.value, folder, split, given, stdout)
+        split = split or _splits_in(name_found, folder, annotations)
+    splits = open_splits(name_found, folder, split, given, stdout)
+    preset = DSCTConfig.paper_caer_s() if name_found == FolderName.caer_s.value else DSCTConfig.paper_emotic()
     with progress_bar(Console(stderr=True)) as progress:
         task = progress.add_task("opening images", total=None)
         result = check(
@@ -86,6 +98,7 @@ def check_folder(
             max_images=max_images,
             seed=seed,
             workers=workers,
+            num_subject_queries=num_subject_queries or preset.num_subject_queries,
             on_image=lambda done, total: progress.update(task, completed=done, total=total),
         )
     show(result, stdout, folder)
@@ -104,13 +117,18 @@ def open_splits(
 
     Raises:
         FileNotFoundError: there is no annotation file for a wanted split, or for any split.
+        TooFewImages: only the validation part of a single image is wanted; otherwise this is said.
     """
     opened = DataFolder(name, folder, **options)
     found: list[AnnotatedSplit] = []
-    absent: list[FileNotFoundError] = []
+    absent: list[FileNotFoundError | TooFewImages] = []
     for split in wanted or list(Split):
         try:
             found.append(opened.open(split.value))
+        except TooFewImages as error:
+            if wanted == [split]:
+                raise
+            absent.append(error)
         except FileNotFoundError as error:
             if wanted:
                 raise
@@ -122,14 +140,23 @@ def open_splits(
     return found
 
 
-def _splits_in(annotations: Path) -> list[Split]:
+def _splits_in(name: str, folder: Path, annotations: Path) -> list[Split]:
     """The splits that one annotation file holds: any other file, taken for all three, would look like leakage."""
     if annotations.suffix == ".mat":
         return list(Split)
-    named = split_from_name(annotations)
+    chosen = chosen_file(folder, annotations)
+    if (
+        chosen.exists()
+        and chosen.suffix != ".json"
+        and recognise_tool(chosen) is not None
+        and (inside := read_tool(chosen).splits)
+    ):
+        return [Split(one) for one in inside]
+    named = named_split(folder, chosen)
     if named not in list(Split):
         raise ValueError(f"--split must say what {annotations} contains, its name does not say")
-    return [Split(named)]
+    # Validation data may be cut from training data: both parts together are the file.
+    return [Split.train, Split.val] if named == "train" and name != "emotic" else [Split(named)]
 
 
 def show(result: CheckResult, console: Console, folder: Path) -> None:
@@ -161,6 +188,7 @@ def _counts_table(columns: list[Summary]) -> Table:
         "smallest box, px": ["{:.0f} x {:.0f}".format(*s.smallest_box) for s in columns],
         "boxes with a side < 12 px": [_share(s.tiny_boxes, s.people) for s in columns],
         "skipped while reading": [f"{sum(s.skipped.values()):,}" for s in columns],
+        "mended while reading": [f"{sum(s.mended.values()):,}" for s in columns],
     }
     for name, cells in rows.items():
         table.add_row(name, *cells)

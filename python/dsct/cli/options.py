@@ -20,6 +20,11 @@ MultiLabelOption = Annotated[
     bool, typer.Option("--multi-label", help="Several labels per person: for synthetic and coco.")
 ]
 
+ValFractionOption = Annotated[
+    float | None,
+    typer.Option(help="Share of the training images that validation takes where it has no file: by default 1/7."),
+]
+
 
 class DatasetName(str, Enum):
     """Data sets that a command can work on."""

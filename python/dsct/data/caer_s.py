@@ -56,8 +56,7 @@ class CaerSDataset(AnnotatedDataset):
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: a line is malformed or its class contradicts the folder, the split is not in this file, or
-                nothing is left.
+            ValueError: a class contradicts the folder, the split is not in this file, or nothing is left.
 
         Example:
             >>> import tempfile

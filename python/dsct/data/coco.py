@@ -140,4 +140,4 @@ def read_class_names(path: Path) -> tuple[str, ...]:
         >>> read_class_names(file)
         ('calm', 'happy')
     """
-    return (OwnCsv(path) if path.suffix == ".csv" else OwnJson(path)).class_names
+    return (OwnCsv(path) if path.suffix == ".csv" else OwnJson(path)).class_names(multi_label=False)

@@ -13,11 +13,11 @@ from typing import Any
 from dsct.data.annotated import AnnotatedDataset
 from dsct.data.annotation_files.emotic_csv import is_emotic_csv
 from dsct.data.annotation_files.own_json_writer import coco_content, write_json
-from dsct.data.annotation_files.search import SPLITS, annotation_files, has_own_file, recognise
 from dsct.data.annotation_files.splits import split_from_name
 from dsct.data.annotation_tools import find, read
 from dsct.data.annotation_tools import recognise as recognise_tool
 from dsct.data.folders import DataFolder
+from dsct.data.layouts.search import SPLITS, annotation_files, has_own_file, recognise
 
 IMAGES = ("link", "copy", "none")
 _WHOLE = "annotations"

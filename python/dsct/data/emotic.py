@@ -61,7 +61,7 @@ class EmoticDataset(AnnotatedDataset):
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file is malformed, a ``category_id`` is out of range, or nothing is left.
+            ValueError: the file is malformed, or nothing is left.
 
         Example:
             >>> import json, tempfile

@@ -11,27 +11,32 @@ from pathlib import Path
 from dsct.data.annotated import AnnotatedDataset
 from dsct.data.annotation_files.build import build
 from dsct.data.annotation_files.caer_s_faces import faces_of, read_caer_s_json, read_caer_s_text
+from dsct.data.annotation_files.categories import check_class_names
 from dsct.data.annotation_files.emotic_csv import read_emotic_csv
 from dsct.data.annotation_files.emotic_json import read_emotic_json
 from dsct.data.annotation_files.emotic_mat import MatFile
 from dsct.data.annotation_files.own_csv import OwnCsv
 from dsct.data.annotation_files.own_json import OwnJson
 from dsct.data.annotation_files.raw_annotations import RawAnnotations
-from dsct.data.annotation_files.search import (
-    NAMES,
-    SPLITS,
-    annotation_files,
-    has_own_file,
-    own_training_file,
-    recognise,
-)
-from dsct.data.annotation_files.splits import VAL_FRACTION, split_from_name
+from dsct.data.annotation_files.splits import VAL_FRACTION
 from dsct.data.annotation_tools import ToolExport, find
 from dsct.data.annotation_tools.own import read_own
 from dsct.data.caer_s import CaerSDataset
 from dsct.data.coco import CocoDataset
 from dsct.data.emotic import EmoticDataset
 from dsct.data.image_io import upright_size
+from dsct.data.layouts.image_places import within
+from dsct.data.layouts.search import (
+    NAMES,
+    SPLITS,
+    annotation_files,
+    beside,
+    chosen_file,
+    has_own_file,
+    named_split,
+    own_training_file,
+    recognise,
+)
 from dsct.data.transforms import Transform
 
 __all__ = ["NAMES", "SPLITS", "DataFolder", "open_split", "recognise"]
@@ -55,24 +60,30 @@ def open_split(
     Looked for in the folder and in its ``annotations``, the first that is there counts:
 
     * ``emotic``: ``emotic_{split}_bi.json``, ``Annotations.mat``, ``CVPR17_Annotations.mat``, ``{split}.csv``,
-      ``annots_{split}.csv``;
+      ``annots_{split}.csv``, ``annots_arrs/annot_arrs_{split}.csv``;
     * ``caer-s``: ``{split}.txt``, ``caer_{split}.json``; validation data is cut from the training data;
-    * ``coco``, your own data: ``{split}.json``, ``instances_{split}.json``, ``{split}.csv``; a lone
-      ``annotations.json`` or ``annotations.csv`` is training data. Where there is no file for ``val``, it is cut from
-      the training data. Classes are numbered as in the training file.
+    * ``coco``, your own data: ``{split}.json``, ``instances_{split}.json``, ``instances_{split}2017.json``,
+      ``{split}.csv`` and others, or, in a folder of the split, ``annotations.json``, ``_annotations.coco.json``,
+      ``labels.json``, ``instances_default.json``, ``annotations.csv``, ``_annotations.csv``; such a file in the folder
+      itself is training data. ``valid``, ``validation`` and ``dev`` are ``val`` too. Where there is no file for
+      ``val``, it is cut from the training data. Classes are numbered as in the training file.
 
-    Images are looked for in the folder and its ``images``, ``emotic``, ``CAER-S`` and ``{split}``. ``source`` of the
-    result says what was taken and what else was there.
+    Images are looked for beside the annotation file, in the folder, and in ``images``, ``data``, ``images/default``,
+    ``emotic``, ``CAER-S``, ``{split}``, ``images/{split}``, ``{split}2017`` and others of both; the folder that has
+    most of them is taken. ``source`` of the result says what was taken and what else was there.
 
     Args:
         name: ``"emotic"``, ``"caer-s"`` or ``"coco"``.
         folder: the data folder.
         split: ``"train"``, ``"val"`` or ``"test"``.
-        annotations: takes this file, absolute or relative to the folder, instead of looking. For ``coco``, validation
-            data is cut from it unless its name says that it holds ``val`` or ``test`` or `val_fraction` is 0.
+        annotations: takes this file, absolute or relative to the folder, instead of looking. If its name or folder
+            says that it holds another split than the wanted one, the file beside it that holds this one is read
+            instead, if there is one. For ``coco``, validation data is otherwise cut from it unless it holds ``val`` or
+            ``test`` or `val_fraction` is 0.
         labels: ``"combined"`` or ``"union"``, for ``Annotations.mat`` only.
-        class_names: for ``coco`` only, see :class:`CocoDataset`.
-        multi_label: for ``coco`` only, see :class:`CocoDataset`.
+        class_names: numbers the labels by these names, whatever ids or order the file has; a label that is not among
+            them is an error.
+        multi_label: several labels per person; ``coco`` may have them, ``emotic`` always has.
         val_fraction: share of validation data if it is taken from training data.
         seed: for this choice.
         transforms: of the data set.
@@ -119,8 +130,8 @@ class DataFolder:
         folder: the data folder.
         annotations: uses this file instead of looking for one.
         labels: for ``Annotations.mat`` only.
-        class_names: for ``coco`` only.
-        multi_label: for ``coco`` only.
+        class_names: numbers the labels by these names.
+        multi_label: several labels per person.
         val_fraction: share of validation data if it is taken from training data.
         seed: for this choice.
 
@@ -154,15 +165,15 @@ class DataFolder:
     ) -> None:
         if name not in NAMES:
             raise ValueError(f"name must be one of {', '.join(NAMES)}, got {name!r}")
-        if name != "coco" and (class_names is not None or multi_label):
-            raise ValueError(f"class_names and multi_label are for 'coco' only, the classes of {name!r} are fixed")
+        if name == "caer-s" and multi_label:
+            raise ValueError("multi_label is for 'emotic' and 'coco': in 'caer-s' a person has one label")
         self.name = name
         self.folder = Path(folder)
         if not self.folder.is_dir():
             raise FileNotFoundError(f"folder must be a directory with a data set, there is none at {folder}")
-        self.annotations = annotations
+        self.annotations = None if annotations is None else chosen_file(self.folder, annotations)
         self.labels = labels
-        self.class_names = class_names
+        self.class_names = None if class_names is None else check_class_names(class_names)
         self.multi_label = multi_label
         self.val_fraction = val_fraction
         self.seed = seed
@@ -195,31 +206,28 @@ class DataFolder:
             "caer-s": (CaerSDataset, self._caer_s),
             "coco": (CocoDataset, self._coco),
         }[self.name]
-        data: AnnotatedDataset = build(kind, read(path, split), self._roots(split), transforms, self._size_of)
+        raw = read(path, split)
+        if self.class_names is not None and raw.class_names != self.class_names:
+            raw = raw.numbered(self.class_names)
+        data: AnnotatedDataset = build(kind, raw, self.folder, transforms, self._size_of)
         if others:
-            names = ", ".join(str(one.relative_to(self.folder)) for one in others)
+            names = ", ".join(str(within(self.folder, one)) for one in others)
             data.source += f" (also there, not read: {names})"
         return data
 
     def _annotation_files(self, split: str) -> list[Path]:
         """The existing annotation files, the one to read first."""
         if self.annotations is not None:
-            return [self.folder / self.annotations]
+            return [beside(self.name, self.folder, self.annotations, split)]
         try:
             return annotation_files(self.name, self.folder, split)
         except FileNotFoundError:
-            export = find(self.folder) if self.name == "coco" else None
+            named = own_training_file(self.folder) or any(has_own_file(self.folder, one) for one in SPLITS)
+            export = None if named or self.name != "coco" else find(self.folder)
             # All of an export that is not divided is training data, as of a lone annotations.json.
             if export is None or (split == "test" and not getattr(self._own_file(export), "splits", ())):
                 raise
             return [export]
-
-    def _roots(self, split: str) -> list[Path]:
-        """Where images may be."""
-        places = ["", "images", "emotic", "CAER-S", split, f"images/{split}"]
-        if split == "val":
-            places += ["train", "images/train"]
-        return [self.folder / place for place in places]
 
     def _emotic(self, path: Path, split: str) -> RawAnnotations:
         if path.suffix == ".mat":
@@ -247,17 +255,23 @@ class DataFolder:
 
     def _training_classes(self, path: Path) -> Sequence[str] | None:
         """The classes of the training file, if `path` is another file: numbers must mean the same in every split."""
-        if self.annotations is not None:
-            return self.class_names
-        training = own_training_file(self.folder)
-        return None if training in (None, path) else self._own_file(training).class_names
+        if self.annotations is None:
+            training = own_training_file(self.folder)
+        else:
+            training = self.annotations if named_split(self.folder, self.annotations) == "train" else None
+        return None if training in (None, path) else self._own_file(training).class_names(self.multi_label)
 
     def _fraction_to_cut(self, path: Path, split: str) -> float:
         """Share of validation data to take from the training file of your own data; 0 uses the whole file."""
-        looked = self.annotations is None
-        holds_training = split != "test" and split_from_name(path) not in ("val", "test")
-        if not holds_training or (looked and has_own_file(self.folder, "val")):
+        if split == "test" or named_split(self.folder, path) in ("val", "test"):
             return 0.0
-        if looked and split == "val" and self.val_fraction == 0:
+        if self._has_validation_file(path):
+            return 0.0
+        if self.annotations is None and split == "val" and self.val_fraction == 0:
             raise ValueError(f"val_fraction must be above 0 to cut validation data from {path}, got 0")
         return self.val_fraction
+
+    def _has_validation_file(self, training: Path) -> bool:
+        if self.annotations is None:
+            return has_own_file(self.folder, "val")
+        return beside(self.name, self.folder, training, "val") != training

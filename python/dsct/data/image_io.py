@@ -88,6 +88,19 @@ def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     return (height, width) if orientation in _TURNED_BY_A_QUARTER else (width, height)
 
 
+def turned_by_exif(path: str | os.PathLike[str]) -> bool:
+    """Whether EXIF exchanges the width and the height of an image file: it is stored lying and shown upright.
+
+    Args:
+        path: the image file.
+
+    Raises:
+        OSError: it is missing or not an image.
+    """
+    with _reading(path), Image.open(path) as image:
+        return Image.Image.getexif(image).get(ExifTags.Base.Orientation) in _TURNED_BY_A_QUARTER
+
+
 @contextmanager
 def _reading(path: str | os.PathLike[str]) -> Iterator[None]:
     """Pillow raises nearly anything for damaged files, and an error of its own for sizes that are too large."""

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dsct.data.checks.check import AnnotatedSplit
 from dsct.data.checks.findings import Finding
+from dsct.data.checks.opened_records import AnnotatedSplit
 from dsct.data.checks.summary import class_membership
 from dsct.data.image_io import load_image
 from dsct.data.records import Annotations

@@ -75,7 +75,7 @@ def test_original_files_where_there_are_no_arrays(place: str, folder: Path) -> N
     (folder / place).mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (640, 480)).save(folder / place / "1.jpg")
     data = open_split("emotic", folder, "train")
-    assert (len(data.annotations(0)), data.mended) == (2, {})
+    assert (len(data.annotations(0)), data.mended) == (2, {"image under another name": 1})
     assert data.annotations(0).boxes[0].tolist() == [64, 48, 320, 240]
 
 

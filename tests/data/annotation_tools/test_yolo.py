@@ -29,7 +29,7 @@ def test_layouts_and_forms_of_names(layout: tuple[str, str], names: str, tmp_pat
     for path in (tmp_path, tmp_path / "data.yaml"):
         assert read_people(path, multi_label=False) == [[(*BOX, "happy")]]
     found = read(tmp_path)
-    assert found.class_names == ("calm", "happy", "sad")
+    assert found.class_names(multi_label=False) == ("calm", "happy", "sad")
     assert found.splits == (("train",) if "train" in layout[0] else ())
 
 

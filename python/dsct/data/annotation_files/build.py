@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from copy import deepcopy
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsct.data.annotated import AnnotatedDataset, describe_skipped
-from dsct.data.annotation_files.raw_annotations import RawAnnotations, RawImage, RawPerson, extent, scaled
+from dsct.data.annotation_files.image_search import find_root, image_folders, measure
+from dsct.data.annotation_files.raw_annotations import Changes, RawAnnotations, RawImage, RawPerson, extent
 from dsct.data.image_io import upright_size
 from dsct.data.records import Annotations
 from dsct.data.transforms import Transform
@@ -21,8 +22,6 @@ from dsct.data.transforms import Transform
 ImageRoot: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
 """Folder of the images, or several, of which the one with most of them is used."""
 
-_PROBES = 50
-_MOST_EXAMPLES = 5
 _Data = TypeVar("_Data", bound=AnnotatedDataset)
 
 
@@ -38,12 +37,17 @@ def build(
     Left out and counted: missing and unreadable images and images of another size than annotated (with an image root),
     boxes that are not finite or have no area inside the image, people without labels, and images in which every
     annotated person was left out, because they would teach that nobody is there. Images that never had a person are
-    kept. Boxes that leave the image are clipped to it and counted.
+    kept.
+
+    Mended and counted: boxes that leave the image are clipped to it; a size that the file should state and does not is
+    read from the image, or guessed from the boxes if no image is opened; an image whose path begins otherwise is found
+    under the end of its path.
 
     Args:
         kind: the class of the result.
         raw: the content of the file.
-        image_root: where the images are; ``None`` opens no image file.
+        image_root: where the images are; of a single folder also the usual places in it and beside the annotation
+            file. ``None`` opens no image file.
         transforms: of the data set.
         size_of: (width, height) of an image file; raises OSError if it cannot be read.
 
@@ -51,24 +55,33 @@ def build(
         A data set of class `kind`.
 
     Raises:
-        ValueError: no image is left.
+        ValueError: no image is left, or the boxes are fractions of the image instead of pixels.
     """
-    changes = _Changes()
+    _check_pixels(raw)
+    changes = Changes(raw.changes.lost.copy(), raw.changes.mended.copy(), deepcopy(raw.changes.examples))
     images = raw.images
     root = None
+    folders: list[Path] = []
     source = raw.source
     if image_root is not None:
-        root = _find_root(image_root, images)
-        images = _measure(images, root, size_of, raw.certain_sizes, changes)
+        folders = image_folders(image_root, raw)
+        root = find_root(folders, images)
+        images = measure(raw, root, size_of, changes)
     elif not raw.certain_sizes:
         source += ", image sizes guessed"
-    changes.lost.update(reason for image in images for reason in image.left_out)
-    changes.mended.update(reason for image in images for reason in image.mended)
+    else:
+        for image in images:
+            if image.size is None:
+                changes.mend("size guessed from the boxes", image.name)
+    for image in images:
+        changes.lost.update(image.left_out)
+        changes.mended.update(image.mended)
+        for reason, example in image.examples:
+            changes.show(reason, example)
     records = _records(images, len(raw.class_names), raw.multi_label, changes)
     skipped, mended = _counted(changes.lost), _counted(changes.mended)
     if not records:
-        where = "" if root is None else f" with images in {root}"
-        raise ValueError(f"{raw.path}{where}: no image is left of {len(raw.images)}; {describe_skipped(skipped)}")
+        raise ValueError(_nothing_left(raw, skipped, changes, root, folders))
     return kind(
         records,
         split=raw.split,
@@ -78,72 +91,47 @@ def build(
         transforms=transforms,
         skipped=skipped,
         mended=mended,
-        examples=changes.images,
+        examples={reason: names for reason, names in changes.examples.items() if reason in skipped or reason in mended},
         source=f"{raw.path.name}, {source}",
     )
 
 
-@dataclass
-class _Changes:
-    """What was lost and what was mended: how often, and, for whole images that were lost, the first names."""
-
-    lost: Counter[str] = field(default_factory=Counter)
-    mended: Counter[str] = field(default_factory=Counter)
-    images: dict[str, list[str]] = field(default_factory=dict)
-
-    def lose(self, reason: str, image: RawImage) -> None:
-        self.lost[reason] += 1
-        names = self.images.setdefault(reason, [])
-        if len(names) < _MOST_EXAMPLES:
-            names.append(image.name)
-
-
-def _find_root(image_root: ImageRoot, images: Sequence[RawImage]) -> Path:
-    """The folder that has most of a sample of the images in the file."""
-    if isinstance(image_root, (str, os.PathLike)):
-        return Path(image_root)
-    probes = images[:: max(1, len(images) // _PROBES)]
-    return max(map(Path, image_root), key=lambda root: sum(_find(root, image) is not None for image in probes))
+def _check_pixels(raw: RawAnnotations) -> None:
+    """Fractions of the image would be boxes smaller than a pixel, of which training would silently drop every one."""
+    people = [person for image in raw.images for person in image.people]
+    boxes = np.array([person.box for person in people], dtype=np.float64).reshape(-1, 4)
+    boxes = boxes[np.isfinite(boxes).all(axis=1)]
+    sides = np.abs(boxes[:, 2:] - boxes[:, :2])
+    # The limits allow for rounding, and for centres that are taken for corners.
+    if sides.any() and sides.max() <= 1.01 and np.abs(boxes).max() <= 2.01:
+        name = next(image.name for image in raw.images if image.people)
+        got = ", ".join(f"{value:.4g}" for value in people[0].box)
+        raise ValueError(
+            f"{raw.path}: all boxes are smaller than a pixel: they must be in pixels, not fractions of the image; the "
+            f"first, in {name}, is x1 y1 x2 y2 = {got}"
+        )
 
 
-def _find(root: Path, image: RawImage) -> str | None:
-    """The name under which the image exists."""
-    return next((name for name in (image.name, *image.aliases) if (root / name).is_file()), None)
-
-
-def _measure(
-    images: Sequence[RawImage],
-    root: Path,
-    size_of: Callable[[Path], tuple[int, int]],
-    certain: bool,
-    changes: _Changes,
-) -> list[RawImage]:
-    """The images whose files are there, with the names and sizes of these."""
-    measured = []
-    for image in images:
-        name = _find(root, image)
-        if name is None:
-            changes.lose("missing image", image)
-            continue
-        try:
-            size = size_of(root / name)
-        except OSError:
-            changes.lose("unreadable image", image)
-            continue
-        if name.endswith(".npy"):
-            image = scaled(image, size)
-        elif certain and size != image.size:
-            changes.lose("image of another size", image)
-            continue
-        measured.append(replace(image, name=name, size=size))
-    return measured
+def _nothing_left(
+    raw: RawAnnotations, skipped: dict[str, int], changes: Changes, root: Path | None, folders: Sequence[Path]
+) -> str:
+    """Why there is no record, with the first image that is missing and where it was sought."""
+    where = f" with images in {root}" if root else ""
+    sentence = f"{raw.path}{where}: no image is left of {len(raw.images)}; {describe_skipped(skipped)}"
+    for reason in skipped:
+        if reason == "missing image":
+            sought = ", ".join(map(str, folders))
+            sentence += f"; the first missing image, {changes.examples[reason][0]}, was sought in {sought}"
+        elif names := changes.examples.get(reason):
+            sentence += f"; {reason}: {names[0]}"
+    return sentence
 
 
 def _counted(changes: Counter[str]) -> dict[str, int]:
     return {reason: count for reason, count in sorted(changes.items()) if count}
 
 
-def _records(images: Sequence[RawImage], classes: int, multi_label: bool, changes: _Changes) -> list[Annotations]:
+def _records(images: Sequence[RawImage], classes: int, multi_label: bool, changes: Changes) -> list[Annotations]:
     """Records of the people that can be used; all boxes are checked at once, for speed."""
     counts = [len(image.people) for image in images]
     people = [person for image in images for person in image.people]
@@ -157,8 +145,11 @@ def _records(images: Sequence[RawImage], classes: int, multi_label: bool, change
     usable = finite & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
     labelled = np.array([len(person.labels) > 0 for person in people], dtype=bool)
     kept = usable & labelled
-    changes.lost["degenerate box"] += int((~usable).sum())
-    changes.lost["person without labels"] += int((usable & ~labelled).sum())
+    owners = np.repeat(np.arange(len(images)), counts)
+    for reason, lost in (("degenerate box", ~usable), ("person without labels", usable & ~labelled)):
+        for row in np.flatnonzero(lost):
+            corners = " ".join(f"{value:g}" for value in people[row].box)
+            changes.lose(reason, f"{images[owners[row]].name}: {corners}")
     moved = np.zeros(len(given), dtype=bool)
     # Rounding in x + width is no reason to report a box.
     moved[kept] = (np.abs(boxes[kept] - given[kept]) > 0.01).any(axis=1)
@@ -171,7 +162,7 @@ def _records(images: Sequence[RawImage], classes: int, multi_label: bool, change
         start, end = end, end + count
         rows = np.flatnonzero(kept[start:end]) + start
         if not len(rows) and (count or image.left_out):
-            changes.lose("image without usable person", image)
+            changes.lose("image without usable person", image.name)
             continue
         chosen = [people[row] for row in rows]
         records.append(

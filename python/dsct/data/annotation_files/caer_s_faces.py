@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dsct.config import CAER_S_CLASSES
-from dsct.data.annotation_files.coco_json import Entry, category_id, load_coco_json, raw_images
+from dsct.data.annotation_files.coco_json import Entry, Unusable, category_id, load_coco_json, raw_images
 from dsct.data.annotation_files.raw_annotations import RawAnnotations, RawImage, RawPerson, extent
 from dsct.data.annotation_files.splits import split_from_name
 
@@ -39,7 +39,9 @@ def faces_of(raw: RawAnnotations, split: str | None, val_fraction: float, seed: 
         raise ValueError(f"val_fraction must be between 0 and 1, got {val_fraction}")
     part = raw.part(split, val_fraction, seed, key=_key)
     folder = "test" if split == "test" else "train"
-    return replace(part, images=[replace(image, aliases=_aliases(image.name, folder)) for image in part.images])
+    return replace(
+        part, images=[replace(image, aliases=(*image.aliases, *_aliases(image.name, folder))) for image in part.images]
+    )
 
 
 def read_caer_s_json(path: Path) -> RawAnnotations:
@@ -52,14 +54,14 @@ def read_caer_s_json(path: Path) -> RawAnnotations:
         FileNotFoundError: there is no such file.
         ValueError: the file is malformed, or a class contradicts the folder.
     """
-    images = raw_images(path, load_coco_json(path), _label)
+    images, changes = raw_images(path, load_coco_json(path), _label)
     for image in images:
         for person in image.people:
             try:
                 _check_folder(image.name, *person.labels)
             except ValueError as error:
                 raise ValueError(f"{path}: {error}") from error
-    return _annotations(path, images, certain_sizes=True)
+    return replace(_annotations(path, images, certain_sizes=True), changes=changes)
 
 
 def read_caer_s_text(path: Path) -> RawAnnotations:
@@ -70,7 +72,7 @@ def read_caer_s_text(path: Path) -> RawAnnotations:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a line is malformed, or its class contradicts the folder.
+        ValueError: a class contradicts the folder, or no line can be used.
     """
     images: dict[str, RawImage] = {}
     try:
@@ -81,22 +83,32 @@ def read_caer_s_text(path: Path) -> RawAnnotations:
         if not line.strip():
             continue
         try:
-            name, label, *box = (cell.strip() for cell in line.split(","))
-            x1, y1, x2, y2 = map(float, box)
-            class_number = int(label)
-        except ValueError as error:
-            raise ValueError(
-                f"{path}, line {number}: a line must be path,class number,x1,y1,x2,y2, got {line!r}"
-            ) from error
+            new = RawImage(line.partition(",")[0].strip())
+            image = images.setdefault(new.name, new)
+            image.people.append(_person(line))
+        except Unusable as error:
+            image.leave_out(error.reason, f"line {number}: {error}")
+            continue
         try:
-            _check_folder(name, class_number)
+            _check_folder(image.name, *image.people[-1].labels)
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: {error}") from error
-        image = images.setdefault(name, RawImage(name))
-        image.people.append(RawPerson((x1, y1, x2, y2), (class_number,)))
+    lost = [example for image in images.values() for reason, example in image.examples if reason in image.left_out]
+    if lost and not any(image.people for image in images.values()):
+        raise ValueError(f"{path}: no line can be used, the first: {lost[0]}")
     for image in images.values():
         image.size = extent(image.people, FRAME_SIZE)
     return _annotations(path, list(images.values()), certain_sizes=False)
+
+
+def _person(line: str) -> RawPerson:
+    try:
+        _, label, *box = (cell.strip() for cell in line.split(","))
+        x1, y1, x2, y2 = map(float, box)
+        number = int(label)
+    except ValueError as error:
+        raise Unusable("malformed line", f"a line must be path,class number,x1,y1,x2,y2, got {line!r}") from error
+    return RawPerson((x1, y1, x2, y2), (_class_number(number),))
 
 
 def _annotations(path: Path, images: list[RawImage], certain_sizes: bool) -> RawAnnotations:
@@ -104,13 +116,17 @@ def _annotations(path: Path, images: list[RawImage], certain_sizes: bool) -> Raw
 
 
 def _label(entry: Entry) -> tuple[int, ...]:
-    return (category_id(entry),)
+    return (_class_number(category_id(entry)),)
+
+
+def _class_number(number: int) -> int:
+    if not 0 <= number < len(CAER_S_CLASSES):
+        raise Unusable("unknown category", f"the class must be in 0..{len(CAER_S_CLASSES) - 1}, got {number}")
+    return number
 
 
 def _check_folder(name: str, label: int) -> None:
     """The class folder, if the image is in one, must agree with the label."""
-    if not 0 <= label < len(CAER_S_CLASSES):
-        raise ValueError(f"the class of {name} must be in 0..{len(CAER_S_CLASSES) - 1}, got {label}")
     folder = _class_folder(name)
     said = _FOLDERS.get(folder)
     if said is not None and said != CAER_S_CLASSES[label]:

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from dsct.data.annotation_files.raw_annotations import RawImage, RawPerson
+from dsct.data.annotation_files.raw_annotations import Box, Changes, RawImage, RawPerson
 
 Entry = dict[str, Any]
+
+
+class Unusable(ValueError):
+    """One entry of a file cannot be used; the others can.
+
+    Args:
+        reason: under which it is counted.
+        sentence: what is wrong with it.
+    """
+
+    def __init__(self, reason: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
 
 
 def load_coco_json(path: Path) -> Entry:
@@ -36,85 +49,94 @@ def load_coco_json(path: Path) -> Entry:
     return content
 
 
-def raw_images(path: Path, content: Entry, labels_of: Callable[[Entry], tuple[int, ...]]) -> list[RawImage]:
-    """Images and people of a COCO file; crowds are left out and counted.
+def raw_images(
+    path: Path,
+    content: Entry,
+    labels_of: Callable[[Entry], tuple[int, ...]],
+    attributes_of: Callable[[Entry], Mapping[str, str]] = lambda entry: {},
+) -> tuple[list[RawImage], Changes]:
+    """Images and people of a COCO file; crowds and single entries that cannot be used are left out and counted.
 
     Args:
         path: of the file, for messages.
         content: from :func:`load_coco_json`.
-        labels_of: class numbers of an annotation; the names of file and annotation are added to its ValueError.
+        labels_of: class numbers of an annotation; the names of file and annotation are added to its ValueError, which
+            refuses the file unless it is `Unusable`.
+        attributes_of: what else the file says about a person.
 
     Returns:
-        Every image, also those without people; the file states their sizes.
+        Every image, also those without people, with the size that the file states; and what belongs to no image.
 
     Raises:
-        ValueError: a key is missing or has another type, or an annotation belongs to no image.
+        ValueError: two images have one id, `labels_of` refuses the file, or nothing in it can be used.
     """
-    images: dict[int | str, RawImage] = {}
-    for number, entry in enumerate(content["images"]):
-        try:
-            image_id, image = _image(entry)
-            if image_id in images:
-                raise ValueError("id occurs twice")
-        except ValueError as error:
-            raise ValueError(f"{path}: {_place('images', number, entry)}: {error}") from error
-        images[image_id] = image
+    changes = Changes()
+    images = _images(path, content["images"], changes)
+    by_text = {str(image_id): image for image_id, image in images.items()}
+    kept, lost = 0, ""
     for number, entry in enumerate(content["annotations"]):
+        image, place = None, _place("annotations", number, entry)
         try:
-            image = images[_id(entry, "image_id")]
+            image = _image_of(entry, images, by_text, place, changes)
             if entry.get("iscrowd"):
-                image.left_out.append("crowd")
+                image.leave_out("crowd", place)
                 continue
-            known = continuous_of(entry), attributes_of(entry)
-            image.people.append(RawPerson(_box(entry), labels_of(entry), *known))
-        except KeyError as error:
-            place = _place("annotations", number, entry)
-            raise ValueError(f"{path}: {place}: no image has the image_id {error}") from error
+            box = _box(entry, image, place)
+            attributes = {**attributes_of(entry), **_known_attributes(entry)}
+            image.people.append(RawPerson(box, labels_of(entry), _continuous(entry), attributes))
+            kept += 1
+        except Unusable as error:
+            lost = lost or f"{place}: {error}"
+            (image.leave_out if image is not None else changes.lose)(error.reason, f"{place}: {error}")
         except ValueError as error:
-            raise ValueError(f"{path}: {_place('annotations', number, entry)}: {error}") from error
-    return list(images.values())
+            raise ValueError(f"{path}: {place}: {error}") from error
+    if lost and not kept:
+        raise ValueError(f"{path}: no annotation can be used, the first: {lost}")
+    return list(images.values()), changes
 
 
 def category_id(entry: Entry) -> int:
     """The ``category_id`` of an annotation.
 
     Raises:
-        ValueError: it is missing or not an integer.
+        Unusable: it is missing or not an integer.
     """
-    value = entry.get("category_id")
-    if type(value) is not int:
-        raise ValueError(f"category_id must be an integer, got {value!r}")
+    value = whole_number(entry.get("category_id"))
+    if value is None:
+        raise Unusable("unknown category", f"category_id must be an integer, got {entry.get('category_id')!r}")
     return value
 
 
-def continuous_of(entry: Entry) -> tuple[float, float, float] | None:
-    """Valence, arousal and dominance, ``null`` where unknown, from ``continuous`` of an annotation.
+def whole_number(value: Any) -> int | None:
+    """An integer, also one that is written as a float; ``None`` for anything else.
 
-    Raises:
-        ValueError: they are not three numbers.
+    Example:
+        >>> whole_number(160.0), whole_number(160.5), whole_number("160"), whole_number(True)
+        (160, None, None, None)
     """
+    if type(value) is float and math.isfinite(value) and value.is_integer():
+        return int(value)
+    return value if type(value) is int else None
+
+
+def _continuous(entry: Entry) -> tuple[float, float, float] | None:
+    """Valence, arousal and dominance, ``null`` where unknown."""
     given = entry.get("continuous")
     if given is None:
         return None
-    if (
-        not isinstance(given, list)
-        or len(given) != 3
-        or not all(value is None or type(value) in (int, float) for value in given)
-    ):
-        raise ValueError(f"continuous must be 3 numbers: valence, arousal, dominance; got {given!r}")
-    valence, arousal, dominance = (math.nan if value is None else float(value) for value in given)
+    numbers = given if isinstance(given, list) else []
+    if len(numbers) != 3 or not all(value is None or type(value) in (int, float) for value in numbers):
+        sentence = f"continuous must be 3 numbers: valence, arousal, dominance; got {given!r}"
+        raise Unusable("malformed continuous annotation", sentence)
+    valence, arousal, dominance = (math.nan if value is None else float(value) for value in numbers)
     return valence, arousal, dominance
 
 
-def attributes_of(entry: Entry) -> dict[str, str]:
-    """What ``person`` of an annotation says: names and texts.
-
-    Raises:
-        ValueError: it says something else.
-    """
+def _known_attributes(entry: Entry) -> dict[str, str]:
+    """What ``person`` says, names and texts, as ``dsct data convert`` writes it."""
     given = entry.get("person") or {}
     if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
-        raise ValueError(f"person must be an object of texts, got {given!r}")
+        raise Unusable("malformed attributes of a person", f"person must be an object of texts, got {given!r}")
     return {name: value for name, value in given.items() if value}
 
 
@@ -122,29 +144,77 @@ def _place(key: str, number: int, entry: Entry) -> str:
     return f"{key}[{number}] (id {entry.get('id', 'missing')!r})"
 
 
-def _id(entry: Entry, key: str) -> int | str:
-    value = entry.get(key)
-    if not isinstance(value, (int, str)):
-        raise ValueError(f"{key} must be a number or text, got {value!r}")
-    return value
+def _id(value: Any) -> int | str | None:
+    return value if isinstance(value, str) else whole_number(value)
 
 
-def _image(entry: Entry) -> tuple[int | str, RawImage]:
-    name, width, height = entry.get("file_name"), entry.get("width"), entry.get("height")
-    if not isinstance(name, str) or not name:
-        raise ValueError(f"file_name must be text, got {name!r}")
-    if type(width) is not int or type(height) is not int or min(width, height) < 1:
-        raise ValueError(f"width and height must be positive integers, got {width!r} and {height!r}")
-    return _id(entry, "id"), RawImage(name, (width, height))
+def _images(path: Path, entries: list[Entry], changes: Changes) -> dict[int | str, RawImage]:
+    images: dict[int | str, RawImage] = {}
+    for number, entry in enumerate(entries):
+        place = _place("images", number, entry)
+        name, image_id = entry.get("file_name"), _id(entry.get("id"))
+        if not isinstance(name, str) or not name.strip():
+            changes.lose("image without a name", f"{place}: file_name must be text, got {name!r}")
+        elif image_id is None:
+            changes.lose("image without an id", f"{place}: id must be a number or text, got {entry.get('id')!r}")
+        elif image_id not in images:
+            images[image_id] = RawImage(name, _size(entry))
+        elif RawImage(name).name != images[image_id].name:
+            raise ValueError(f"{path}: {place}: id occurs twice, for {images[image_id].name} and {name}")
+        else:
+            changes.mend("image listed twice", place)
+    if entries and not images:
+        raise ValueError(f"{path}: no image can be used, the first: {next(iter(changes.examples.values()))[0]}")
+    return images
 
 
-def _box(entry: Entry) -> tuple[float, float, float, float]:
-    """From x, y, width, height to corners."""
+def _image_of(
+    entry: Entry, images: Mapping[int | str, RawImage], by_text: Mapping[str, RawImage], place: str, changes: Changes
+) -> RawImage:
+    """The image of an annotation; 1 and "1" mean the same unless there are both."""
+    image_id = _id(entry.get("image_id"))
+    if image_id is not None and image_id in images:
+        return images[image_id]
+    image = None if image_id is None else by_text.get(str(image_id))
+    if image is None:
+        got = entry.get("image_id")
+        raise Unusable("annotation of an unknown image", f"no image has the image_id {got!r}")
+    image.mend("image_id as text or number", place)
+    return image
+
+
+def _size(entry: Entry) -> tuple[int, int] | None:
+    """(width, height), if the file states them."""
+    width, height = whole_number(entry.get("width")), whole_number(entry.get("height"))
+    return None if width is None or height is None or min(width, height) < 1 else (width, height)
+
+
+def _box(entry: Entry, image: RawImage, place: str) -> Box:
+    """From x, y, width, height to corners; of a box that CVAT turned, those of the upright rectangle around it."""
     box = entry.get("bbox")
     if not isinstance(box, list) or len(box) != 4 or not all(type(value) in (int, float) for value in box):
-        raise ValueError(f"bbox must be 4 numbers x, y, width, height, got {box!r}")
+        raise Unusable("malformed box", f"bbox must be 4 numbers x, y, width, height, got {box!r}")
     try:
         x, y, width, height = map(float, box)
     except OverflowError as error:
-        raise ValueError(f"bbox must fit into a float: {error}") from error
-    return x, y, x + width, y + height
+        raise Unusable("malformed box", f"bbox must fit into a float: {error}") from error
+    attributes = entry.get("attributes")
+    angle = attributes.get("rotation", 0) if isinstance(attributes, dict) else 0
+    if not isinstance(angle, (int, float)) or not math.isfinite(angle) or angle % 360 == 0:
+        return x, y, x + width, y + height
+    image.mend("turned box", place)
+    return upright_around(x, y, width, height, angle)
+
+
+def upright_around(x: float, y: float, width: float, height: float, angle: float) -> Box:
+    """Corners of the upright rectangle around a box that is turned about its centre by an angle in degrees.
+
+    Example:
+        >>> [round(value, 6) for value in upright_around(200, 100, 200, 100, 90)]
+        [250.0, 50.0, 350.0, 250.0]
+    """
+    sine, cosine = abs(math.sin(math.radians(angle))), abs(math.cos(math.radians(angle)))
+    half_width = (width * cosine + height * sine) / 2
+    half_height = (width * sine + height * cosine) / 2
+    centre_x, centre_y = x + width / 2, y + height / 2
+    return centre_x - half_width, centre_y - half_height, centre_x + half_width, centre_y + half_height

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 
@@ -14,25 +14,31 @@ def read_header(path: Path) -> list[str]:
         FileNotFoundError: there is no such file.
     """
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        return [name.strip() for name in next(csv.reader([file.readline(100_000)]), [])]
+        line = file.readline(100_000)
+    return [name.strip() for name in next(csv.reader([line], delimiter=_delimiter(line)), [])]
 
 
-def read_table(path: Path, columns: Collection[str]) -> Iterator[tuple[int, dict[str, str]]]:
+def read_table(
+    path: Path, columns: Collection[str], ragged: Callable[[int, str], None] | None = None
+) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows of a CSV file.
 
     Args:
-        path: the file, UTF-8, with or without byte order mark.
+        path: the file, UTF-8, with or without byte order mark; separated by commas, semicolons or tabs.
         columns: names that the header must have; others may be there.
+        ragged: called with line number and sentence for a row that is too short or too long, which is then skipped.
 
     Yields:
         Line number and row, column name -> cell without surrounding blanks. Empty lines are skipped.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a column is missing, a row is too short, or the file is not CSV.
+        ValueError: a column is missing, the file is not CSV, or a row is ragged and nobody wants to know of it.
     """
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, strict=True)
+        delimiter = _delimiter(file.readline())
+        file.seek(0)
+        reader = csv.reader(file, strict=True, delimiter=delimiter)
         try:
             header = [name.strip() for name in next(reader, [])]
             missing = [name for name in columns if name not in header]
@@ -42,7 +48,16 @@ def read_table(path: Path, columns: Collection[str]) -> Iterator[tuple[int, dict
                 if not any(cell.strip() for cell in cells):
                     continue
                 if len(cells) != len(header):
-                    raise ValueError(f"a row must have {len(header)} cells like the header, got {len(cells)}")
+                    sentence = f"a row must have {len(header)} cells like the header, got {len(cells)}"
+                    if ragged is None:
+                        raise ValueError(sentence)
+                    ragged(reader.line_num, sentence)
+                    continue
                 yield reader.line_num, dict(zip(header, (cell.strip() for cell in cells), strict=True))
         except (ValueError, csv.Error) as error:
             raise ValueError(f"{path}, line {max(reader.line_num, 1)}: {error}") from error
+
+
+def _delimiter(header: str) -> str:
+    """Comma, or what spreadsheets write where the comma separates decimals, or a tab."""
+    return next((one for one in ",;\t" if one in header), ",")

@@ -17,7 +17,10 @@ from dsct.data.annotation_files.splits import split_from_name
 
 CONTINUOUS = ("valence", "arousal", "dominance")
 ATTRIBUTES = ("gender", "age")
-ARRAY_COLUMN = "Arr_name"
+HEADER = frozenset({"Filename", "X_min", EMOTIC_CLASSES[0]})
+"""Columns by which the file is told from others."""
+
+_ARRAY = "Arr_name"
 _CORNERS = ("X_min", "Y_min", "X_max", "Y_max")
 _SIZE = ("Width", "Height")
 _FOLDERS = ("mscoco/images", "emodb_small/images", "ade20k/images", "framesdb/images", "images")
@@ -27,15 +30,15 @@ def read_emotic_arrays(path: Path) -> RawAnnotations:
     """The images in the order of their first rows, under the names of their arrays or else of the original files.
 
     Args:
-        path: the file, with the columns ``Filename, Width, Height, X_min, Y_min, X_max, Y_max, Arr_name`` and the 26
-            classes; ``Valence, Arousal, Dominance, Gender, Age`` are read if they are there.
+        path: the file, with the columns ``Filename, Width, Height, X_min, Y_min, X_max, Y_max`` and the 26 classes;
+            ``Arr_name, Valence, Arousal, Dominance, Gender, Age`` are read if they are there.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: a column is missing, or a row is malformed; the message names file and line.
     """
     images: dict[tuple[str, ...], RawImage] = {}
-    for line, row in read_table(path, ("Filename", *_SIZE, *_CORNERS, *EMOTIC_CLASSES, ARRAY_COLUMN)):
+    for line, row in read_table(path, ("Filename", *_SIZE, *_CORNERS, *EMOTIC_CLASSES)):
         try:
             image = images.setdefault(*_image(row))
             x1, y1, x2, y2 = (_number(row, name) for name in _CORNERS)
@@ -60,9 +63,9 @@ def person_attributes(row: Mapping[str, str]) -> dict[str, str]:
 
 def _image(row: Mapping[str, str]) -> tuple[tuple[str, ...], RawImage]:
     """What tells the image of a row from others, and the image without people."""
-    array, filename = row[ARRAY_COLUMN], row["Filename"]
+    array, filename = row.get(_ARRAY, ""), row["Filename"]
     if not array and not filename:
-        raise ValueError(f"Filename or {ARRAY_COLUMN} must not be empty")
+        raise ValueError(f"Filename or {_ARRAY} must not be empty")
     width, height = (int(_number(row, name)) for name in _SIZE)
     if min(width, height) < 1:
         raise ValueError(f"Width and Height must be positive, got {width} and {height}")

@@ -10,7 +10,7 @@ from typing import Any
 
 from dsct.config import EMOTIC_CLASSES
 from dsct.data.annotation_files.csv_table import read_header, read_table
-from dsct.data.annotation_files.emotic_arrays import ARRAY_COLUMN, person_attributes, read_emotic_arrays
+from dsct.data.annotation_files.emotic_arrays import HEADER, person_attributes, read_emotic_arrays
 from dsct.data.annotation_files.raw_annotations import RawAnnotations, RawImage, RawPerson
 from dsct.data.annotation_files.splits import split_from_name
 
@@ -28,10 +28,14 @@ def read_emotic_csv(path: Path) -> RawAnnotations:
         FileNotFoundError: there is no such file.
         ValueError: a column is missing, or a row is malformed; the message names file and line.
     """
-    if ARRAY_COLUMN in read_header(path):
-        return read_emotic_arrays(path)
+    try:
+        rows = list(read_table(path, _COLUMNS))
+    except ValueError:
+        if set(read_header(path)) >= HEADER:
+            return read_emotic_arrays(path)
+        raise
     images: dict[str, RawImage] = {}
-    for line, row in read_table(path, _COLUMNS):
+    for line, row in rows:
         try:
             if not row["Filename"]:
                 raise ValueError("Filename must not be empty")
@@ -51,7 +55,7 @@ def read_emotic_csv(path: Path) -> RawAnnotations:
 def is_emotic_csv(path: Path) -> bool:
     """Whether a CSV is a conversion of EMOTIC, by its header."""
     header = set(read_header(path))
-    return header >= {"Folder", "Filename", "BBox"} or header >= {"Filename", ARRAY_COLUMN}
+    return header >= {"Folder", "Filename"} or header >= HEADER
 
 
 def emotic_image(folder: str, filename: str, first: int, second: int) -> RawImage:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dsct.config import EMOTIC_CLASSES
-from dsct.data.annotation_files.coco_json import Entry, category_id, load_coco_json, raw_images
+from dsct.data.annotation_files.coco_json import Entry, Unusable, category_id, load_coco_json, raw_images
 from dsct.data.annotation_files.raw_annotations import RawAnnotations
 from dsct.data.annotation_files.splits import split_from_name
 
@@ -69,18 +69,24 @@ def read_emotic_json(path: Path) -> RawAnnotations:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is malformed, or a ``category_id`` is out of range.
+        ValueError: the file is malformed, or no annotation can be used.
     """
+    images, changes = raw_images(path, load_coco_json(path), _labels)
     return RawAnnotations(
         path,
         split_from_name(path),
-        raw_images(path, load_coco_json(path), _labels),
+        images,
         EMOTIC_CLASSES,
         multi_label=True,
         source="head boxes, union of the annotators' labels",
         certain_sizes=True,
+        changes=changes,
     )
 
 
 def _labels(entry: Entry) -> tuple[int, ...]:
-    return tuple(int(number) for number in decode_category_id(category_id(entry)).nonzero()[0])
+    number = category_id(entry)
+    try:
+        return tuple(int(label) for label in decode_category_id(number).nonzero()[0])
+    except ValueError as error:
+        raise Unusable("unknown category", str(error)) from error

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from dsct.data.annotation_files.categories import check_class_names
 from dsct.data.annotation_files.csv_table import read_table
-from dsct.data.annotation_files.raw_annotations import RawAnnotations, RawImage, RawPerson
+from dsct.data.annotation_files.raw_annotations import Changes, RawAnnotations, RawImage, RawPerson
 from dsct.data.annotation_files.splits import split_from_name
 
 _COLUMNS = ("path", "x1", "y1", "x2", "y2", "label")
+_MALFORMED = "malformed row"
 
 
 class OwnCsv:
@@ -25,44 +27,81 @@ class OwnCsv:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._rows = list(read_table(path, _COLUMNS))
+        self._ragged: list[tuple[int, str]] = []
+        self._rows = list(read_table(path, _COLUMNS, lambda line, sentence: self._ragged.append((line, sentence))))
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The labels in the file, sorted."""
-        return tuple(sorted({label for _, row in self._rows for label in _split_label(row["label"])}))
+    def class_names(self, multi_label: bool) -> tuple[str, ...]:
+        """The labels in the file, sorted.
+
+        Args:
+            multi_label: makes no difference.
+        """
+        return tuple(sorted({label for _, row in self._rows for label in _split_label(row["label"]) if label}))
 
     def people(self, class_names: Sequence[str] | None, multi_label: bool) -> RawAnnotations:
-        """The images of the file; their sizes are a guess.
+        """The images of the file; their sizes are a guess. Single rows that cannot be used are left out and counted.
 
         Args:
             class_names: C names that the labels must be among; ``None`` takes those of the file.
             multi_label: whether a person can have several.
 
         Raises:
-            ValueError: a row is malformed, or a label is unknown.
+            ValueError: a label is not among the classes, there are several for one person, or no row can be used.
         """
-        names = self.class_names if class_names is None else tuple(class_names)
+        names = self.class_names(multi_label) if class_names is None else check_class_names(class_names)
         numbers = {name: number for number, name in enumerate(names)}
         images: dict[str, RawImage] = {}
+        changes = Changes()
+        for line, sentence in self._ragged:
+            changes.lose(_MALFORMED, f"line {line}: {sentence}")
         for line, row in self._rows:
+            if not row["path"]:
+                changes.lose(_MALFORMED, f"line {line}: path must not be empty")
+                continue
+            new = RawImage(row["path"])
+            image = images.setdefault(new.name, new)
+            if not any(row[column] for column in _COLUMNS[1:]):
+                continue
             try:
-                if not row["path"]:
-                    raise ValueError("path must not be empty")
-                image = images.setdefault(row["path"], RawImage(row["path"]))
-                if not any(row[column] for column in _COLUMNS[1:]):
-                    continue
                 x1, y1, x2, y2 = _corners(row)
-                labels = _class_numbers(row["label"], numbers, multi_label)
-                image.people.append(RawPerson((x1, y1, x2, y2), labels))
+                labels = _labels(row["label"])
             except ValueError as error:
-                raise ValueError(f"{self.path}, line {line}: {error}") from error
+                image.leave_out(_MALFORMED, f"line {line}: {error}")
+                continue
+            image.people.append(RawPerson((x1, y1, x2, y2), self._numbers(line, labels, numbers, multi_label)))
+        self._check_any(images, changes)
         source = "several labels per person" if multi_label else "one label per person"
-        return RawAnnotations(self.path, split_from_name(self.path), list(images.values()), names, multi_label, source)
+        split = split_from_name(self.path)
+        return RawAnnotations(self.path, split, list(images.values()), names, multi_label, source, changes=changes)
+
+    def _numbers(self, line: int, labels: list[str], numbers: dict[str, int], multi_label: bool) -> tuple[int, ...]:
+        if unknown := [label for label in labels if label not in numbers]:
+            known = ", ".join(numbers)
+            raise ValueError(f"{self.path}, line {line}: label {unknown[0]!r} is none of the classes {known}")
+        if len(labels) > 1 and not multi_label:
+            raise ValueError(
+                f"{self.path}, line {line}: label {'|'.join(labels)!r} names several classes, which needs "
+                "multi_label=True (--multi-label)"
+            )
+        return tuple(numbers[label] for label in labels)
+
+    def _check_any(self, images: dict[str, RawImage], changes: Changes) -> None:
+        """A file in which every row is malformed is refused."""
+        examples = list(changes.examples.get(_MALFORMED, ()))
+        examples += [place for image in images.values() for reason, place in image.examples if reason == _MALFORMED]
+        if examples and not any(image.people for image in images.values()):
+            raise ValueError(f"{self.path}: no row can be used, the first: {examples[0]}")
 
 
 def _split_label(text: str) -> list[str]:
     return [label.strip() for label in text.split("|")] if text else []
+
+
+def _labels(text: str) -> list[str]:
+    labels = _split_label(text)
+    if "" in labels:
+        raise ValueError(f"label {text!r} must name classes, separated by |, none of them blank")
+    return labels
 
 
 def _corners(row: dict[str, str]) -> list[float]:
@@ -71,13 +110,3 @@ def _corners(row: dict[str, str]) -> list[float]:
         return [float(value) for value in values]
     except ValueError as error:
         raise ValueError(f"x1, y1, x2, y2 must be numbers, got {', '.join(values)}") from error
-
-
-def _class_numbers(text: str, numbers: dict[str, int], multi_label: bool) -> tuple[int, ...]:
-    labels = _split_label(text)
-    unknown = [label for label in labels if label not in numbers]
-    if unknown or "" in labels:
-        raise ValueError(f"label {text!r} must be among the classes {', '.join(numbers)}")
-    if len(labels) > 1 and not multi_label:
-        raise ValueError(f"label {text!r} names several classes, which needs multi_label=True")
-    return tuple(numbers[label] for label in labels)

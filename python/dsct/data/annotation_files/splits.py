@@ -8,15 +8,71 @@ from pathlib import Path
 VAL_FRACTION = 1 / 7
 """One tenth of a data set of which seven tenths are for training, one for validation and two for testing."""
 
-_SPLIT = re.compile(r"(?<![a-z])(train|val|test)(?:ing|idation)?(?![a-z])")
+WORDS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+"""What people call the splits, in the names of files and folders."""
+
+_SPLIT_OF = {word: split for split, words in WORDS.items() for word in words}
+_WORD = re.compile(rf"(?<![a-z])({'|'.join(_SPLIT_OF)})(?![a-z])")
+_NAMES_OF_ANY_SPLIT = {
+    "_annotations", "_annotations.coco", "annotations", "instances", "instances_default", "labels"
+}  # fmt: skip
 
 
 def split_from_name(path: Path) -> str:
     """The split in a file's name: ``train``, ``val`` or ``test``, else the name without its suffix.
 
+    A name that tools give to the file of any split leaves it to the file's folder.
+
     Example:
         >>> split_from_name(Path("emotic_val_bi.json")), split_from_name(Path("faces.csv"))
         ('val', 'faces')
+        >>> split_from_name(Path("valid/_annotations.coco.json"))
+        'val'
     """
-    words = set(_SPLIT.findall(path.stem.lower()))
-    return str(words.pop()) if len(words) == 1 else path.stem
+    splits = {_SPLIT_OF[word] for word in _WORD.findall(path.stem.lower())}
+    if not splits and path.stem.lower() in _NAMES_OF_ANY_SPLIT:
+        splits = {split for folder in path.parents[:2] if (split := split_of_folder(folder.name))}
+    return splits.pop() if len(splits) == 1 else path.stem
+
+
+def split_of_folder(name: str) -> str | None:
+    """The split that a folder holds if its whole name says so, perhaps with COCO's year.
+
+    Example:
+        >>> split_of_folder("valid"), split_of_folder("train2017"), split_of_folder("test_images")
+        ('val', 'train', None)
+    """
+    return _SPLIT_OF.get(re.sub(r"20\d\d$", "", name.lower()))
+
+
+def of_split(path: Path, split: str) -> list[Path]:
+    """The names that the file of another split would have beside a file whose name or folder says its own.
+
+    Example:
+        >>> [str(path) for path in of_split(Path("train/_annotations.coco.json"), "val")][:2]
+        ['val/_annotations.coco.json', 'valid/_annotations.coco.json']
+        >>> str(of_split(Path("annotations/instances_train2017.json"), "val")[0])
+        'annotations/instances_val2017.json'
+    """
+    own = split_from_name(path)
+    if own not in WORDS or split == own:
+        return []
+    pattern = re.compile(rf"(?<![a-z])({'|'.join(WORDS[own])})(?![a-z])", re.IGNORECASE)
+    *above, second, first, name = ["", "", *path.parts]
+    found = []
+    for word in WORDS[split]:
+        if pattern.search(Path(name).stem):
+            renamed = [*above, _renamed_folder(second, own, word), _renamed_folder(first, own, word)]
+            found.append(Path(*renamed, pattern.sub(word, name)))
+            found.append(path.with_name(pattern.sub(word, name)))
+        else:
+            found.append(Path(*above, _renamed_folder(second, own, word), _renamed_folder(first, own, word), name))
+    return list(dict.fromkeys(one for one in found if one != path))
+
+
+def _renamed_folder(name: str, own: str, word: str) -> str:
+    return word if split_of_folder(name) == own else name

@@ -68,7 +68,7 @@ class ToolExport:
     Example:
         >>> person = Region((10, 20, 50, 80), ("person",), {"happy": True, "sad": False, "age": "adult"})
         >>> export = ToolExport(Path("train.xml"), "CVAT XML", {"": [ToolImage("a.png", (64, 96), [person])]})
-        >>> export.class_names
+        >>> export.class_names(multi_label=False)
         ('happy',)
         >>> people = export.people(None, multi_label=False)
         >>> people.split, people.images[0].people[0].labels, people.images[0].people[0].attributes
@@ -104,9 +104,8 @@ class ToolExport:
         """The splits that the export names; none if it names no split."""
         return tuple(split for split in self.parts if split)
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The labels in the export, in its own order or sorted."""
+    def class_names(self, multi_label: bool) -> tuple[str, ...]:
+        """The labels in the export, in its own order or sorted; `multi_label` makes no difference."""
         return self._names
 
     def people(self, class_names: Sequence[str] | None, multi_label: bool, split: str | None = None) -> RawAnnotations:

@@ -17,17 +17,16 @@ def read_own(path: Path) -> OwnCsv | OwnJson | ToolExport:
         FileNotFoundError: there is no such file.
         ValueError: it has no form that is read.
     """
-    if path.is_file() and path.suffix.lower() == ".json":
-        # A COCO file is read once; the forms of tools are tried on what is none.
-        try:
-            return OwnJson(path)
-        except ValueError as error:
-            if (reader := recognise(path)) is None:
-                raise ValueError(f"{error}; other forms that are read: {FORMS}") from error
-            return reader(path)
-    reader = recognise(path)
-    if reader is not None:
+    suffix = path.suffix.lower()
+    if path.is_dir() or suffix not in (".json", ".csv"):
+        reader = recognise(path)
+        if reader is None:
+            raise ValueError(f"{path}: not in a form that is read: COCO JSON, {FORMS}")
         return reader(path)
-    if path.suffix.lower() == ".csv":
-        return OwnCsv(path)
-    raise ValueError(f"{path}: not in a form that is read: COCO JSON, {FORMS}")
+    # Our own forms are read once; those of tools are tried on what is none of them.
+    try:
+        return OwnCsv(path) if suffix == ".csv" else OwnJson(path)
+    except ValueError as error:
+        if (reader := recognise(path)) is None:
+            raise ValueError(f"{error}; other forms that are read: {FORMS}") from error
+        return reader(path)

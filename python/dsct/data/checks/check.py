@@ -7,38 +7,23 @@ is an error; what a researcher should know before quoting a number is a warning;
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torchvision.ops import box_iou
 
 from dsct.data.checks.findings import Finding, Findings, Location
-from dsct.data.checks.image_files import ImageFile, read_image_files
+from dsct.data.checks.opened_records import AnnotatedSplit, Record, open_images, read_records
 from dsct.data.checks.summary import Summary, class_membership, summarize
+from dsct.data.crowding import crowding
 from dsct.data.records import Annotations
 
 OVERLAP = 0.7  # IoU above which two boxes of an image may be the same person
 OUTSIDE = 1.0  # pixels by which a box may leave the image: annotation tools round
-
-
-class AnnotatedSplit(Protocol):
-    """What the check needs from a data set; it never indexes it, so no transform runs."""
-
-    split: str
-    class_names: tuple[str, ...]
-    multi_label: bool
-    skipped: dict[str, int]
-    mended: dict[str, int]
-    examples: dict[str, tuple[str, ...]]
-    source: str
-
-    def __len__(self) -> int: ...
-
-    def annotations(self, index: int, /) -> Annotations: ...
 
 
 @dataclass(frozen=True)
@@ -65,20 +50,6 @@ class CheckResult:
         return {"ok": self.ok, **asdict(self)}
 
 
-@dataclass(frozen=True)
-class _Record:
-    """One image of a split, with its file when that was opened."""
-
-    split: str
-    index: int
-    annotations: Annotations
-    file: ImageFile | None
-
-    def at(self, detail: str = "") -> Location:
-        path = self.annotations.image_path
-        return Location(self.split, self.index, "" if path is None else str(path), detail)
-
-
 def check(
     splits: Sequence[AnnotatedSplit],
     *,
@@ -86,6 +57,7 @@ def check(
     max_images: int | None = None,
     seed: int = 0,
     workers: int | None = None,
+    num_subject_queries: int | None = None,
     on_image: Callable[[int, int], None] = lambda done, total: None,
 ) -> CheckResult:
     """Reads all records, opens the images, and reports what is there and what is wrong.
@@ -96,6 +68,7 @@ def check(
         max_images: open at most this many images per split, chosen at random; all records are read.
         seed: for that choice.
         workers: threads that open images.
+        num_subject_queries: of the model that is to be trained; people beyond it are counted.
         on_image: called with the images opened so far and in total.
 
     Returns:
@@ -118,7 +91,7 @@ def check(
     if max_images is not None and max_images < 0:
         raise ValueError(f"max_images must be 0 or more, got {max_images}")
     findings = Findings()
-    records = _open_images(_read_records(splits, findings), decode, max_images, seed, workers, on_image)
+    records = open_images(read_records(splits, findings), decode, max_images, seed, workers, on_image)
     for record in records:
         _check_file(record, findings)
         _check_boxes(record, findings)
@@ -130,53 +103,18 @@ def check(
             findings.add("images not on disk", Location(data.split), absent)
         opened = sum(record.file is not None for record in chosen)
         annotations = [record.annotations for record in chosen]
-        summaries.append(summarize(data.split, data.source, annotations, data.class_names, data.skipped, opened))
+        summaries.append(
+            summarize(data.split, data.source, annotations, data.class_names, data.skipped, opened, data.mended)
+        )
         _check_counts(summaries[-1], findings)
+        if num_subject_queries is not None:
+            _check_crowding(summaries[-1].split, annotations, num_subject_queries, findings)
     _check_splits(splits, findings)
     _check_repetitions(records, findings)
     return CheckResult(tuple(summaries), _of_all_splits(splits, records, summaries), findings.ordered())
 
 
-def _read_records(splits: Iterable[AnnotatedSplit], findings: Findings) -> list[_Record]:
-    records = []
-    for data in splits:
-        for index in range(len(data)):
-            try:
-                records.append(_Record(data.split, index, data.annotations(index), None))
-            except (ValueError, OSError) as error:
-                findings.add("record cannot be read", Location(data.split, index, detail=str(error)))
-    return records
-
-
-def _open_images(
-    records: list[_Record],
-    decode: bool,
-    max_images: int | None,
-    seed: int,
-    workers: int | None,
-    on_image: Callable[[int, int], None],
-) -> list[_Record]:
-    """The records with their files; a file that two records name is opened once."""
-    by_split = defaultdict(list)
-    for record in records:
-        if record.annotations.image_path is not None:
-            by_split[record.split].append(record.annotations.image_path)
-    rng = np.random.default_rng(seed)
-    paths: dict[Path, None] = {}
-    for listed in by_split.values():
-        count = len(listed) if max_images is None else min(max_images, len(listed))
-        paths.update(dict.fromkeys(listed[i] for i in np.sort(rng.permutation(len(listed))[:count])))
-    done = iter(range(1, len(paths) + 1))
-    read = read_image_files(list(paths), decode, workers, lambda: on_image(next(done), len(paths)))
-    files = dict(zip(paths, read, strict=True))
-    return [
-        _Record(record.split, record.index, record.annotations, None if path is None else files.get(path))
-        for record in records
-        for path in [record.annotations.image_path]
-    ]
-
-
-def _check_file(record: _Record, findings: Findings) -> None:
+def _check_file(record: Record, findings: Findings) -> None:
     if record.file is None:
         return
     if record.file.size is None:
@@ -190,7 +128,7 @@ def _check_file(record: _Record, findings: Findings) -> None:
         findings.add(kind, record.at("record {} x {}, file {} x {}".format(width, height, *record.file.size)))
 
 
-def _check_boxes(record: _Record, findings: Findings) -> None:
+def _check_boxes(record: Record, findings: Findings) -> None:
     boxes = record.annotations.boxes
     if len(boxes) == 0:
         findings.add("image without people", record.at())
@@ -213,7 +151,7 @@ def _check_boxes(record: _Record, findings: Findings) -> None:
             findings.add("overlapping people", record.at(f"{pair}: IoU {float(overlap[first, second]):.2f}"))
 
 
-def _check_labels(records: list[_Record], data: AnnotatedSplit, findings: Findings) -> None:
+def _check_labels(records: list[Record], data: AnnotatedSplit, findings: Findings) -> None:
     num_classes = len(data.class_names)
     for record in records:
         labels = record.annotations.labels
@@ -241,26 +179,31 @@ def _check_counts(summary: Summary, findings: Findings) -> None:
             findings.add("class without people", replace(place, detail=name))
 
 
+def _check_crowding(split: str, annotations: Sequence[Annotations], queries: int, findings: Findings) -> None:
+    crowded = crowding(map(len, annotations), queries)
+    if crowded.beyond:
+        findings.add("more people than subject queries", Location(split, detail=str(crowded)), crowded.beyond)
+
+
 def _check_splits(splits: Sequence[AnnotatedSplit], findings: Findings) -> None:
     first = splits[0]
     for data in splits:
-        for reason, count in data.skipped.items():
-            if count:
-                names = data.examples.get(reason, ())
-                such = f", such as {', '.join(names)}" if names else ""
-                findings.add("skipped while reading", Location(data.split, detail=f"{reason}: {count}{such}"), count)
-        for reason, count in data.mended.items():
-            findings.add("mended while reading", Location(data.split, detail=f"{reason}: {count}"), count)
+        for kind, reasons in (("skipped while reading", data.skipped), ("mended while reading", data.mended)):
+            for reason, count in reasons.items():
+                if count:
+                    names = data.examples.get(reason, ())
+                    such = f", such as {', '.join(names)}" if names else ""
+                    findings.add(kind, Location(data.split, detail=f"{reason}: {count}{such}"), count)
         if (data.class_names, data.multi_label) != (first.class_names, first.multi_label):
             form = "several classes" if data.multi_label else "one class"
             detail = f"{len(data.class_names)} classes, {form} per person, not those of {first.split}"
             findings.add("classes differ between splits", Location(data.split, detail=detail))
 
 
-def _check_repetitions(records: list[_Record], findings: Findings) -> None:
+def _check_repetitions(records: list[Record], findings: Findings) -> None:
     """The same file in several records, and files of the same content."""
-    by_path: dict[Path, list[_Record]] = defaultdict(list)
-    by_content: dict[bytes, list[_Record]] = defaultdict(list)
+    by_path: dict[Path, list[Record]] = defaultdict(list)
+    by_content: dict[bytes, list[Record]] = defaultdict(list)
     for record in records:
         if (path := record.annotations.image_path) is None:
             continue
@@ -273,7 +216,7 @@ def _check_repetitions(records: list[_Record], findings: Findings) -> None:
         _add_repetition(group, "same content in more than one split", "same content more than once", findings)
 
 
-def _add_repetition(group: list[_Record], across: str, within: str, findings: Findings) -> None:
+def _add_repetition(group: list[Record], across: str, within: str, findings: Findings) -> None:
     first = group[0]
     kind = across if len({record.split for record in group}) > 1 else within
     name = first.annotations.image_path.name if first.annotations.image_path else ""
@@ -283,8 +226,9 @@ def _add_repetition(group: list[_Record], across: str, within: str, findings: Fi
             findings.add(kind, record.at(f"also {first.split} {first.index}, {name}"))
 
 
-def _of_all_splits(splits: Sequence[AnnotatedSplit], records: list[_Record], summaries: Sequence[Summary]) -> Summary:
+def _of_all_splits(splits: Sequence[AnnotatedSplit], records: list[Record], summaries: Sequence[Summary]) -> Summary:
     skipped: Counter[str] = sum((Counter(data.skipped) for data in splits), Counter())
+    mended: Counter[str] = sum((Counter(data.mended) for data in splits), Counter())
     return summarize(
         "all",
         "; ".join(dict.fromkeys(data.source for data in splits)),
@@ -292,4 +236,5 @@ def _of_all_splits(splits: Sequence[AnnotatedSplit], records: list[_Record], sum
         splits[0].class_names,
         skipped,
         sum(summary.opened for summary in summaries),
+        mended,
     )

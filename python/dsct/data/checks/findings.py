@@ -24,6 +24,7 @@ _SEVERITIES = {
         "same content in more than one split",
         "image listed more than once",
         "skipped while reading",
+        "more people than subject queries",
         "box outside the image",
         "box leaves the image",
         "degenerate box",

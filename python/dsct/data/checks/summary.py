@@ -30,6 +30,7 @@ class Summary:
         tiny_boxes: people whose box has a side below 12 px.
         skipped: what the loader left out, by reason.
         opened: image files opened by the check.
+        mended: what the loader corrected, by reason.
     """
 
     split: str
@@ -44,6 +45,7 @@ class Summary:
     tiny_boxes: int
     skipped: dict[str, int]
     opened: int
+    mended: dict[str, int]
 
 
 def class_membership(labels: NDArray[np.int64], num_classes: int) -> NDArray[np.bool_]:
@@ -71,6 +73,7 @@ def summarize(
     class_names: Sequence[str],
     skipped: Mapping[str, int],
     opened: int = 0,
+    mended: Mapping[str, int] | None = None,
 ) -> Summary:
     """Counts the people of `records`.
 
@@ -81,6 +84,7 @@ def summarize(
         class_names: of the C classes.
         skipped: what the loader left out, by reason.
         opened: how many image files were opened.
+        mended: what the loader corrected, by reason.
 
     Example:
         >>> one = Annotations(None, np.array([[10, 20, 50, 80]]), np.array([1]), (640, 480))
@@ -116,4 +120,5 @@ def summarize(
         tiny_boxes=int((sides.min(1, initial=np.inf) < TINY_SIDE).sum()),
         skipped=dict(skipped),
         opened=opened,
+        mended=dict(mended or {}),
     )

@@ -380,5 +380,5 @@ def test_command_line_ends_with_130_on_interrupt(
     def interrupted(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dsct.data.checks.check.read_image_files", interrupted)
+    monkeypatch.setattr("dsct.data.checks.opened_records.read_image_files", interrupted)
     assert "interrupted" in run(tmp_path, "--name", "emotic", code=130)

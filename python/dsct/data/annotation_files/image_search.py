@@ -1,0 +1,139 @@
+"""Finds the image files that an annotation file names, and their sizes."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from dsct.data.annotation_files.raw_annotations import Changes, RawAnnotations, RawImage, scaled
+from dsct.data.annotation_files.splits import split_of_folder
+from dsct.data.image_io import turned_by_exif
+from dsct.data.layouts.image_places import image_places
+
+_PROBES = 50
+_OUTSIDE = 1.0  # pixels by which a box may leave the image: annotation tools round
+
+
+def image_folders(
+    image_root: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], raw: RawAnnotations
+) -> list[Path]:
+    """Where the images of a file may be: the folders given, or what people have below and around a single one."""
+    if isinstance(image_root, (str, os.PathLike)):
+        return image_places(Path(image_root), raw.path, raw.split)
+    return [Path(folder) for folder in image_root]
+
+
+def find_root(folders: Sequence[Path], images: Sequence[RawImage]) -> Path:
+    """The folder that has most of a sample of the images, first of all under their own names."""
+    probes = images[:: max(1, len(images) // _PROBES)]
+
+    def found(root: Path) -> tuple[int, int]:
+        named = [_named(root, image) is not None for image in probes]
+        ends = [_by_the_end(root, image) is not None for image, there in zip(probes, named, strict=True) if not there]
+        return sum(named), sum(ends)
+
+    return max(folders, key=found)
+
+
+def measure(
+    raw: RawAnnotations, root: Path, size_of: Callable[[Path], tuple[int, int]], changes: Changes
+) -> list[RawImage]:
+    """The images whose files are there, with the names and sizes of these.
+
+    Args:
+        raw: the content of the file.
+        root: folder of the images.
+        size_of: (width, height) of an image file; raises OSError if it cannot be read.
+        changes: where lost and mended images are counted.
+    """
+    measured = []
+    for image, name in zip(raw.images, _names(root, raw.images, changes), strict=True):
+        if name is None:
+            changes.lose("missing image", image.name)
+            continue
+        try:
+            size = size_of(root / name)
+            if name.endswith(".npy"):
+                image = scaled(image, size)
+            lost, mended = _compared(image, size, root / name, raw.certain_sizes)
+        except OSError:
+            changes.lose("unreadable image", image.name)
+            continue
+        if lost:
+            changes.lose(lost, image.name)
+            continue
+        if mended:
+            changes.mend(mended, image.name)
+        measured.append(replace(image, name=name, size=size))
+    return measured
+
+
+def _named(root: Path, image: RawImage) -> str | None:
+    """The name or other name under which the image exists."""
+    return next((name for name in (image.name, *image.aliases) if (root / name).is_file()), None)
+
+
+def _by_the_end(root: Path, image: RawImage) -> str | None:
+    """The longest end of the image's path that exists, as when the annotations come from another computer.
+
+    Never in the folder of another split: the same names often occur in several.
+    """
+    parts = PurePosixPath(image.name).parts
+    here = {split_of_folder(root.name), split_of_folder(root.parent.name)} - {None}
+    for start in range(1, len(parts)):
+        dropped = {split_of_folder(part) for part in parts[:start]} - {None}
+        name = "/".join(parts[start:])
+        if (not here or dropped <= here) and (root / name).is_file():
+            return name
+    return None
+
+
+def _names(root: Path, images: Sequence[RawImage], changes: Changes) -> list[str | None]:
+    """The name of each image below the root; an end of a path counts only where it is the end of no other path."""
+    names = [_named(root, image) for image in images]
+    for image, name in zip(images, names, strict=True):
+        if name is not None and PurePosixPath(name).name != PurePosixPath(image.name).name:
+            changes.mend("image under another name", f"{image.name} is {name}")
+    claims = defaultdict(set)
+    ends = {}
+    for number, (image, name) in enumerate(zip(images, names, strict=True)):
+        if name is None:
+            ends[number] = _by_the_end(root, image)
+        claims[name or ends[number]].add(image.name)
+    for number, end in ends.items():
+        if end is not None and len(claims[end]) == 1:
+            names[number] = end
+            changes.mend("path with another beginning", f"{images[number].name} is {end}")
+    return names
+
+
+def _compared(image: RawImage, size: tuple[int, int], path: Path, certain: bool) -> tuple[str, str]:
+    """Why the image does not belong to its annotations, and what was mended about it; mostly both empty."""
+    if image.size is None:
+        return ("", "size read from the image file") if certain else _turned(image, size, path)
+    if size == image.size or not certain:
+        return ("", "") if certain else _turned(image, size, path)
+    if size != image.size[::-1] or not turned_by_exif(path):
+        return "image of another size", ""
+    if _holds(size, image) and not (image.people and _holds(image.size, image)):
+        return "", "size of an image that EXIF turns"
+    return "image that EXIF turns, annotated as stored", ""
+
+
+def _turned(image: RawImage, size: tuple[int, int], path: Path) -> tuple[str, str]:
+    """The same for a file that states no sizes: only boxes can show that they belong to the image as stored."""
+    if not _holds(size, image) and _holds(size[::-1], image) and turned_by_exif(path):
+        return "image that EXIF turns, annotated as stored", ""
+    return "", ""
+
+
+def _holds(size: tuple[int, int], image: RawImage) -> bool:
+    """Whether all boxes are inside an image of this size."""
+    width, height = size
+    return all(
+        max(x1, x2) <= width + _OUTSIDE and max(y1, y2) <= height + _OUTSIDE
+        for x1, y1, x2, y2 in (person.box for person in image.people)
+    )

@@ -1,0 +1,1 @@
+"""Names of annotation files and places of images, as tools and people lay them out."""
