@@ -153,6 +153,8 @@ def _splits_in(name: str, folder: Path, annotations: Path) -> list[Split]:
     ):
         return [Split(one) for one in inside]
     named = named_split(folder, chosen)
+    if named not in list(Split) and chosen.exists() and recognise_tool(chosen) is not None:
+        return [Split.train, Split.val]
     if named not in list(Split):
         raise ValueError(f"--split must say what {annotations} contains, its name does not say")
     # Validation data may be cut from training data: both parts together are the file.

@@ -49,6 +49,16 @@ def split_of_folder(name: str) -> str | None:
     return _SPLIT_OF.get(re.sub(r"20\d\d$", "", name.lower()))
 
 
+def split_of_folders(path: Path) -> str:
+    """The split that a folder of a path names, the innermost that does; nothing if none does.
+
+    Example:
+        >>> split_of_folders(Path("valid/images/a.png")), split_of_folders(Path("images/a.png"))
+        ('val', '')
+    """
+    return next(filter(None, (split_of_folder(name) for name in reversed(path.parts[:-1]))), None) or ""
+
+
 def of_split(path: Path, split: str) -> list[Path]:
     """The names that the file of another split would have beside a file whose name or folder says its own.
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from dsct.data.annotation_files.raw_annotations import Box
+from dsct.data.annotation_files.splits import split_of_folder
 from dsct.data.annotation_tools.documents import load_xml, number, whole_size
 from dsct.data.annotation_tools.export import NO_BOX, OUTLINE, TURNED, WHOLE_IMAGE, Region, ToolExport, ToolImage
 from dsct.data.annotation_tools.geometry import around, centred, turned
 from dsct.data.annotation_tools.labels import Said
-from dsct.data.annotation_tools.splits import split_of
 
 
 def read_cvat_xml(path: Path) -> ToolExport:
@@ -42,7 +42,7 @@ def read_cvat_xml(path: Path) -> ToolExport:
                 _add(image, shape)
             except ValueError as error:
                 raise ValueError(f"{path}: {image.name}: {shape.tag}: {error}") from error
-        parts[split_of(entry.get("subset", ""))].append(image)
+        parts[split_of_folder(entry.get("subset", "")) or ""].append(image)
     sized = all(image.size for images in parts.values() for image in images)
     return ToolExport(path, "CVAT XML", parts, certain_sizes=sized)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from dsct.data.annotation_files.raw_annotations import Box
+from dsct.data.annotation_files.splits import split_of_folders
 from dsct.data.annotation_tools.documents import load_json, number, whole_size
 from dsct.data.annotation_tools.export import NO_BOX, OUTLINE, TURNED, Region, ToolExport, ToolImage
 from dsct.data.annotation_tools.geometry import around, centred
 from dsct.data.annotation_tools.labels import Said
-from dsct.data.annotation_tools.splits import split_of_path
 
 _BOXES = {"rectangle": "", "polygon": OUTLINE, "mask": OUTLINE, "rotation": TURNED, "oriented_rectangle": TURNED}
 
@@ -39,7 +39,7 @@ def read_labelme(path: Path) -> ToolExport:
                 image = _image(content, place)
             except (ValueError, TypeError, AttributeError) as error:
                 raise ValueError(f"{file}: {error}") from error
-            parts[split_of_path(place)].append(image)
+            parts[split_of_folders(place)].append(image)
     if not parts:
         raise FileNotFoundError(f"{path}: no JSON file with shapes and imagePath")
     sized = all(image.size for images in parts.values() for image in images)

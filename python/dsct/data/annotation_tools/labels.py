@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from dsct.data.annotation_files.person_attributes import NOT_LABELS
+
 Said: TypeAlias = "bool | float | str | tuple[str, ...]"
 """A check box, a number, a text, or several choices."""
 
@@ -25,10 +27,7 @@ _EMOTION_WORDS = _words(
     "affect affects categories category choice choices class classes emotion emotions expression expressions feeling "
     "feelings label labels mood moods sentiment"
 )
-_ABOUT_THE_BOX = _words(
-    "crowd difficult flags group_id interpolated is_crowd iscrowd keyframe occluded outside pose rotation track_id "
-    "truncated z_order"
-)
+_ABOUT_THE_BOX = NOT_LABELS | _words("flags group_id interpolated pose")
 _ABOUT_THE_PERSON = _words("age comment comments description ethnicity gender id name note notes race remark sex")
 _CONTINUOUS = ("valence", "arousal", "dominance")
 _NOTHING = frozenset({"", "__undefined__", "none", "n/a"})

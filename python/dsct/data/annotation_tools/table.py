@@ -7,10 +7,10 @@ from pathlib import Path
 
 from dsct.data.annotation_files.csv_table import read_header, read_table
 from dsct.data.annotation_files.raw_annotations import Box
+from dsct.data.annotation_files.splits import split_of_folder
 from dsct.data.annotation_tools.documents import number, whole_size
 from dsct.data.annotation_tools.export import Region, ToolExport, ToolImage
 from dsct.data.annotation_tools.labels import speaks_of_emotions
-from dsct.data.annotation_tools.splits import split_of
 
 _MEANINGS = {
     "image": ("image", "filename", "file_name", "path", "image_path", "file", "image_name", "img", "image_id"),
@@ -62,7 +62,7 @@ def read_table_of_boxes(path: Path) -> ToolExport:
             name = row[columns["image"]]
             if not name:
                 raise ValueError(f"{columns['image']} must not be empty")
-            split = split_of(row.get(columns.get("split", ""), ""))
+            split = split_of_folder(row.get(columns.get("split", ""), "")) or ""
             image = images.setdefault(
                 (split, name), ToolImage(name, whole_size(*(row.get(columns.get(one, ""), "") for one in _SIZE)))
             )

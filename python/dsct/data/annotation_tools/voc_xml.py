@@ -8,11 +8,11 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from dsct.data.annotation_files.raw_annotations import Box
+from dsct.data.annotation_files.splits import split_of_folder, split_of_folders
 from dsct.data.annotation_tools.documents import load_xml, number, whole_size
 from dsct.data.annotation_tools.export import NO_BOX, OUTLINE, TURNED, Region, ToolExport, ToolImage
 from dsct.data.annotation_tools.geometry import around, centred, turned
 from dsct.data.annotation_tools.labels import Said
-from dsct.data.annotation_tools.splits import split_of, split_of_path
 
 
 def read_voc(path: Path) -> ToolExport:
@@ -40,7 +40,7 @@ def read_voc(path: Path) -> ToolExport:
             image = _image(root, place)
         except ValueError as error:
             raise ValueError(f"{file}: {error}") from error
-        parts[split_of_path(place) or listed.get(file.stem, "")].append(image)
+        parts[split_of_folders(place) or listed.get(file.stem, "")].append(image)
     if not parts:
         raise FileNotFoundError(f"{path}: no XML file whose root is <annotation>")
     sized = all(image.size for images in parts.values() for image in images)
@@ -49,10 +49,10 @@ def read_voc(path: Path) -> ToolExport:
 
 def _lists(folder: Path) -> dict[str, str]:
     """Name without suffix -> split, from ``ImageSets/Main/{train,val,test}.txt``."""
-    files = [file for file in sorted(folder.glob("ImageSets/Main/*.txt")) if split_of(file.stem)]
     return {
-        line.split()[0]: split_of(file.stem)
-        for file in files
+        line.split()[0]: split
+        for file in sorted(folder.glob("ImageSets/Main/*.txt"))
+        if (split := split_of_folder(file.stem)) is not None
         for line in file.read_text(encoding="utf-8-sig").splitlines()
         if line.strip()
     }

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dsct.data.annotation_files.splits import split_of_folder, split_of_folders
 from dsct.data.annotation_tools.export import OUTLINE, Region, ToolExport, ToolImage
 from dsct.data.annotation_tools.geometry import around, centred
-from dsct.data.annotation_tools.splits import split_of
 from dsct.data.image_io import upright_size
 
 _IMAGES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -101,15 +101,14 @@ def _names(content: Any) -> dict[int, str]:
 
 def _images(content: dict[str, Any], folder: Path) -> dict[str, list[Path]]:
     """Image files by split: as the YAML says, or else as the folders are called."""
-    stated = {split_of(key): value for key, value in content.items() if split_of(str(key)) and value}
+    stated = {split: value for key, value in content.items() if (split := split_of_folder(str(key))) and value}
     if stated:
         found = {split: list(_listed(folder, content.get("path"), value)) for split, value in stated.items()}
         if any(found.values()):
             return found
     by_split: dict[str, list[Path]] = {}
     for image in _files(folder):
-        words = (split_of(part) for part in reversed(image.relative_to(folder).parts[:-1]))
-        by_split.setdefault(next(filter(None, words), ""), []).append(image)
+        by_split.setdefault(split_of_folders(image.relative_to(folder)), []).append(image)
     return by_split
 
 
