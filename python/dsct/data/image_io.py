@@ -97,6 +97,8 @@ def turned_by_exif(path: str | os.PathLike[str]) -> bool:
     Raises:
         OSError: it is missing or not an image.
     """
+    if os.fspath(path).endswith(".npy"):
+        return False
     with _reading(path), Image.open(path) as image:
         return Image.Image.getexif(image).get(ExifTags.Base.Orientation) in _TURNED_BY_A_QUARTER
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from dsct.config import EMOTIC_CLASSES
 from dsct.data import EmoticDataset, open_split
+from dsct.data.checks.check import check
 from dsct.data.image_io import load_image, upright_size
 from tests.data.dataset_files import write_rows
 
@@ -115,6 +116,20 @@ def test_missing_column_is_named(tmp_path: Path) -> None:
     columns = [name for name in COLUMNS if name != "Fear"]
     with pytest.raises(ValueError, match=r"line 1: .*Fear is missing"):
         EmoticDataset.from_csv(write_rows(tmp_path / "annot_arrs_val.csv", columns, []))
+
+
+@pytest.mark.parametrize("decode", [True, False])
+def test_checked(decode: bool, folder: Path) -> None:
+    save_array(folder, 224, 224)
+    result = check([open_split("emotic", folder, "train")], decode=decode)
+    assert (result.summaries[0].opened, [one.kind for one in result.findings if one.severity == "error"]) == (1, [])
+
+
+def test_a_box_that_fits_no_way_round_is_clipped(tmp_path: Path) -> None:
+    write_rows(tmp_path / "annot_arrs_train.csv", COLUMNS, [row("1.jpg", (10, 20, 700, 600), {"Fear"})])
+    save_array(tmp_path, 640, 480)
+    data = open_split("emotic", tmp_path, "train")
+    assert (data.annotations(0).boxes.tolist(), data.mended) == ([[10, 20, 640, 480]], {"box clipped": 1})
 
 
 class TestArrayFiles:
