@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dsct.cli import app
-from dsct.data import open_split
+from dsct.data import CocoDataset, open_split
 from dsct.data.annotation_tools import find, read, recognise
 from dsct.data.folders import recognise as recognise_folder
 from tests.data.annotation_tools.exports import save_image, write
@@ -110,6 +110,24 @@ def test_named_as_annotations(folder: Path) -> None:
 def test_checked_by_the_command(folder: Path) -> None:
     found = CliRunner().invoke(app, ["data", "check", str(folder)])
     assert (found.exit_code, "class" in found.output) == (0, True), found.output
+
+
+def test_opened_in_python(folder: Path) -> None:
+    export = find(folder)
+    assert export is not None
+    data = CocoDataset.from_export(export, folder / "images" if (folder / "images").is_dir() else folder)
+    assert (len(data), data[0][0].size) == (8, (200, 100))
+
+
+def test_readers_of_our_own_forms_name_the_form(tmp_path: Path) -> None:
+    label_studio(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"got list; it is Label Studio JSON: use .*data convert"
+    ):
+        CocoDataset.from_json(tmp_path / "project-1.json")
+    vott(tmp_path)
+    with pytest.raises(ValueError, match=r"vott-csv-export.csv.*; it is CSV: use CocoDataset.from_export"):
+        CocoDataset.from_csv(tmp_path / "vott-csv-export.csv")
 
 
 def test_several_exports_in_one_folder(tmp_path: Path) -> None:
