@@ -97,6 +97,8 @@ class TestBothSplits:
         ("annotations/instances_default.json", "images"),
         ("annotations/instances_default.json", "images/default"),
         ("labels.json", "data"),
+        ("result.json", "images"),
+        ("annotations.json", "JPEGImages"),
         ("_annotations.coco.json", ""),
         ("_annotations.csv", ""),
         ("annotations.csv", "images"),

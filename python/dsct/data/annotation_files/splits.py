@@ -18,7 +18,7 @@ WORDS = {
 _SPLIT_OF = {word: split for split, words in WORDS.items() for word in words}
 _WORD = re.compile(rf"(?<![a-z])({'|'.join(_SPLIT_OF)})(?![a-z])")
 _NAMES_OF_ANY_SPLIT = {
-    "_annotations", "_annotations.coco", "annotations", "instances", "instances_default", "labels"
+    "_annotations", "_annotations.coco", "annotations", "instances", "instances_default", "labels", "result"
 }  # fmt: skip
 
 

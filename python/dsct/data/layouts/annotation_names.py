@@ -35,6 +35,7 @@ ANY_SPLIT = (
     "_annotations.coco.json",
     "labels.json",
     "instances_default.json",
+    "result.json",
     "annotations.csv",
     "_annotations.csv",
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dsct.data.annotation_files.splits import WORDS, split_from_name
 
-_PLACES = ("", "images", "data", "images/default", "emotic", "CAER-S")
+_PLACES = ("", "images", "data", "images/default", "JPEGImages", "emotic", "CAER-S")
 _PLACES_OF_SPLIT = (
     "{}",
     "images/{}",
