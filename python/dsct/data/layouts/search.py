@@ -97,7 +97,8 @@ def beside(name: str, folder: Path, annotations: Path, split: str) -> Path:
         split: one of :data:`SPLITS`.
 
     Raises:
-        FileNotFoundError: `name` is ``"emotic"``, the file holds training data, and there is none for validation.
+        FileNotFoundError: training data are wanted, the file holds others, and there are none beside it; or EMOTIC's
+            validation data, and it holds those for training, from which none are cut.
     """
     own = named_split(folder, annotations)
     if own not in SPLITS or own == split or annotations.suffix == ".mat":
@@ -106,8 +107,10 @@ def beside(name: str, folder: Path, annotations: Path, split: str) -> Path:
     base = folder if folder in annotations.parents else annotations.parent
     if found := _present(base, map(str, others)):
         return found[0]
-    if name == "emotic" and (own, split) == ("train", "val"):
-        raise FileNotFoundError(f"{annotations} holds training data, and beside it there is no {others[0]}")
+    if split == "train" or (name, own, split) == ("emotic", "train", "val"):
+        raise FileNotFoundError(
+            f"{annotations} holds the split {own!r} by its name, and beside it there is no {others[0]} for {split!r}"
+        )
     return annotations
 
 
