@@ -16,6 +16,7 @@ from dsct.data.layouts.image_places import image_places
 
 OTHER_CASE = "path in another case"
 OTHER_BEGINNING = "path with another beginning"
+TURNED = "image that EXIF turns, annotated as stored"
 _PROBES = 50
 _Listed: TypeAlias = dict[Path, dict[str, list[str]]]
 _OUTSIDE = 1.0  # pixels by which a box may leave the image: annotation tools round
@@ -135,23 +136,20 @@ def _names(root: Path, images: Sequence[RawImage], changes: Changes) -> list[str
 
 
 def _compared(image: RawImage, size: tuple[int, int], path: Path, certain: bool) -> tuple[str, str]:
-    """Why the image does not belong to its annotations, and what was mended about it; mostly both empty."""
-    if image.size is None:
-        return ("", "size read from the image file") if certain else _turned(image, size, path)
-    if size == image.size or not certain:
-        return ("", "") if certain else _turned(image, size, path)
+    """Why the image does not belong to its annotations, and what was mended about it; mostly both empty.
+
+    A photograph that EXIF turns by a quarter has its boxes on the image as it is stored or as it is shown; only boxes
+    that fit one of both tell which.
+    """
+    if not certain or image.size is None or size == image.size:
+        if not _holds(size, image) and _holds(size[::-1], image) and turned_by_exif(path):
+            return TURNED, ""
+        return "", "size read from the image file" if certain and image.size is None else ""
     if size != image.size[::-1] or not turned_by_exif(path):
         return "image of another size", ""
     if _holds(size, image) and not (image.people and _holds(image.size, image)):
         return "", "size of an image that EXIF turns"
-    return "image that EXIF turns, annotated as stored", ""
-
-
-def _turned(image: RawImage, size: tuple[int, int], path: Path) -> tuple[str, str]:
-    """The same for a file that states no sizes: only boxes can show that they belong to the image as stored."""
-    if not _holds(size, image) and _holds(size[::-1], image) and turned_by_exif(path):
-        return "image that EXIF turns, annotated as stored", ""
-    return "", ""
+    return TURNED, ""
 
 
 def _holds(size: tuple[int, int], image: RawImage) -> bool:
