@@ -28,8 +28,8 @@ def load_image(image: ImageInput) -> Image.Image:
     Arrays and tensors are assumed to be RGB. OpenCV uses BGR: pass `image[..., ::-1]`.
 
     Args:
-        image: a path; a PIL image; a uint8 array (H, W, 3) or (H, W); or a tensor (3, H, W), uint8 or floating
-            point in [0, 1], on any device.
+        image: a path, also of a ``.npy`` file with such an array; a PIL image; a uint8 array (H, W, 3) or (H, W); or a
+            tensor (3, H, W), uint8 or floating point in [0, 1], on any device.
 
     Returns:
         A PIL image of mode "RGB". Its `size` is (width, height).
@@ -47,6 +47,8 @@ def load_image(image: ImageInput) -> Image.Image:
         (6, 4)
     """
     if isinstance(image, (str, os.PathLike)):
+        if os.fspath(image).endswith(".npy"):
+            return _from_array(_array_file(image))
         with _reading(image), Image.open(image) as file:
             file.load()
             return _from_pil(file)
@@ -76,6 +78,9 @@ def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         >>> upright_size(file)
         (6, 4)
     """
+    if os.fspath(path).endswith(".npy"):
+        height, width = _array_file(path).shape[:2]
+        return width, height
     with _reading(path), Image.open(path) as image:
         width, height = image.size
         # PNG's own method would decode the whole image to look for EXIF data behind it.
@@ -131,6 +136,17 @@ def _from_16_bit(image: Image.Image) -> Image.Image:
             f"got [{pixels.min()}, {pixels.max()}]"
         )
     return Image.fromarray((pixels // 257).astype(np.uint8)).convert("RGB")
+
+
+def _array_file(path: str | os.PathLike[str]) -> NDArray[Any]:
+    """The array of a ``.npy`` file, read when it is used; pickled objects, which could run code, are refused."""
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise OSError(f"{os.fspath(path)} is no array that can be read: {error}") from error
+    if array.ndim not in (2, 3):
+        raise OSError(f"{os.fspath(path)} must hold an array (H, W, 3) or (H, W), got {array.shape}")
+    return array
 
 
 def _from_array(array: NDArray[Any]) -> Image.Image:

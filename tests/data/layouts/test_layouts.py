@@ -194,7 +194,7 @@ class TestRecognised:
 
     @pytest.mark.parametrize("file", ["annots_arrs/annot_arrs_train.csv", "annot_arrs_val.csv", "train.csv"])
     def test_emotic_with_arrays(self, file: str, tmp_path: Path) -> None:
-        write_rows(tmp_path / file, ["Index", "Filename", "X_min", "Y_min", "X_max", "Y_max"], [])
+        write_rows(tmp_path / file, ["Filename", "X_min", "Y_min", "X_max", "Y_max", "Affection"], [])
         assert recognise(tmp_path) == "emotic"
 
     def test_nothing_and_several(self, tmp_path: Path) -> None:

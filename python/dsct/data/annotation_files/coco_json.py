@@ -82,7 +82,8 @@ def raw_images(
                 image.leave_out("crowd", place)
                 continue
             box = _box(entry, image, place)
-            image.people.append(RawPerson(box, labels_of(entry), attributes=attributes_of(entry)))
+            attributes = {**attributes_of(entry), **_known_attributes(entry)}
+            image.people.append(RawPerson(box, labels_of(entry), _continuous(entry), attributes))
             kept += 1
         except Unusable as error:
             lost = lost or f"{place}: {error}"
@@ -116,6 +117,27 @@ def whole_number(value: Any) -> int | None:
     if type(value) is float and math.isfinite(value) and value.is_integer():
         return int(value)
     return value if type(value) is int else None
+
+
+def _continuous(entry: Entry) -> tuple[float, float, float] | None:
+    """Valence, arousal and dominance, ``null`` where unknown."""
+    given = entry.get("continuous")
+    if given is None:
+        return None
+    numbers = given if isinstance(given, list) else []
+    if len(numbers) != 3 or not all(value is None or type(value) in (int, float) for value in numbers):
+        sentence = f"continuous must be 3 numbers: valence, arousal, dominance; got {given!r}"
+        raise Unusable("malformed continuous annotation", sentence)
+    valence, arousal, dominance = (math.nan if value is None else float(value) for value in numbers)
+    return valence, arousal, dominance
+
+
+def _known_attributes(entry: Entry) -> dict[str, str]:
+    """What ``person`` says, names and texts, as ``dsct data convert`` writes it."""
+    given = entry.get("person") or {}
+    if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+        raise Unusable("malformed attributes of a person", f"person must be an object of texts, got {given!r}")
+    return {name: value for name, value in given.items() if value}
 
 
 def _place(key: str, number: int, entry: Entry) -> str:

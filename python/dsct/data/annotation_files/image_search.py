@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
-from dsct.data.annotation_files.raw_annotations import Changes, RawAnnotations, RawImage
+from dsct.data.annotation_files.raw_annotations import Changes, RawAnnotations, RawImage, scaled
 from dsct.data.annotation_files.splits import split_of_folder
 from dsct.data.image_io import turned_by_exif
 from dsct.data.layouts.image_places import image_places
@@ -62,6 +62,8 @@ def measure(
             continue
         try:
             size = size_of(root / name)
+            if name.endswith(".npy"):
+                image = scaled(image, size)
             lost, mended = _compared(image, size, root / name, raw.certain_sizes)
         except OSError:
             changes.lose("unreadable image", image.name)
@@ -120,6 +122,9 @@ def _in_other_case(root: Path, name: str, listed: _Listed) -> str | None:
 def _names(root: Path, images: Sequence[RawImage], changes: Changes) -> list[str | None]:
     """The name of each image below the root; one found otherwise than named counts only if no other image has it."""
     names = [_named(root, image) for image in images]
+    for image, name in zip(images, names, strict=True):
+        if name is not None and PurePosixPath(name).name != PurePosixPath(image.name).name:
+            changes.mend("image under another name", f"{image.name} is {name}")
     claims = defaultdict(set)
     guesses = {}
     listed: _Listed = {}
