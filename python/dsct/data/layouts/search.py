@@ -61,9 +61,10 @@ def recognise_file(path: Path) -> str:
         >>> recognise_file(Path("emotic_val_bi.json")), recognise_file(Path("faces.json"))
         ('emotic', 'coco')
     """
-    if path.suffix == ".mat" or path.name.lower().startswith("emotic_") or (path.suffix == ".csv" and _is_emotic(path)):
+    name = path.name.lower()
+    if path.suffix == ".mat" or name.startswith("emotic_") or (path.suffix == ".csv" and is_emotic_csv(path)):
         return "emotic"
-    return "caer-s" if path.suffix == ".txt" or path.name.lower().startswith("caer_") else "coco"
+    return "caer-s" if path.suffix == ".txt" or name.startswith("caer_") else "coco"
 
 
 def annotation_files(name: str, folder: Path, split: str) -> list[Path]:
