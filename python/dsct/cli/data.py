@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dsct.cli.data_convert import convert_data
+from dsct.cli.datasets import check_val_fraction
 from dsct.cli.errors import one_line_errors
 from dsct.cli.options import LabelsOption, MultiLabelOption, Split, ValFractionOption
 from dsct.cli.progress import progress_bar
@@ -25,7 +26,7 @@ from dsct.data.checks.findings import Finding, Location
 from dsct.data.checks.opened_records import AnnotatedSplit
 from dsct.data.checks.summary import Summary
 from dsct.data.folders import DataFolder, recognise
-from dsct.data.layouts.search import chosen_file, named_split
+from dsct.data.layouts.search import chosen_file, named_split, recognise_file
 from dsct.visualize.annotated_sheet import contact_sheet
 
 app = typer.Typer(help="Data sets on your disk.", no_args_is_help=True)
@@ -81,7 +82,8 @@ def check_folder(
     The exit code is 1 if something would break or spoil training, otherwise 0.
     """
     stdout = Console()
-    name_found = recognise(folder) if name is None else name.value
+    name_found = name.value if name is not None else _recognised(folder, annotations)
+    check_val_fraction(name_found, val_fraction)
     options: dict[str, Any] = {
         "annotations": annotations, "labels": labels, "multi_label": multi_label, "val_fraction": val_fraction
     }  # fmt: skip
@@ -98,7 +100,7 @@ def check_folder(
             max_images=max_images,
             seed=seed,
             workers=workers,
-            num_subject_queries=num_subject_queries or preset.num_subject_queries,
+            num_subject_queries=preset.num_subject_queries if num_subject_queries is None else num_subject_queries,
             on_image=lambda done, total: progress.update(task, completed=done, total=total),
         )
     show(result, stdout, folder)
@@ -136,8 +138,13 @@ def open_splits(
     if not found:
         raise absent[0]
     for reason in absent:
-        console.print(f"left out: {reason}", style="dim", markup=False, highlight=False)
+        sentence = str(reason).partition("; looked for")[0]
+        console.print(f"left out: {sentence}", style="dim", markup=False, highlight=False)
     return found
+
+
+def _recognised(folder: Path, annotations: Path | None) -> str:
+    return recognise(folder) if annotations is None else recognise_file(chosen_file(folder, annotations))
 
 
 def _splits_in(name: str, folder: Path, annotations: Path) -> list[Split]:

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from dsct.cli.options import DatasetName
 from dsct.data.annotated import AnnotatedDataset
 from dsct.data.folders import DataFolder
+from dsct.data.layouts.search import seen_from
 from dsct.data.synthetic import SyntheticDataset
 from dsct.data.transforms import Transform
 
@@ -28,22 +29,39 @@ def describe_scenes(sizes: dict[str, int], image_size: str, difficulty: float, m
 
 
 def describe_folder(
-    name: DatasetName, folder: Path | None, annotations: Path | None, labels: str | None, multi_label: bool
+    name: DatasetName,
+    folder: Path | None,
+    annotations: Path | None,
+    labels: str | None,
+    multi_label: bool,
+    val_fraction: float | None = None,
 ) -> Description:
     """A data set on disk, by absolute paths, so that a run can be resumed from anywhere.
 
     Raises:
-        ValueError: no folder is given.
+        ValueError: no folder is given, or `val_fraction` for a data set with validation data of its own.
     """
     if folder is None:
         raise ValueError(f"--data must name the folder of {name.value}")
+    check_val_fraction(name.value, val_fraction)
     return {
         "name": name.value,
         "folder": str(folder.resolve()),
-        "annotations": None if annotations is None else str(annotations),
+        "annotations": None if annotations is None else str(seen_from(folder, annotations)),
         "labels": labels,
         "multi_label": multi_label,
+        "val_fraction": val_fraction,
     }
+
+
+def check_val_fraction(name: str, val_fraction: float | None) -> None:
+    """Refuses a share of validation data for a data set that has some of its own.
+
+    Raises:
+        ValueError: for EMOTIC.
+    """
+    if val_fraction is not None and name == DatasetName.emotic.value:
+        raise ValueError(f"--val-fraction is for caer-s and coco: emotic has validation data, got {val_fraction}")
 
 
 def opener(about: Description, cache_dir: Path | None = None) -> Callable[[str, Transform | None], Data]:
@@ -59,6 +77,8 @@ def opener(about: Description, cache_dir: Path | None = None) -> Callable[[str, 
             split, about["sizes"][split], **options, transforms=transforms, cache_dir=cache_dir
         )
     options = {name: about[name] for name in ("annotations", "labels", "multi_label")}
+    if about.get("val_fraction") is not None:
+        options["val_fraction"] = about["val_fraction"]
     return DataFolder(about["name"], about["folder"], **options).open
 
 

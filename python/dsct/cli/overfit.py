@@ -12,7 +12,15 @@ import dsct
 from dsct.cli.datasets import describe, describe_folder, describe_scenes, open_data
 from dsct.cli.device import DeviceOption, choose_device
 from dsct.cli.errors import one_line_errors
-from dsct.cli.options import AnnotationsOption, DataOption, DatasetName, LabelsOption, MultiLabelOption, Split
+from dsct.cli.options import (
+    AnnotationsOption,
+    DataOption,
+    DatasetName,
+    LabelsOption,
+    MultiLabelOption,
+    Split,
+    ValFractionOption,
+)
 from dsct.cli.progress import progress_bar
 from dsct.train.overfit import overfit as run_overfit
 from dsct.visualize import contact_sheet
@@ -25,6 +33,7 @@ def overfit(
     annotations: AnnotationsOption = None,
     labels: LabelsOption = None,
     multi_label: MultiLabelOption = False,
+    val_fraction: ValFractionOption = None,
     split: Annotated[Split, typer.Option(help="Split of the data set.")] = Split.train,
     images: Annotated[int, typer.Option(help="Number of images.")] = 8,
     steps: Annotated[int, typer.Option(help="Maximum number of steps.")] = 600,
@@ -41,7 +50,7 @@ def overfit(
     if dataset is DatasetName.synthetic:
         about = describe_scenes({split.value: 200}, "320x240", 0.3, multi_label)
     else:
-        about = describe_folder(dataset, data, annotations, labels, multi_label)
+        about = describe_folder(dataset, data, annotations, labels, multi_label, val_fraction)
     opened = open_data(about, split.value, None)
     typer.echo(describe(opened))
     with progress_bar(Console()) as progress:

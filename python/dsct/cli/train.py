@@ -13,7 +13,14 @@ import dsct
 from dsct.cli.datasets import Data, Description, describe, describe_folder, describe_scenes, model_fields, opener
 from dsct.cli.device import DeviceOption, choose_device
 from dsct.cli.errors import one_line_errors
-from dsct.cli.options import AnnotationsOption, DataOption, DatasetName, LabelsOption, MultiLabelOption
+from dsct.cli.options import (
+    AnnotationsOption,
+    DataOption,
+    DatasetName,
+    LabelsOption,
+    MultiLabelOption,
+    ValFractionOption,
+)
 from dsct.cli.settings import SET_HELP, Preset, parse_settings
 from dsct.config import DSCTConfig
 from dsct.train import Processes, TrainConfig, Trainer, TrainResult, seed_everything
@@ -52,6 +59,7 @@ def train(
     annotations: AnnotationsOption = None,
     labels: LabelsOption = None,
     multi_label: MultiLabelOption = False,
+    val_fraction: ValFractionOption = None,
     run_dir: Annotated[Path | None, typer.Option(help="Folder of the run; by default runs/DATASET.")] = None,
     preset: Annotated[
         Preset | None, typer.Option(help="Model and recipe; by default the paper's, or tiny for synthetic.")
@@ -89,7 +97,7 @@ def train(
         if dataset is DatasetName.synthetic:
             about = describe_scenes({"train": size, "val": val_size}, image_size, difficulty, multi_label)
         else:
-            about = describe_folder(dataset, data, annotations, labels, multi_label)
+            about = describe_folder(dataset, data, annotations, labels, multi_label, val_fraction)
         config = getattr(TrainConfig, preset.value)(**changes.train)
     with Processes.from_environment(choose_device(device)) as processes:
         opened = _open(about, config, cache_dir)

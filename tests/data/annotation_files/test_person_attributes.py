@@ -73,12 +73,21 @@ class TestSeveralLabels:
 
 
 class TestOneLabel:
+    @pytest.mark.parametrize("others", [{"gender": "male"}, {"pose": "standing", "Age": "adult"}])
+    @pytest.mark.parametrize("name", ["emotion", "Facial expression", "mood_1"])
+    def test_the_select_whose_name_speaks_of_emotions(self, name: str, others: dict[str, str], tmp_path: Path) -> None:
+        data = CocoDataset.from_json(cvat(tmp_path / "train.json", [{name: "calm", **others}, {name: "sad", **others}]))
+        assert data.class_names == ("calm", "sad")
+        assert data.annotations(0).attributes == {key: (value,) for key, value in others.items()}
+
     def test_a_single_select(self, tmp_path: Path) -> None:
         data = CocoDataset.from_json(cvat(tmp_path / "train.json", CHOSEN))
         assert data.class_names == ("calm", "happy")
         assert [data.annotations(index).labels.tolist() for index in range(2)] == [[1], [0]]
 
-    @pytest.mark.parametrize("attributes", [CHECKED, [{"emotion": "calm", "gender": "male"}]])
+    @pytest.mark.parametrize(
+        "attributes", [CHECKED, [{"left": "calm", "right": "sad"}], [{"mood": "calm", "expression": "sad"}]]
+    )
     def test_several_attributes_are_not_passed_over(self, attributes: list[Any], tmp_path: Path) -> None:
         message = r"train.json: the only category is 'person', so the labels are its attributes, .* \(--multi-label\)"
         with pytest.raises(ValueError, match=message):

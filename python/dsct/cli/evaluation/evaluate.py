@@ -19,7 +19,7 @@ from dsct.cli.datasets import describe, describe_folder, describe_scenes, open_d
 from dsct.cli.device import DeviceOption, choose_device
 from dsct.cli.errors import one_line_errors
 from dsct.cli.evaluation.report import about_evaluation, as_json, write_json, write_report
-from dsct.cli.options import AnnotationsOption, DataOption, DatasetName, LabelsOption, Split
+from dsct.cli.options import AnnotationsOption, DataOption, DatasetName, LabelsOption, Split, ValFractionOption
 from dsct.cli.progress import progress_bar
 from dsct.data import evaluation_transform
 from dsct.metrics import Bootstrap, Evaluation, Evaluator, tables
@@ -42,6 +42,7 @@ def evaluate(
     data: DataOption = None,
     annotations: AnnotationsOption = None,
     labels: LabelsOption = None,
+    val_fraction: ValFractionOption = None,
     weights: Annotated[Path, typer.Option(help="Weights; by default those that come with dsct.")] = SHIPPED_WEIGHTS,
     split: Annotated[Split, typer.Option(help="Split of the data set.")] = Split.test,
     nms_iou: Annotated[float, typer.Option(help="Overlap above which the paper protocol drops a duplicate.")] = 0.5,
@@ -72,7 +73,7 @@ def evaluate(
         about = describe_scenes({split.value: size}, image_size, difficulty, config.multi_label)
     else:
         several = config.multi_label and dataset is DatasetName.coco  # for the others it is known
-        about = describe_folder(dataset, data, annotations, labels, several)
+        about = describe_folder(dataset, data, annotations, labels, several, val_fraction)
     opened = open_data(about, split.value, evaluation_transform(**(model.preprocess or {})), cache_dir)
     if tuple(opened.class_names) != tuple(config.names):
         raise ValueError(f"{weights} was trained for the classes {list(config.names)}, {dataset.value} has "

@@ -15,10 +15,13 @@ WORDS = {
 }
 """What people call the splits, in the names of files and folders."""
 
+SPELLINGS = {split: (*words, *map(str.capitalize, words)) for split, words in WORDS.items()}
+"""The same with capitals, as CVAT writes its subsets."""
+
 _SPLIT_OF = {word: split for split, words in WORDS.items() for word in words}
 _WORD = re.compile(rf"(?<![a-z])({'|'.join(_SPLIT_OF)})(?![a-z])")
 _NAMES_OF_ANY_SPLIT = {
-    "_annotations", "_annotations.coco", "annotations", "instances", "instances_default", "labels"
+    "_annotations", "_annotations.coco", "annotations", "instances", "instances_default", "labels", "result"
 }  # fmt: skip
 
 
@@ -74,7 +77,7 @@ def of_split(path: Path, split: str) -> list[Path]:
     pattern = re.compile(rf"(?<![a-z])({'|'.join(WORDS[own])})(?![a-z])", re.IGNORECASE)
     *above, second, first, name = ["", "", *path.parts]
     found = []
-    for word in WORDS[split]:
+    for word in SPELLINGS[split]:
         if pattern.search(Path(name).stem):
             renamed = [*above, _renamed_folder(second, own, word), _renamed_folder(first, own, word)]
             found.append(Path(*renamed, pattern.sub(word, name)))

@@ -54,6 +54,19 @@ def recognise(folder: str | os.PathLike[str]) -> str:
     return next(iter(found))
 
 
+def recognise_file(path: Path) -> str:
+    """The data set that an annotation file belongs to, by its name and the header of a CSV; ``"coco"`` if in doubt.
+
+    Example:
+        >>> recognise_file(Path("emotic_val_bi.json")), recognise_file(Path("faces.json"))
+        ('emotic', 'coco')
+    """
+    name = path.name.lower()
+    if path.suffix == ".mat" or name.startswith("emotic_") or (path.suffix == ".csv" and is_emotic_csv(path)):
+        return "emotic"
+    return "caer-s" if path.suffix == ".txt" or name.startswith("caer_") else "coco"
+
+
 def annotation_files(name: str, folder: Path, split: str) -> list[Path]:
     """The existing annotation files of a split, the one to read first; never empty.
 
@@ -87,7 +100,8 @@ def beside(name: str, folder: Path, annotations: Path, split: str) -> Path:
         split: one of :data:`SPLITS`.
 
     Raises:
-        FileNotFoundError: `name` is ``"emotic"``, the file holds training data, and there is none for validation.
+        FileNotFoundError: training data are wanted, the file holds others, and there are none beside it; or EMOTIC's
+            validation data, and it holds those for training, from which none are cut.
     """
     own = named_split(folder, annotations)
     if own not in SPLITS or own == split or annotations.suffix == ".mat":
@@ -96,8 +110,10 @@ def beside(name: str, folder: Path, annotations: Path, split: str) -> Path:
     base = folder if folder in annotations.parents else annotations.parent
     if found := _present(base, map(str, others)):
         return found[0]
-    if name == "emotic" and (own, split) == ("train", "val"):
-        raise FileNotFoundError(f"{annotations} holds training data, and beside it there is no {others[0]}")
+    if split == "train" or (name, own, split) == ("emotic", "train", "val"):
+        raise FileNotFoundError(
+            f"{annotations} holds the split {own!r} by its name, and beside it there is no {others[0]} for {split!r}"
+        )
     return annotations
 
 
@@ -116,6 +132,12 @@ def chosen_file(folder: Path, annotations: str | os.PathLike[str]) -> Path:
     base = folder.absolute()
     inside = base in path.absolute().parents
     return folder / path.absolute().relative_to(base) if inside else path
+
+
+def seen_from(folder: Path, annotations: str | os.PathLike[str]) -> Path:
+    """The annotation file that a user names: relative to the data folder, which may be moved, or else absolute."""
+    path = chosen_file(folder, annotations)
+    return path.relative_to(folder) if folder in path.parents else path.absolute()
 
 
 def named_split(folder: Path, annotations: Path) -> str:
