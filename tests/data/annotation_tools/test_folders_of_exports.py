@@ -121,9 +121,7 @@ def test_opened_in_python(folder: Path) -> None:
 
 def test_readers_of_our_own_forms_name_the_form(tmp_path: Path) -> None:
     label_studio(tmp_path)
-    with pytest.raises(
-        ValueError, match=r"got list; it is Label Studio JSON: use .*data convert"
-    ):
+    with pytest.raises(ValueError, match=r"got list; it is Label Studio JSON: use .*data convert"):
         CocoDataset.from_json(tmp_path / "project-1.json")
     vott(tmp_path)
     with pytest.raises(ValueError, match=r"vott-csv-export.csv.*; it is CSV: use CocoDataset.from_export"):

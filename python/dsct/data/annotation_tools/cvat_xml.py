@@ -12,7 +12,7 @@ from dsct.data.annotation_files.splits import split_of_folder
 from dsct.data.annotation_tools.documents import load_xml, number, whole_size
 from dsct.data.annotation_tools.export import NO_BOX, OUTLINE, TURNED, WHOLE_IMAGE, Region, ToolExport, ToolImage
 from dsct.data.annotation_tools.geometry import around, centred, turned
-from dsct.data.annotation_tools.labels import Said
+from dsct.data.annotation_tools.labels import written
 
 
 def read_cvat_xml(path: Path) -> ToolExport:
@@ -60,13 +60,8 @@ def _add(image: ToolImage, shape: Element) -> None:
         image.mended.append(TURNED)
     elif shape.tag in ("polygon", "mask"):
         image.mended.append(OUTLINE)
-    said = {one.get("name", ""): _value(one.text or "") for one in shape.iter("attribute")}
+    said = {one.get("name", ""): written(one.text or "") for one in shape.iter("attribute")}
     image.regions.append(Region(box, tuple(filter(None, [shape.get("label", "")])), said))
-
-
-def _value(text: str) -> Said:
-    """CVAT writes check boxes as ``true`` and ``false``."""
-    return {"true": True, "false": False}.get(text.strip().lower(), text.strip())
 
 
 def _box(shape: Element) -> Box:

@@ -102,6 +102,17 @@ def _holders(people: Sequence[Mapping[str, Said]], classes: set[str]) -> set[str
     return texts
 
 
+def written(text: str) -> Said:
+    """A text, or the check box that it is: many forms write these as ``true`` and ``false``.
+
+    Example:
+        >>> written(" True "), written("calm ")
+        (True, 'calm')
+    """
+    text = text.strip()
+    return {"true": True, "false": False}.get(text.lower(), text)
+
+
 def speaks_of_emotions(name: str) -> bool:
     """Whether an attribute, choice or column holds emotions, by its name.
 

@@ -10,7 +10,7 @@ from dsct.data.annotation_files.raw_annotations import Box
 from dsct.data.annotation_files.splits import split_of_folder
 from dsct.data.annotation_tools.documents import number, whole_size
 from dsct.data.annotation_tools.export import Region, ToolExport, ToolImage
-from dsct.data.annotation_tools.labels import speaks_of_emotions
+from dsct.data.annotation_tools.labels import speaks_of_emotions, written
 
 _MEANINGS = {
     "image": ("image", "filename", "file_name", "path", "image_path", "file", "image_name", "img", "image_id"),
@@ -70,7 +70,9 @@ def read_table_of_boxes(path: Path) -> ToolExport:
                 continue
             labels = tuple(part.strip() for part in row[columns["label"]].split("|") if part.strip())
             rest = {one: text for one, text in row.items() if one not in columns.values() and text}
-            said = {one: tuple(text.split("|")) if speaks_of_emotions(one) else text for one, text in rest.items()}
+            said = {
+                one: tuple(text.split("|")) if speaks_of_emotions(one) else written(text) for one, text in rest.items()
+            }
             image.regions.append(Region(_box(row, corners, "x1" in columns), labels, said))
         except ValueError as error:
             raise ValueError(f"{path}, line {line}: {error}") from error

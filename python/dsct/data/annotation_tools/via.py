@@ -13,7 +13,7 @@ from dsct.data.annotation_files.raw_annotations import Box
 from dsct.data.annotation_tools.documents import load_json, number
 from dsct.data.annotation_tools.export import NO_BOX, OUTLINE, TURNED, Region, ToolExport, ToolImage
 from dsct.data.annotation_tools.geometry import around, centred, turned
-from dsct.data.annotation_tools.labels import Said
+from dsct.data.annotation_tools.labels import Said, written
 
 CSV_COLUMNS = ("file_attributes", "region_shape_attributes", "region_attributes")
 _NAMES = frozenset({"name", "label", "class", "type", "object", "category"})
@@ -118,7 +118,7 @@ def _said(value: Any, options: Mapping[str, str]) -> Said:
         return tuple(options.get(one, one) for one, is_set in value.items() if is_set is True or is_set == "true")
     if isinstance(value, (bool, int, float)):
         return value
-    return options.get(str(value), str(value)).strip()
+    return written(options.get(str(value), str(value)))
 
 
 def _box(shape: Mapping[str, Any]) -> tuple[Box, str] | None:

@@ -12,7 +12,7 @@ from dsct.data.annotation_files.splits import split_of_folder, split_of_folders
 from dsct.data.annotation_tools.documents import load_xml, number, whole_size
 from dsct.data.annotation_tools.export import NO_BOX, OUTLINE, TURNED, Region, ToolExport, ToolImage
 from dsct.data.annotation_tools.geometry import around, centred, turned
-from dsct.data.annotation_tools.labels import Said
+from dsct.data.annotation_tools.labels import Said, written
 
 
 def read_voc(path: Path) -> ToolExport:
@@ -74,8 +74,7 @@ def _add(image: ToolImage, entry: Element) -> None:
     name = (entry.findtext("name") or "").strip()
     said: dict[str, Said] = {}
     for attribute in entry.iter("attribute"):
-        text = (attribute.findtext("value") or "").strip()
-        said[(attribute.findtext("name") or "").strip()] = {"true": True, "false": False}.get(text.lower(), text)
+        said[(attribute.findtext("name") or "").strip()] = written(attribute.findtext("value") or "")
     found = _box(entry, said)
     if found is None:
         image.left_out.append(NO_BOX)
