@@ -15,6 +15,7 @@ from dsct.data.annotation_tools.labels import Said, speaks_of_emotions
 Entry = dict[str, Any]
 _LATEST = "several annotations of an image, the latest taken"
 _NOBODY = "image that nobody annotated"
+_NO_BOXES = ("brush", "keypoint", "rectangle", "ellipse", "polygon", "vector", "bitmask")
 _GEOMETRY = frozenset({"x", "y", "width", "height", "rotation", "radiusX", "radiusY", "points", "closed"})
 
 
@@ -96,15 +97,14 @@ def _add_results(image: ToolImage, results: list[Entry]) -> None:
         )
         image.size = image.size or size
         if shape is not None:
-            _add_region(image, shape["value"], size, [(str(one.get("from_name", "")), one["value"]) for one in group])
+            values = [(str(one.get("from_name", "")), one.get("value") or {}) for one in group]
+            _add_region(image, shape["value"], size, values)
         elif group[0].get("type") != "relation":
-            values = group[0].get("value") or {}
-            whole = not any("points" in key or "brush" in key or key in ("rle", "format") for key in values)
-            whole = whole and group[0].get("type") not in ("keypointlabels", "keypoint", "brushlabels", "brush")
-            if whole:
-                image.mended.append(WHOLE_IMAGE)
+            kind = str(group[0].get("type")).removesuffix("labels")
+            if kind in _NO_BOXES:
+                image.left_out.append(f"{NO_BOX}: {kind}")
             else:
-                image.left_out.append(f"{NO_BOX}: {str(group[0].get('type')).removesuffix('labels')}")
+                image.mended.append(WHOLE_IMAGE)
 
 
 def _is_drawn(value: Any) -> bool:

@@ -63,13 +63,16 @@ def _image(content: dict[str, Any], place: Path) -> ToolImage:
             continue
         box, mended = found
         image.mended += [mended] if mended else []
-        said: dict[str, Said] = dict(shape.get("flags") or {})
-        said |= {
-            name: value for name, value in (shape.get("attributes") or {}).items() if isinstance(value, (str, bool))
-        }
+        said: dict[str, Said] = _said(shape.get("flags"))
+        said |= _said(shape.get("attributes"))
         label = str(shape.get("label") or "").strip()
         image.regions.append(Region(box, (label,) if label else (), said))
     return image
+
+
+def _said(given: Any) -> dict[str, Said]:
+    """Check boxes and texts."""
+    return {name: value for name, value in (given or {}).items() if isinstance(value, (str, bool))}
 
 
 def _normal(name: str) -> str:

@@ -41,11 +41,11 @@ def read_via_json(path: Path) -> ToolExport:
             raise ValueError(f"{path}: {key}: filename must be text, got {name!r}")
         regions = entry.get("regions") or []
         image = ToolImage(name)
-        for region in regions.values() if isinstance(regions, dict) else regions:
-            try:
+        try:
+            for region in regions.values() if isinstance(regions, dict) else regions:
                 _add(image, region.get("shape_attributes"), region.get("region_attributes"), options)
-            except (ValueError, AttributeError) as error:
-                raise ValueError(f"{path}: {name}: {error}") from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path}: {name}: {error}") from error
         images.append(image)
     return ToolExport(path, "VIA JSON", {"": images}, certain_sizes=False)
 
