@@ -65,10 +65,12 @@ def convert_data(
         typer.echo(describe(one.data))
         typer.echo(f"wrote {one.path}{_images(one)}")
     several = " --multi-label" if written[0].data.multi_label else ""
-    folder = written[0].path.parent
-    typer.echo(f"check it with: dsct data check {folder} --name coco{several}")
+    path = written[0].path
+    # Beside a file that the user named, other annotations may lie.
+    named = f" --annotations {path.name} --split train" if destination.suffix == ".json" else ""
+    typer.echo(f"check it with: dsct data check {path.parent} --name coco{named}{several}")
 
 
 def _images(written: Converted) -> str:
     counts = {"linked": written.linked, "copied": written.copied}
-    return "".join(f", {count} images {how}" for how, count in counts.items() if count)
+    return "".join(f", {count} image{'' if count == 1 else 's'} {how}" for how, count in counts.items() if count)

@@ -217,7 +217,7 @@ class TestCommand:
         code, output = run(write(tmp_path / "via.json", content), tmp_path / "coco", "--multi-label")
         assert code == 0
         assert "left out: 1 x region that is no box: point; mended: 1 x box clipped" in output
-        assert f"wrote {tmp_path / 'coco/annotations.json'}, 1 images linked" in output
+        assert f"wrote {tmp_path / 'coco/annotations.json'}, 1 image linked" in output
         assert "--name coco --multi-label" in output
 
     def test_split_of_an_undivided_source(self, tmp_path: Path) -> None:
