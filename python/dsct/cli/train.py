@@ -97,6 +97,8 @@ def train(
         if dataset is DatasetName.synthetic:
             about = describe_scenes({"train": size, "val": val_size}, image_size, difficulty, multi_label)
         else:
+            if val_fraction == 0:
+                raise ValueError("--val-fraction must be above 0 for training: validation data choose the best epoch")
             about = describe_folder(dataset, data, annotations, labels, multi_label, val_fraction)
         config = getattr(TrainConfig, preset.value)(**changes.train)
     with Processes.from_environment(choose_device(device)) as processes:

@@ -71,6 +71,19 @@ class TestSeveralLabels:
         with pytest.raises(ValueError, match="category 'calm' is none of the classes happy, sad"):
             CocoDataset.from_json(path, multi_label=True, class_names=["happy", "sad"])
 
+    def test_categories_that_are_kinds_of_people(self, tmp_path: Path) -> None:
+        path = cvat(tmp_path / "train.json", CHECKED, ("man", "Woman"))
+        data = CocoDataset.from_json(path, multi_label=True)
+        assert (data.class_names, labels(data)) == (("happy", "sad"), [["happy"], ["happy", "sad"]])
+        with pytest.raises(ValueError, match=r"the only categories are 'man', 'Woman', so .* \(--multi-label"):
+            CocoDataset.from_json(path)
+        assert CocoDataset.from_json(cvat(path, [{"occluded": True}], ("man", "woman"))).class_names == ("man", "woman")
+
+    def test_check_boxes_beside_other_categories_are_not_passed_over_in_silence(self, tmp_path: Path) -> None:
+        data = CocoDataset.from_json(cvat(tmp_path / "train.json", CHECKED, ("calm", "tense")), multi_label=True)
+        assert (data.class_names, labels(data)) == (("calm", "tense"), [["calm"], ["calm"]])
+        assert data.source.endswith(", without the check boxes happy, sad")
+
 
 class TestOneLabel:
     @pytest.mark.parametrize("others", [{"gender": "male"}, {"pose": "standing", "Age": "adult"}])
@@ -89,7 +102,7 @@ class TestOneLabel:
         "attributes", [CHECKED, [{"left": "calm", "right": "sad"}], [{"mood": "calm", "expression": "sad"}]]
     )
     def test_several_attributes_are_not_passed_over(self, attributes: list[Any], tmp_path: Path) -> None:
-        message = r"train.json: the only category is 'person', so the labels are its attributes, .* \(--multi-label\)"
+        message = r"train.json: the only category is 'person', so the labels are the attributes, .* \(--multi-label\)"
         with pytest.raises(ValueError, match=message):
             CocoDataset.from_json(cvat(tmp_path / "train.json", attributes))
         save_images([record(f"{i}.png", [], [], (640, 480)) for i in (1, 2)], tmp_path)
@@ -106,6 +119,8 @@ class TestOneLabel:
         path = cvat(tmp_path / "val.json", [{"gender": "female"}], ("calm",))
         data = CocoDataset.from_json(path, class_names=["happy", "calm"])
         assert data.annotations(0).labels.tolist() == [1]
+        data = CocoDataset.from_json(cvat(path, CHECKED, ("calm",)), class_names=["happy", "calm"])
+        assert data.source.endswith(", without the check boxes happy, sad")
 
 
 @pytest.mark.parametrize("multi_label", [False, True])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -75,21 +76,22 @@ def raw_images(
     by_text = {str(image_id): image for image_id, image in images.items()}
     kept, lost = 0, ""
     for number, entry in enumerate(content["annotations"]):
-        image, place = None, _place("annotations", number, entry)
+        image, place = None, functools.partial(_place, "annotations", number, entry)
         try:
-            image = _image_of(entry, images, by_text, place, changes)
+            image = _image_of(entry, images, by_text, place)
             if entry.get("iscrowd"):
-                image.leave_out("crowd", place)
+                image.leave_out("crowd", place())
                 continue
             box = _box(entry, image, place)
             attributes = {**attributes_of(entry), **_known_attributes(entry)}
             image.people.append(RawPerson(box, labels_of(entry), _continuous(entry), attributes))
             kept += 1
         except Unusable as error:
-            lost = lost or f"{place}: {error}"
-            (image.leave_out if image is not None else changes.lose)(error.reason, f"{place}: {error}")
+            example = f"{place()}: {error}"
+            lost = lost or example
+            (image.leave_out if image is not None else changes.lose)(error.reason, example)
         except ValueError as error:
-            raise ValueError(f"{path}: {place}: {error}") from error
+            raise ValueError(f"{path}: {place()}: {error}") from error
     if lost and not kept:
         raise ValueError(f"{path}: no annotation can be used, the first: {lost}")
     return list(images.values()), changes
@@ -169,7 +171,7 @@ def _images(path: Path, entries: list[Entry], changes: Changes) -> dict[int | st
 
 
 def _image_of(
-    entry: Entry, images: Mapping[int | str, RawImage], by_text: Mapping[str, RawImage], place: str, changes: Changes
+    entry: Entry, images: Mapping[int | str, RawImage], by_text: Mapping[str, RawImage], place: Callable[[], str]
 ) -> RawImage:
     """The image of an annotation; 1 and "1" mean the same unless there are both."""
     image_id = _id(entry.get("image_id"))
@@ -179,7 +181,7 @@ def _image_of(
     if image is None:
         got = entry.get("image_id")
         raise Unusable("annotation of an unknown image", f"no image has the image_id {got!r}")
-    image.mend("image_id as text or number", place)
+    image.mend("image_id as text or number", place())
     return image
 
 
@@ -189,7 +191,7 @@ def _size(entry: Entry) -> tuple[int, int] | None:
     return None if width is None or height is None or min(width, height) < 1 else (width, height)
 
 
-def _box(entry: Entry, image: RawImage, place: str) -> Box:
+def _box(entry: Entry, image: RawImage, place: Callable[[], str]) -> Box:
     """From x, y, width, height to corners; of a box that CVAT turned, those of the upright rectangle around it."""
     box = entry.get("bbox")
     if not isinstance(box, list) or len(box) != 4 or not all(type(value) in (int, float) for value in box):
@@ -202,7 +204,7 @@ def _box(entry: Entry, image: RawImage, place: str) -> Box:
     angle = attributes.get("rotation", 0) if isinstance(attributes, dict) else 0
     if not isinstance(angle, (int, float)) or not math.isfinite(angle) or angle % 360 == 0:
         return x, y, x + width, y + height
-    image.mend("turned box", place)
+    image.mend("turned box", place())
     return upright_around(x, y, width, height, angle)
 
 
