@@ -148,7 +148,7 @@ def test_turned_box(angle: float, box: list[float], tmp_path: Path) -> None:
     assert data.mended == {"turned box": 1}
 
 
-@pytest.mark.parametrize("angle", [0, 0.0, 360.0, "x", None])
+@pytest.mark.parametrize("angle", [0, 0.0, 360.0, "x", None, float("nan"), 10**400])
 def test_box_that_is_not_turned(angle: Any, tmp_path: Path) -> None:
     data = CocoDataset.from_json(cvat(tmp_path / "train.json", [{"rotation": angle}], ("calm", "happy")))
     assert (data.annotations(0).boxes.tolist(), data.mended) == ([[200, 100, 400, 200]], {})

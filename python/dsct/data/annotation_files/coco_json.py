@@ -12,6 +12,7 @@ from typing import Any
 from dsct.data.annotation_files.raw_annotations import Box, Changes, RawImage, RawPerson
 
 Entry = dict[str, Any]
+_MOST = 1e9  # what exceeds it is no side of an image and no angle
 
 
 class Unusable(ValueError):
@@ -188,7 +189,9 @@ def _image_of(
 def _size(entry: Entry) -> tuple[int, int] | None:
     """(width, height), if the file states them."""
     width, height = whole_number(entry.get("width")), whole_number(entry.get("height"))
-    return None if width is None or height is None or min(width, height) < 1 else (width, height)
+    if width is None or height is None or not 0 < min(width, height) <= max(width, height) < _MOST:
+        return None
+    return width, height
 
 
 def _box(entry: Entry, image: RawImage, place: Callable[[], str]) -> Box:
@@ -202,7 +205,7 @@ def _box(entry: Entry, image: RawImage, place: Callable[[], str]) -> Box:
         raise Unusable("malformed box", f"bbox must fit into a float: {error}") from error
     attributes = entry.get("attributes")
     angle = attributes.get("rotation", 0) if isinstance(attributes, dict) else 0
-    if not isinstance(angle, (int, float)) or not math.isfinite(angle) or angle % 360 == 0:
+    if not isinstance(angle, (int, float)) or not abs(angle) < _MOST or angle % 360 == 0:
         return x, y, x + width, y + height
     image.mend("turned box", place())
     return upright_around(x, y, width, height, angle)
