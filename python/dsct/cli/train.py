@@ -177,6 +177,8 @@ def _described(options: dict[str, Any], given: set[str], file: ConfigFile) -> De
     if dataset is DatasetName.synthetic:
         sizes = {"train": options["size"], "val": options["val_size"]}
         return describe_scenes(sizes, options["image_size"], options["difficulty"], options["multi_label"])
+    if options["val_fraction"] == 0:
+        raise ValueError("--val-fraction must be above 0 for training: validation data choose the best epoch")
     return describe_folder(dataset, *(options[name] for name in of_data[:5]))
 
 
