@@ -179,3 +179,25 @@ def test_a_frozen_norm_stays_frozen_after_evaluate(model: dsct.DSCT, succeeds: b
         assert len(set(modes.values())) == 2
     finally:
         model.eval()
+
+
+class Broken(SeveralSizes):
+    """One of its images cannot be read."""
+
+    def __getitem__(self, index: int) -> Any:
+        if index == 4:
+            raise OSError("images/004.jpg: the image cannot be read: truncated")
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_image_that_cannot_be_read_is_named_without_a_traceback(model: dsct.DSCT, workers: int) -> None:
+    with pytest.raises(OSError, match=r"^images/004\.jpg: the image cannot be read: truncated$"):
+        collect(model, Broken(evaluation_transform(None), False), dsct.PostProcess(model.config),
+                new_evaluator(model), workers=workers)  # fmt: skip
+    told: list[tuple[int, str]] = []
+    evaluator = new_evaluator(model)
+    throughput = collect(model, Broken(evaluation_transform(None), False), dsct.PostProcess(model.config),
+                         evaluator, workers=workers, on_error=lambda *one: told.append(one))  # fmt: skip
+    assert told == [(4, "images/004.jpg: the image cannot be read: truncated")]
+    assert len(evaluator) == throughput.images == 14

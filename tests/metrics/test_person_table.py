@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas
 import pytest
+from pyarrow import parquet
 from sklearn.metrics import average_precision_score
 
 from dsct.metrics import Evaluator, PersonTable, require_table_format
@@ -115,6 +116,9 @@ def test_files_hold_the_table(multi_label: bool, images: int, tmp_path: Path) ->
     frame = pandas.read_parquet(tmp_path / "people.parquet")
     assert list(frame) == header
     pandas.testing.assert_frame_equal(frame, table.to_dataframe(), check_dtype=False)
+    schema = parquet.read_schema(tmp_path / "people.parquet")
+    types = [str(schema.field(name).type) for name in ("image", "person", "true_x1", "score", "predicted_labels")]
+    assert types == ["string", "int64", "double", "double", "string"]
 
 
 def test_a_column_that_nobody_fills_keeps_its_type(tmp_path: Path) -> None:
@@ -124,8 +128,6 @@ def test_a_column_that_nobody_fills_keeps_its_type(tmp_path: Path) -> None:
     table = evaluator.person_table()
     assert not {"age", "valence"} & table.columns.keys()
     table.write(tmp_path / "people.parquet")
-    from pyarrow import parquet
-
     schema = parquet.read_schema(tmp_path / "people.parquet")
     assert str(schema.field("iou").type) == "double"
     assert str(schema.field("predicted_labels").type) == "string"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import torch
 
@@ -15,17 +15,14 @@ Sample = tuple[torch.Tensor, Target]
 _WAITING_BATCHES = 4
 
 
-def batches_of_equal_size(
-    samples: Iterable[Sample], ids: Sequence[int], batch_size: int
-) -> Iterator[tuple[list[int], Batch]]:
+def batches_of_equal_size(samples: Iterable[tuple[int, Sample]], batch_size: int) -> Iterator[tuple[list[int], Batch]]:
     """Groups samples by the size of their image; only a few batches are in memory.
 
     A batch is complete when `batch_size` images of one size have come. When too many wait, the largest group goes on
     incomplete; at the end all do.
 
     Args:
-        samples: (image (3, H, W), target), in the order of `ids`.
-        ids: one per sample.
+        samples: (id, (image (3, H, W), target)).
         batch_size: most images of a batch, at least 1.
 
     Yields:
@@ -36,15 +33,15 @@ def batches_of_equal_size(
 
     Example:
         >>> sizes = [(3, 2, 4), (3, 4, 2), (3, 2, 4)]
-        >>> samples = [(torch.zeros(size), {}) for size in sizes]
-        >>> [(ids, tuple(batch.images.shape)) for ids, batch in batches_of_equal_size(samples, range(3), 2)]
+        >>> samples = [(place, (torch.zeros(size), {})) for place, size in enumerate(sizes)]
+        >>> [(ids, tuple(batch.images.shape)) for ids, batch in batches_of_equal_size(samples, 2)]
         [([0, 2], (2, 3, 2, 4)), ([1], (1, 3, 4, 2))]
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     waiting: dict[torch.Size, list[tuple[int, Sample]]] = {}
     count = 0
-    for one, sample in zip(ids, samples, strict=True):
+    for one, sample in samples:
         group = waiting.setdefault(sample[0].shape, [])
         group.append((one, sample))
         count += 1

@@ -55,7 +55,10 @@ class Annotated:
         """The target of an image, with boxes in pixels, if its shapes fit and its labels are possible."""
         boxes = _boxes(truth, "true")
         people = len(boxes)
-        attributes = {name: tuple(map(str, texts)) for name, texts in (truth.get("attributes") or {}).items()}
+        attributes = {
+            name: tuple("" if text is None else str(text) for text in texts)
+            for name, texts in (truth.get("attributes") or {}).items()
+        }
         for name, texts in attributes.items():
             if len(texts) != people:
                 raise ValueError(f"attributes[{name!r}] must be {people} texts, one per true box, got {len(texts)}")
@@ -63,7 +66,8 @@ class Annotated:
         known = np.full((people, 3), np.nan) if continuous is None else _array(continuous)
         if known.shape != (people, 3):
             raise ValueError(f"continuous must be ({people}, 3), one row per true box, got {known.shape}")
-        name = str(truth.get("image_id", image_id))
+        named = truth.get("image_id", image_id)
+        name = str(named.item() if hasattr(named, "item") else named)  # a tensor of one number, as in COCO's targets
         return cls(name, boxes, _labels(truth, people, classes, multi_label), attributes, known)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 from torchvision.ops import box_convert
 
 from dsct.data.collate import Batch
@@ -92,6 +92,7 @@ def collect(
     precision: Precision = "float32",
     indices: Sequence[int] | None = None,
     on_batch: Callable[[Outputs, Batch], None] | None = None,
+    on_error: Callable[[int, str], None] | None = None,
 ) -> Throughput:
     """Predicts on images of a data set and adds the results to an evaluator, with their indices as image ids.
 
@@ -112,12 +113,15 @@ def collect(
         indices: the share of the images that this process evaluates, such as ``range(rank, len(data), processes)``;
             by default all.
         on_batch: called with outputs and batch, for instance to add up losses or to show progress.
+        on_error: called with the index of an image that cannot be read and with a sentence that says why; the image is
+            left out. None raises the error.
 
     Returns:
         How long it took.
 
     Raises:
         ValueError: the precision is unknown, or an index repeats.
+        OSError: an image cannot be read.
 
     Example:
         >>> import dsct
@@ -130,8 +134,8 @@ def collect(
     """
     device = torch.device(device)
     chosen = range(len(data)) if indices is None else indices
-    loader: DataLoader[Sample] = DataLoader(
-        Subset(data, chosen),  # type: ignore[arg-type]  # any sequence of samples works
+    loader: DataLoader[Sample | str] = DataLoader(
+        Share(data, chosen, catches=on_error is not None),  # type: ignore[arg-type]  # any sequence of samples works
         batch_size=None,
         num_workers=workers,
         collate_fn=_as_it_is,
@@ -140,7 +144,7 @@ def collect(
     reduced = autocast(device, precision)
     began, model_seconds, done = time.perf_counter(), 0.0, 0
     with evaluating(model):
-        for ids, batch in batches_of_equal_size(loaded(loader), chosen, batch_size):
+        for ids, batch in batches_of_equal_size(_readable(loader, chosen, on_error), batch_size):
             on_device = batch.to(device)
             model_began = time.perf_counter()
             with reduced:
@@ -151,7 +155,8 @@ def collect(
                 torch.cuda.synchronize(device)
             model_seconds += time.perf_counter() - model_began
             truths = [
-                {**in_pixels(target), **_about_people(data, i)} for i, target in zip(ids, batch.targets, strict=True)
+                {**in_pixels(target), **_about_people(data, index, len(target["boxes"]))}
+                for index, target in zip(ids, batch.targets, strict=True)
             ]
             evaluator.update(results, truths, ids)
             done += len(ids)
@@ -160,16 +165,59 @@ def collect(
     return Throughput(done, time.perf_counter() - began, model_seconds)
 
 
+class Share:
+    """The samples of a data set that a process evaluates; what cannot be read is, where it is caught, a sentence.
+
+    Args:
+        data: images and targets.
+        chosen: indices.
+        catches: whether errors are caught, in whichever process they occur.
+
+    Example:
+        >>> len(Share([], range(0), catches=False))
+        0
+    """
+
+    def __init__(self, data: Any, chosen: Sequence[int], catches: bool) -> None:
+        self.data = data
+        self.chosen = chosen
+        self.catches = catches
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, place: int) -> Sample | str:
+        try:
+            sample: Sample = self.data[self.chosen[place]]
+        except (OSError, ValueError) as error:
+            if not self.catches:
+                raise
+            return str(error)
+        return sample
+
+
+def _readable(
+    loader: Iterable[Sample | str], chosen: Sequence[int], on_error: Callable[[int, str], None] | None
+) -> Iterator[tuple[int, Sample]]:
+    """Index and sample of every image; `on_error` is told of those that have none."""
+    for index, sample in zip(chosen, loaded(loader), strict=True):
+        if not isinstance(sample, str):
+            yield index, sample
+        elif on_error is not None:
+            on_error(index, sample)
+
+
 def _as_it_is(sample: Any) -> Any:
     """Instead of turning numbers into tensors, as the loader does by default. Other processes call it by name."""
     return sample
 
 
-def _about_people(data: Dataset, index: int) -> dict[str, Any]:
+def _about_people(data: Dataset, index: int, people: int) -> dict[str, Any]:
     """What the data say about the people of an image beside boxes and labels."""
     annotations = getattr(data, "annotations", None)
     record = annotations(index) if callable(annotations) else None
-    if not isinstance(record, Annotations):
+    # A transform of the user's own may have removed people: whom the record then describes is unknown.
+    if not isinstance(record, Annotations) or len(record) != people:
         return {}
     return {"attributes": record.attributes, "continuous": record.continuous}
 

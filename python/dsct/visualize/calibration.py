@@ -17,6 +17,12 @@ def calibration_figure(found: Calibration) -> NotebookFigure:
     """One diagram per class, or one for the predicted class; on the dashed diagonal probabilities are calibrated.
 
     Grey bars are the share of the people in a bin, points the share of these for whom the class is right.
+
+    Example:
+        >>> from dsct.metrics import calibration
+        >>> figure = calibration_figure(calibration([[0.9], [0.9]], [[1], [0]], ["calm"]))
+        >>> figure.axes[0].get_title()
+        'calm: ECE 40.0%'
     """
     columns = min(_COLUMNS, len(found.names))
     rows = math.ceil(len(found.names) / columns)
@@ -38,7 +44,7 @@ def _draw(ax: Axes, found: Calibration, row: int) -> None:
     )  # fmt: skip
     ax.plot([0, 100], [0, 100], "--", color="black", linewidth=1)
     filled = found.count[row] > 0
-    if people:
+    if people:  # a line without points would take room in the corner of the figure: findings/README.md
         x, y = 100 * found.confidence[row][filled], 100 * found.share[row][filled]
         ax.plot(x, y, "o-", color=PERSON_COLORS[0], markersize=3, linewidth=1.2, clip_on=False)
     error = f"ECE {found.errors[row]:.1%}" if people else "nobody"

@@ -18,6 +18,12 @@ def class_figure(evaluation: Evaluation) -> NotebookFigure:
 
     Classes are sorted by the ``official`` protocol, the best on top; the number of people is beside the name. Chance is
     marked: of an average precision the share of people who show the class, of accuracy that of the most frequent class.
+
+    Example:
+        >>> from dsct.metrics import Evaluator
+        >>> evaluation = Evaluator(("calm", "angry"), multi_label=True).compute()
+        >>> class_figure(evaluation).axes[0].get_xlabel()
+        'average precision, %'
     """
     official = evaluation["official"]
     order = np.argsort(np.nan_to_num(official.per_class, nan=-1.0), kind="stable")
@@ -67,6 +73,12 @@ def confusion_figure(result: ProtocolResult) -> NotebookFigure:
 
     Raises:
         ValueError: a person can show several classes; then there is no confusion matrix.
+
+    Example:
+        >>> from dsct.metrics import Evaluator
+        >>> evaluation = Evaluator(("calm", "angry"), multi_label=False).compute()
+        >>> confusion_figure(evaluation["official"]).axes[0].get_xlabel()
+        'predicted'
     """
     if result.confusion is None or result.missed is None:
         raise ValueError("result must be of a model with one class per person, got one with several")
@@ -88,7 +100,14 @@ def confusion_figure(result: ProtocolResult) -> NotebookFigure:
 
 
 def subjects_figure(evaluation: Evaluation) -> NotebookFigure:
-    """Headline value by number of people in the image (paper, Tables 4 and 12), and the share of people found."""
+    """Headline value by number of people in the image (paper, Tables 4 and 12), and the share of people found.
+
+    Example:
+        >>> from dsct.metrics import Evaluator
+        >>> evaluation = Evaluator(("calm", "angry"), multi_label=False).compute()
+        >>> subjects_figure(evaluation).axes[0].get_xlabel()
+        'people in the image'
+    """
     figure = NotebookFigure(7.0, 4.0)
     ax = figure.add_subplot()
     buckets = list(evaluation.box_recall_by_subjects)

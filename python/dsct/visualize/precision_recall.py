@@ -21,6 +21,12 @@ def precision_recall_figure(evaluation: Evaluation) -> NotebookFigure:
 
     Raises:
         ValueError: the evaluation has no details.
+
+    Example:
+        >>> from dsct.metrics import Evaluator
+        >>> evaluation = Evaluator(("calm", "angry"), multi_label=True).compute(details=True)
+        >>> [ax.get_title() for ax in precision_recall_figure(evaluation).axes]
+        ['calm (0)', 'angry (0)']
     """
     if evaluation.details is None:
         raise ValueError("evaluation must be computed with details=True, got one without")

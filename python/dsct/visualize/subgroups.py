@@ -17,6 +17,16 @@ def subgroup_figure(evaluation: Evaluation) -> NotebookFigure:
 
     Raises:
         ValueError: the evaluation has no groups of people.
+
+    Example:
+        >>> from dsct.metrics import Evaluator
+        >>> evaluator = Evaluator(("calm", "angry"), multi_label=False)
+        >>> box = [[0.0, 0.0, 9.0, 9.0]]
+        >>> found = {"boxes": box, "scores": [0.5], "probabilities": [[0.2, 0.8]]}
+        >>> evaluator.update([found], [{"boxes": box, "labels": [1], "attributes": {"age": ["Kid"]}}])
+        >>> figure = subgroup_figure(evaluator.compute(details=True))
+        >>> [text.get_text() for text in figure.axes[0].get_yticklabels()]
+        ['age: Kid (1)']
     """
     groups = () if evaluation.details is None else evaluation.details.subgroups
     if not groups:

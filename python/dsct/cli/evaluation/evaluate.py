@@ -36,6 +36,13 @@ class ThresholdRule(str, Enum):
     f1 = "f1"
 
 
+class OnError(str, Enum):
+    """What happens at an image that cannot be read."""
+
+    stop = "stop"
+    skip = "skip"
+
+
 class Protocol(str, Enum):
     """Which prediction counts for a person; as `dsct.metrics.PROTOCOLS`."""
 
@@ -76,6 +83,9 @@ def evaluate(
     ] = Protocol.official,
     batch_size: Annotated[int, typer.Option(help="Most images per forward pass; no score depends on it.")] = 8,
     workers: Annotated[int, typer.Option(help="Processes that load images.")] = 0,
+    on_error: Annotated[
+        OnError, typer.Option(help="At an image that cannot be read: stop, or skip it, name it and count it.")
+    ] = OnError.stop,
     device: DeviceOption = "auto",
     size: Annotated[int, typer.Option(help="Synthetic: number of images.")] = 500,
     image_size: Annotated[str, typer.Option(help="Synthetic: WIDTHxHEIGHT of the images in pixels.")] = "128x96",
@@ -90,6 +100,7 @@ def evaluate(
     config = model.config
     if fit_thresholds is not None and (split is not Split.val or not config.multi_label):
         raise ValueError("--fit-thresholds needs --split val and a multi-label model: test data must not choose them")
+    _check_kind(config, weights, dataset)
     if dataset is DatasetName.synthetic:
         about = describe_scenes({split.value: size}, image_size, difficulty, config.multi_label)
     else:
@@ -106,7 +117,11 @@ def evaluate(
     for line in (describe(opened), facts["run"]):
         if line is not None:
             console.print(line, highlight=False, markup=False)
-    throughput = _run(model, opened, evaluator, batch_size, workers, console)
+    unreadable = facts["data"]["unreadable"] if on_error is OnError.skip else None
+    throughput = _run(model, opened, evaluator, batch_size, workers, unreadable, console)
+    if unreadable:
+        console.print(f"left out: {len(unreadable)} of {len(opened)} images cannot be read: {'; '.join(unreadable)}",
+                      highlight=False, markup=False)  # fmt: skip
     if fit_thresholds is not None:
         model.thresholds = evaluator.fit_thresholds(threshold_rule.value).tolist()
         dsct.save_model(model, fit_thresholds)
@@ -129,12 +144,16 @@ def evaluate(
         console.print(f"report: {out / 'evaluation.md'}", highlight=False, markup=False)
 
 
+def _check_kind(config: DSCTConfig, weights: Path, dataset: DatasetName) -> None:
+    """One class per person or several: what a data set has that cannot be opened as either."""
+    several = {DatasetName.emotic: True, DatasetName.caer_s: False}.get(dataset, config.multi_label)
+    if several != config.multi_label:
+        kinds = {True: "several classes per person", False: "one class per person"}
+        raise ValueError(f"{weights} is a model of {kinds[config.multi_label]}, {dataset.value} has {kinds[several]}")
+
+
 def _check_classes(data: Data, config: DSCTConfig, weights: Path, dataset: DatasetName) -> None:
     """Labels must be numbered as the model numbers its classes."""
-    if data.multi_label != config.multi_label:
-        kinds = {True: "several classes per person", False: "one class per person"}
-        raise ValueError(f"{weights} is a model of {kinds[config.multi_label]}, {dataset.value} has "
-                         f"{kinds[data.multi_label]}")  # fmt: skip
     unknown = [name for name in data.class_names if name not in config.names]
     if unknown:
         raise ValueError(f"{weights} does not know {', '.join(unknown)} of {dataset.value}, only "
@@ -145,14 +164,22 @@ def _check_classes(data: Data, config: DSCTConfig, weights: Path, dataset: Datas
 
 
 def _run(
-    model: dsct.DSCT, data: Data, evaluator: Evaluator, batch_size: int, workers: int, console: Console
+    model: dsct.DSCT,
+    data: Data,
+    evaluator: Evaluator,
+    batch_size: int,
+    workers: int,
+    unreadable: list[str] | None,
+    console: Console,
 ) -> Throughput:
+    """Fills the evaluator; images that cannot be read are added to `unreadable`, unless that is None."""
     with progress_bar(console) as progress:
         task = progress.add_task("evaluating", total=len(data))
         return collect(
             model, data, dsct.PostProcess(model.config), evaluator, batch_size=batch_size, workers=workers,
             device=next(model.parameters()).device,
             on_batch=lambda _outputs, batch: progress.advance(task, len(batch.images)),
+            on_error=None if unreadable is None else lambda _index, why: unreadable.append(why),
         )  # fmt: skip
 
 
@@ -168,7 +195,10 @@ def _draw_page(model: dsct.DSCT, data: Any, images: Sequence[int], path: Path, c
     chosen = list(islice((index for index in images if len(data.annotations(index))), count))
     items = []
     for index in chosen:
-        image = data[index][0]
+        try:
+            image = data[index][0]
+        except (OSError, ValueError):
+            continue  # the evaluation has left it out and said so, or has stopped
         items.append((image, dsct.predict(image, model), data.annotations(index)))
     if items:
         contact_sheet(items, path)

@@ -50,6 +50,7 @@ def facts_of(
             "images": len(data),
             "left_out": dict(getattr(data, "skipped", {})),
             "mended": dict(getattr(data, "mended", {})),
+            "unreadable": [],  # filled by the evaluation
             "fingerprint": getattr(data, "fingerprint", None),
         },
         "class_names": list(evaluator.class_names),

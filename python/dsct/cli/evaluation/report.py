@@ -107,6 +107,8 @@ def _facts(facts: Mapping[str, Any]) -> list[str]:
         lines.append(f"folder: `{data['folder']}`")
     lines += [f"{what.replace('_', ' ')}: {', '.join(f'{n} x {reason}' for reason, n in data[what].items()) or 'none'}"
               for what in ("left_out", "mended")]  # fmt: skip
+    if data["unreadable"]:
+        lines.append(f"images that cannot be read, left out: {'; '.join(data['unreadable'])}")
     if data["fingerprint"] is not None:
         lines.append(f"fingerprint of the data: `{data['fingerprint']}`")
     lines += [

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from dsct.metrics import Evaluation, ProtocolResult, tables
 from dsct.metrics.tables import Share
@@ -51,7 +52,7 @@ def _printed(numbers: tables.Table, confidence: float) -> Table:
             texts.append(_short(cell.value) if isinstance(cell, Share) else cell)
             if at == with_interval:
                 texts.append("" if cell == "" else _ends(_interval(cell)))
-        table.add_row(*texts)
+        table.add_row(*map(Text, texts))  # not as markup: a class may be called [calm]
     return table
 
 
@@ -64,9 +65,9 @@ def _show_confusion(result: ProtocolResult, console: Console) -> None:
         table = Table(title="confusion matrix, official protocol", padding=(0, 0, 0, 1))
         table.add_column(_CORNER, overflow="fold", min_width=len(_CORNER))
         for heading in headings:
-            table.add_column(heading, justify="right", no_wrap=True)
+            table.add_column(Text(heading), justify="right", no_wrap=True)
         for name, row in zip(rows, result.confusion, strict=True):
-            table.add_row(name, *(str(count) for count in row))
+            table.add_row(Text(name), *(str(count) for count in row))
         largest = [str(count) for count in result.confusion.max(axis=0, initial=0)]
         widths = [max(map(len, column)) for column in zip(headings, largest, strict=True)]
         if len(_CORNER) + 3 + sum(widths) + 2 * len(widths) <= console.width:

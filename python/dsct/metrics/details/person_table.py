@@ -168,11 +168,13 @@ def _write_parquet(people: PersonTable, path: Path) -> None:
     import pyarrow
     from pyarrow import parquet
 
+    kinds = dict.fromkeys(("image", "true_labels", "predicted_labels"), pyarrow.string())
+    kinds |= dict.fromkeys(("person", "people"), pyarrow.int64())
     arrays = {}
     for name, values in people.columns.items():
         array = pyarrow.array(values)
         if pyarrow.types.is_null(array.type):  # nobody has a value: what it would be
-            array = array.cast(pyarrow.string() if name.endswith("_labels") else pyarrow.float64())
+            array = array.cast(kinds.get(name, pyarrow.float64()))
         arrays[name] = array
     parquet.write_table(pyarrow.table(arrays).replace_schema_metadata({"protocol": people.protocol}), path)
 
