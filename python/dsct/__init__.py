@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dsct.criterion import HungarianMatcher, SetCriterion
     from dsct.modules import DSCT, DeformableEncoder, DSCTDecoder, MSDeformAttn
     from dsct.post_process import PostProcess
+    from dsct.prediction.model_summary import summary
     from dsct.prediction.people import People
     from dsct.prediction.predictor import Predictor, predict, predict_stream
     from dsct.runtime import info, warmup
@@ -45,6 +46,7 @@ __all__ = [
     "predict",
     "predict_stream",
     "save_model",
+    "summary",
     "video",
     "warmup",
 ]
@@ -70,6 +72,7 @@ _NAMES = {
     "Predictor": "dsct.prediction.predictor",
     "people": "dsct.prediction",
     "predict_stream": "dsct.prediction.predictor",
+    "summary": "dsct.prediction.model_summary",
 }
 # Python refuses packages that import each other, as torchvision's do, while several threads import them.
 _LOADING = RLock()

@@ -63,5 +63,6 @@ def is_command_line() -> bool:
     """Whether this process is ``dsct ...`` or ``python -m dsct ...``, which may end before it needs torch."""
     program = PurePath((getattr(sys, "argv", None) or [""])[0]).name  # programs that embed Python may have none
     if program != "-m":  # which it is until Python has found the module to run
-        return program in ("dsct", "dsct.exe")
+        # Processes that multiprocessing starts get the arguments of their parent, but were started otherwise.
+        return program in ("dsct", "dsct.exe") and sys.argv[0] in sys.orig_argv
     return ("-m", "dsct") in zip(sys.orig_argv, sys.orig_argv[1:], strict=False)

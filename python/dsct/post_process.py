@@ -29,6 +29,7 @@ class PostProcess(nn.Module):
         score_threshold: people with a lower score are left out.
 
     Raises:
+        TypeError: `threshold` is no number.
         ValueError: an option is out of range.
 
     Example:
@@ -49,7 +50,11 @@ class PostProcess(nn.Module):
     ) -> None:
         super().__init__()
         self.cfg = require_config(cfg, "PostProcess")
-        self.threshold = [] if threshold is None else torch.as_tensor(threshold, dtype=torch.float64).flatten().tolist()
+        try:
+            given = [] if threshold is None else torch.as_tensor(threshold, dtype=torch.float64).flatten().tolist()
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(f"PostProcess: threshold must be a number or one per class, got {threshold!r}") from error
+        self.threshold: list[float] = given
         self.nms_iou = nms_iou
         self.score_threshold = score_threshold
         if threshold is not None and len(self.threshold) not in (1, cfg.num_classes):

@@ -72,6 +72,31 @@ def _gpu_architecture() -> str:
     return f" (compute capability {major}.{minor})"
 
 
+def usable_device(device: torch.device | str, name: str) -> torch.device:
+    """The device, if this machine can compute there.
+
+    Args:
+        device: such as ``"cuda:1"``.
+        name: begins the message of an error.
+
+    Raises:
+        ValueError: torch does not know the device, or it is not there, or it only has shapes.
+
+    Example:
+        >>> usable_device("cpu", "device")
+        device(type='cpu')
+    """
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{name} must be a device of this machine, got {str(device)!r}: {reason}") from error
+    if found.type == "meta":
+        raise ValueError(f"{name} must be a device that computes, got 'meta', which has no values")
+    return found
+
+
 def kernels_are_off() -> bool:
     """Whether the environment asks for torch's operators in place of the CUDA kernels."""
     return os.environ.get("DSCT_CUDA_KERNELS") == "off"

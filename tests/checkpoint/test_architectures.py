@@ -132,6 +132,23 @@ def test_the_same_architecture_in_other_names_is_loaded_whole(program: str) -> N
     assert original["input_proj.1.0.weight"].names == ("neck.extra_convs.0.conv.weight",)
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["transformer.level_embed", "bert.embeddings.weight", "transformer.tgt_embed.weight"], "Grounding DINO"),
+        (["transformer.enc_output.0.weight", "refpoint_embed.weight", "query_feat.weight"], "LW-DETR"),
+        ([f"bbox_head.{name}" for name in ("transformer.level_embeds", "transformer.enc_output.bias", "label_enc.x")],
+         "mmdetection DINO"),
+        (["pixel_decoder.transformer.level_embed", "backbone.stem.conv1.weight"], "detrex detector that extends"),
+    ],
+)  # fmt: skip
+def test_relatives_of_them_are_no_deformable_detr(names: list[str], expected: str) -> None:
+    state = {name: torch.ones(2) for name in names}
+    assert str(recognise(state, "file")).startswith(expected)
+    with pytest.raises(ValueError, match=f"holds a {expected}"):
+        load_pretrained(a_model(), state)
+
+
 def test_refinement_is_a_warning() -> None:
     state = {name: tensor for name, tensor in a_model().state_dict().items() if "_dsct" not in name}
     state["transformer.decoder.bbox_embed.0.layers.0.weight"] = torch.ones(2)

@@ -88,3 +88,21 @@ def test_words_are_completed(words: str, expected: str) -> None:
         [sys.executable, "-m", "dsct"], env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
     assert run.stdout.split() == [expected], run.stderr
+
+
+def test_processes_of_a_command_load_everything(tmp_path: Path) -> None:
+    """A process that is spawned has the arguments of its parent; what it gets by pickle needs the native part."""
+    script = tmp_path / "dsct"
+    script.write_text(
+        "import multiprocessing, sys\n"
+        "sys.path.pop(0)\n"
+        "import dsct\n"
+        "if __name__ == '__main__':\n"
+        "    assert 'torch' not in sys.modules\n"
+        "    dsct.load_all()\n"
+        "    with multiprocessing.get_context('spawn').Pool(1) as pool:\n"
+        "        print(pool.apply(dsct.DSCTConfig.to_dict, (dsct.DSCTConfig.tiny(),))['backbone'])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, check=False)
+    assert run.stdout == "tiny\n", run.stderr

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 import dsct
 from dsct.cli import app
 from dsct.cli.prediction.inputs import collect
+from dsct.prediction import shipped_weights
 from dsct.prediction.people import People
 from dsct.prediction.predictor import Predictor, predict_frames
 from dsct.prediction.video import VideoWriter, frames
@@ -275,11 +276,24 @@ def test_without_pyav_images_go_on(folder: Path, clip: Path, monkeypatch: pytest
     ("arguments", "message"),
     [
         (["photos", "--out", "a.xml"], "--out must end in .json, .jsonl, .csv, got 'a.xml'"),
-        (["photos", "absent.jpg", "--out", "a.csv"], "there is no file or folder absent.jpg"),
+        (["absent.jpg", "--out", "a.csv"], "error: there is no file or folder absent.jpg\n"),
+        (
+            ["absent.jpg", "empty"],
+            "error: there is no file or folder absent.jpg; empty contains no image and no video\n",
+        ),
         (["empty", "--out", "a.csv"], "error: empty contains no image and no video\n"),
-        (["texts", "--out", "a.csv"], "error: texts contains no image and no video, but 1 other files\n"),
+        (["texts", "--out", "a.csv"], "error: texts contains no image and no video, but 1 other file\n"),
         (["photos", "--out", "photos/1.png/a.csv"], "1.png"),
-        (["photos", "--threshold", "2"], "threshold"),
+        (
+            ["photos", "--threshold", "0.1"],
+            "threshold is for models with several emotions per person; this one reports the",
+        ),
+        (["photos", "--nms-iou", "-1"], "nms_iou must be in [0, 1], got -1"),
+        (["photos", "--nms-iou", "nan"], "nms_iou must be in [0, 1], got nan"),
+        (["photos", "--score-threshold", "nan"], "score_threshold must be a number, got nan"),
+        (["photos", "--short-side", "200", "--long-side", "100"], "long_side must be greater than short_side"),
+        (["photos", "--device", "meta"], "--device must be a device that computes, got 'meta', which has no values"),
+        (["photos", "--device", "gpu"], "--device must be a device of this machine, got 'gpu': "),
     ],
 )
 def test_mistakes_are_told_in_one_sentence_before_anything_is_written(
@@ -325,3 +339,51 @@ def test_natural_order(tmp_path: Path) -> None:
     files, others = collect([tmp_path])
     assert [file.path.relative_to(tmp_path).as_posix() for file in files] == names
     assert not others
+
+
+def test_what_is_missing_is_counted_and_the_others_go_on(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    missing = [tmp_path / "absent.jpg", tmp_path / "empty"]
+    result = run(missing[0], folder / "1.png", missing[1], folder / "2.PNG", "--json", code=1)
+    assert [Path(one["image"]).name for one in json.loads(result.stdout)] == ["1.png", "2.PNG"]
+    assert "2 of 4 files could not be read, or not completely:" in result.stderr
+    assert all(str(path) in result.stderr for path in missing)
+
+
+@pytest.mark.parametrize(
+    ("option", "argument"),
+    [("--score-threshold", 0.13), ("--nms-iou", 1), ("--nms-iou", 0), ("--short-side", 64), ("--long-side", 100)],
+)
+def test_options_are_those_of_python(option: str, argument: float, folder: Path) -> None:
+    path = folder / "1.png"
+    printed = run(path, option, argument, "--json").stdout
+    name = option.removeprefix("--").replace("-", "_")
+    expected = dsct.predict(path, **{name: argument})
+    assert printed == json.dumps([expected.to_dict()], indent=2, ensure_ascii=False) + "\n"
+
+
+def test_a_threshold_is_used_where_there_are_several_emotions(folder: Path, tmp_path: Path) -> None:
+    config = dsct.DSCTConfig.tiny(multi_label=True, num_classes=4)
+    dsct.save_model(dsct.DSCT(config), tmp_path / "model.safetensors")
+    common = (folder / "1.png", "--weights", tmp_path / "model.safetensors", "--score-threshold", 0, "--json")
+    for threshold, expected in ((0.999, 0), (0, 4)):
+        (found,) = json.loads(run(*common, "--threshold", threshold).stdout)
+        assert found["people"]
+        assert all(len(person["labels"]) == expected for person in found["people"])
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"], ["--out", "a.csv"]])
+def test_the_note_about_the_shipped_weights_comes_once(
+    arguments: list[str],
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shipped_weights._shipped_model.cache_clear()
+    result = run(folder, *arguments)
+    beside_json = result.stderr + (result.stdout if "--json" not in arguments else "")
+    assert beside_json.count("The weights that come with dsct were trained on synthetic scenes.") == 1
+    assert caplog.text == ""
+    assert "note: " not in run(folder, *arguments, "--quiet").stderr

@@ -60,3 +60,9 @@ def test_suppression_reads_any_layout(layout: str, size: tuple[int, int]) -> Non
 def test_suppression_names_what_does_not_fit(boxes: Any, scores: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         _dsct.nms(boxes, scores, 0.5)
+
+
+@pytest.mark.parametrize("iou", [float("nan"), -1, 2])
+def test_suppression_needs_an_overlap(iou: float) -> None:
+    with pytest.raises(ValueError, match=rf"keep_after_nms: iou must be in \[0, 1\], got {iou}"):
+        keep_after_nms(np.zeros((1, 1, 4)), np.zeros((1, 1)), iou)

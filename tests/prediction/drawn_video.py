@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,27 @@ def drawn(count: int, size: tuple[int, int] = (128, 96)) -> list[Image.Image]:
 
 def encode(
     path: Path, images: Sequence[Image.Image], rate: int = 10, codec: str = "libx264", pix_fmt: str = "yuv420p",
-    rotation: int = 0, mirrored: bool = False, **options: Any,
+    rotation: int = 0, mirrored: bool = False, pixel_shape: Fraction | None = None, first: int = 0, **options: Any,
 ) -> Path:  # fmt: skip
-    """Writes a video with PyAV alone; `rotation`, counter-clockwise, and `mirrored` are told to the player."""
+    """Writes a video with PyAV alone; `rotation`, counter-clockwise, and `mirrored` are told to the player.
+
+    So is `pixel_shape`, width divided by height. Frames are numbered from `first`; those before 0 are not to be shown.
+    """
     with av.open(str(path), "w", **options) as container:
         stream: Any = container.add_stream(codec, rate=rate)
         stream.width, stream.height = images[0].size
         stream.pix_fmt = pix_fmt
         if rotation or mirrored:
             stream.set_display_rotation(rotation, mirrored)
-        for image in images:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(image))))
+        if pixel_shape is not None:
+            stream.codec_context.sample_aspect_ratio = pixel_shape
+        if first:
+            stream.codec_context.max_b_frames = 0
+        for number, image in enumerate(images, start=first):
+            frame = av.VideoFrame.from_ndarray(np.asarray(image))
+            if first:
+                frame.pts, frame.time_base = number, Fraction(1, rate)
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
 

@@ -58,6 +58,40 @@ def test_an_option_of_another_type_is_named_before_anything_runs(name: str, valu
         dsct.Predictor(model, **{name: value})
 
 
+@pytest.mark.parametrize("value", ["a", "0.5", ["a"], [None], {}, object()])
+def test_a_threshold_that_is_no_number_is_named(value: Any) -> None:
+    model = dsct.DSCT(dsct.DSCTConfig.tiny(multi_label=True))
+    with pytest.raises((TypeError, ValueError), match=r"(predict|PostProcess): threshold must be"):
+        dsct.Predictor(model, threshold=value)
+    with pytest.raises((TypeError, ValueError), match="PostProcess: threshold must be"):
+        dsct.PostProcess(model.config, threshold=value)
+
+
+def test_a_threshold_is_refused_where_one_class_is_reported() -> None:
+    """Without it, 0.1 and 0.99 gave the same."""
+    with pytest.raises(ValueError, match="threshold is for models with several emotions per person"):
+        dsct.predict("absent.jpg", dsct.DSCT(dsct.DSCTConfig.tiny()), threshold=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("nms_iou", float("nan"), r"nms_iou must be in \[0, 1\], got nan"),
+        ("nms_iou", -1, r"nms_iou must be in \[0, 1\], got -1"),
+        ("nms_iou", 2, r"nms_iou must be in \[0, 1\], got 2"),
+        ("long_side", float("nan"), "long_side must be at least 1 pixel, got nan"),
+        ("device", "meta", "predict: device must be a device that computes, got 'meta'"),
+        ("device", "gpu", "predict: device must be a device of this machine, got 'gpu'"),
+        ("device", "cuda:77", "predict: device must be a device of this machine, got 'cuda:77'"),
+        ("device", 3.5, "predict: device must be a device of this machine, got '3.5'"),
+    ],
+)
+def test_an_option_out_of_range_is_named_in_one_line(name: str, value: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as raised:
+        dsct.Predictor(dsct.DSCT(dsct.DSCTConfig.tiny()), **{name: value})
+    assert "\n" not in str(raised.value)
+
+
 def test_a_score_threshold_that_no_score_passes_is_refused() -> None:
     with pytest.raises(ValueError, match="score_threshold must be a number, got nan"):
         dsct.Predictor(dsct.DSCT(dsct.DSCTConfig.tiny()), score_threshold=float("nan"))

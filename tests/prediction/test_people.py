@@ -74,7 +74,7 @@ def test_data_frame_has_a_row_per_person_and_a_column_per_class() -> None:
 
 def test_data_frame_without_pandas_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError, match="pip install pandas"):
+    with pytest.raises(ImportError, match=r"needs pandas: pip install 'dsct\[dataframe\]'"):
         two_people().to_dataframe()
 
 
@@ -103,3 +103,32 @@ def test_html_is_a_table_with_escaped_names_and_the_note() -> None:
     assert "<b>" not in table
     assert "drawn &amp; small" in table
     assert "<tr>" not in nobody()._repr_html_()
+
+
+def test_a_slice_is_people() -> None:
+    people = two_people(note="drawn")
+    first = people[0:1]
+    assert (len(first), first.labels, first.note, first.image_size) == (
+        1,
+        [["Calm", "Sad"]],
+        "drawn",
+        people.image_size,
+    )
+    assert first[0] == people[0]
+    assert first.boxes.tolist() == people.boxes[:1].tolist()
+    assert [person.box for person in people[::-1]] == [people[1].box, people[0].box]
+    assert len(people[5:]) == len(nobody()[:2]) == 0
+    assert people[:].to_dict() == people.to_dict()
+    assert people[np.int64(-1)] == people[1]
+
+
+@pytest.mark.parametrize("index", ["a", 0.0, None, [0], (0, 1)])
+def test_other_indices_are_refused(index: Any) -> None:
+    with pytest.raises(TypeError, match="People: index must be a whole number or a slice, got"):
+        two_people()[index]
+
+
+@pytest.mark.parametrize("index", [2, -3])
+def test_an_index_beyond_the_last_is_named(index: int) -> None:
+    with pytest.raises(IndexError, match=f"People: index {index} is out of range for 2 people"):
+        two_people()[index]

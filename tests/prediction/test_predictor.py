@@ -351,3 +351,17 @@ def test_rejects(options: dict[str, Any], error: type[Exception], message: str) 
     given: dict[str, Any] = {"image": noise(64, 48), "model": Oracle([CENTER], multi_label=True), **options}
     with pytest.raises(error, match=message):
         dsct.predict(**given)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_an_error_comes_after_the_people_of_the_images_before_it(batch_size: int, tmp_path: Path) -> None:
+    """As frames of a video do; four images are one batch, the broken one is in the middle of the next."""
+    paths = [tmp_path / f"{number}.png" for number in range(7)]
+    for path in paths:
+        Image.new("RGB", (96, 64)).save(path)
+    paths[5].write_bytes(b"broken")
+    stream = dsct.predict_stream(paths, dsct.DSCT(dsct.DSCTConfig.tiny()), short_side=64, batch_size=batch_size)
+    found: list[Any] = []
+    with pytest.raises(OSError, match=r"5\.png"):
+        found.extend(people.source for people in stream)
+    assert found == paths[:5]

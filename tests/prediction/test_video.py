@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import dsct
+from dsct.prediction.annotate import annotate
 from dsct.prediction.people import People
 from dsct.prediction.predictor import predict_frames
 from dsct.prediction.video import VideoWriter, count_frames, frames
@@ -285,3 +286,59 @@ def test_only_the_batch_under_way_is_in_memory(monkeypatch: pytest.MonkeyPatch) 
         if number == 20:
             break
     assert 3 <= most <= 5
+
+
+def scene_of(path: Path, shape: Fraction, rotation: int = 0) -> Path:
+    """A wide scene, squeezed so that pixels of `shape` show it as it was."""
+    (image,) = drawn(1)
+    squeezed = image.resize((round(image.width / shape), image.height))
+    return encode(path, [squeezed] * 3, rotation=rotation, pixel_shape=shape)
+
+
+@pytest.mark.parametrize("shape", [Fraction(2), Fraction(1, 2), Fraction(4, 3)])
+@pytest.mark.parametrize(("ending", "rotation"), [(".mp4", 0), (".mkv", 0), (".mp4", 90)])
+def test_pixels_become_square(shape: Fraction, ending: str, rotation: int, tmp_path: Path) -> None:
+    (image,) = drawn(1)
+    path = scene_of(tmp_path / f"anamorphic{ending}", shape, rotation)
+    upright = image.rotate(rotation, expand=True)
+    for _, frame in frames(path):
+        assert frame.size == upright.size
+        difference = np.abs(np.asarray(frame, np.int16) - np.asarray(upright, np.int16))
+        assert np.median(difference) < 12
+
+
+def test_copies_of_an_anamorphic_video_have_square_pixels(tmp_path: Path) -> None:
+    path = scene_of(tmp_path / "anamorphic.mp4", Fraction(2))
+    with VideoWriter(tmp_path / "copy.mp4") as writer:
+        for time, people in predict_frames(path, short_side=96):
+            assert people.image_size == (128, 96)
+            writer.write(time, annotate(people.source, people))
+    with av.open(str(tmp_path / "copy.mp4")) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height, stream.sample_aspect_ratio or 1) == (128, 96, 1)
+
+
+def test_a_shape_that_no_pixel_has_is_damage(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.mkv", drawn(2), pixel_shape=Fraction(40))
+    with pytest.raises(OSError, match=r"a\.mkv is damaged: its pixels would be 40 times as wide as high"):
+        list(frames(path))
+
+
+@pytest.mark.parametrize("every", [1, 4])
+@pytest.mark.parametrize("ending", [".mp4", ".mov"])
+def test_frames_that_an_edit_list_leaves_out_are_not_counted(ending: str, every: int, tmp_path: Path) -> None:
+    path = encode(tmp_path / f"cut{ending}", drawn(12), first=-5, options={"avoid_negative_ts": "disabled"})
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].frames == 12
+    times = [time for time, _ in frames(path, every=every)]
+    assert times == pytest.approx([number / 10 for number in range(0, 7, every)])
+    assert count_frames(path, every) == len(times)
+
+
+def test_a_variable_frame_rate_keeps_times_and_count(tmp_path: Path) -> None:
+    times = [0.0, 0.1, 0.5, 0.55, 2.0]
+    with VideoWriter(tmp_path / "a.mp4") as writer:
+        for time, image in zip(times, drawn(5), strict=True):
+            writer.write(time, image)
+    assert [time for time, _ in frames(tmp_path / "a.mp4")] == pytest.approx(times)
+    assert count_frames(tmp_path / "a.mp4") == 5

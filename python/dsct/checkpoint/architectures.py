@@ -17,12 +17,14 @@ _PROPOSALS = r"(^|\.)pos_trans(_fc)?\."
 #: Detectors, the most specific first, each with what all must occur among the names, also those of detrex, mmdetection
 #: and Hugging Face. The first match is the key that decides.
 _ARCHITECTURES = (
+    ("Grounding DINO", (r"(^|\.)(bert|language_model|text_backbone)\.", _LEVELS)),
     ("DETA", (r"(^|\.)pix_trans\.",)),
     ("DINO", (r"(^|\.)enc_out_class_embed\.",)),
     ("DINO", (r"(^|\.)dn_query_generator\.",)),
-    ("DINO", (r"(^|\.)transformer\.tgt_embed\.", r"(^|\.)enc_output\.")),
+    ("DINO", (r"(^|\.)enc_output\.", _LABELS)),
     ("DN-Deformable-DETR", (_LABELS, _LEVELS)),
     ("DAB-Deformable-DETR", (_BOXES, _LEVELS)),
+    ("LW-DETR", (r"(^|\.)query_feat\.", _BOXES)),
     ("DN-DETR", (_LABELS, _BOXES)),
     ("DAB-DETR", (_BOXES,)),
     ("H-DETR", (_PROPOSALS, _QUERIES)),
@@ -63,11 +65,12 @@ def architecture_of(names: Iterable[str]) -> Architecture | None:
 
 
 def foreign_part(names: Iterable[str]) -> str | None:
-    """The first of the original names that no Deformable DETR has in its transformer: then it is a relative of one.
+    """The first of the original names that no Deformable DETR has: then it is a relative of one, or contains one.
 
     Example:
         >>> foreign_part(["transformer.level_embed", "transformer.mask_head.weight"])
         'transformer.mask_head.weight'
     """
-    inside = (name for name in names if name.startswith("transformer."))
-    return next((name for name in inside if not _DEFORMABLE_PARTS.match(name)), None)
+    inner = (name for name in names if re.search(_LEVELS, name) and name != "transformer.level_embed")
+    inside = (name for name in names if name.startswith("transformer.") and not _DEFORMABLE_PARTS.match(name))
+    return next(inner, None) or next(inside, None)

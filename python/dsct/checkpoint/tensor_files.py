@@ -56,6 +56,7 @@ def read_pickled_tensors(path: Path) -> dict[str, Any]:
         >>> read_pickled_tensors(file)
         {'weight': tensor([0., 0.])}
     """
+    _require_known_start(path)
     try:
         _require_honest_archive(path)
         with torch.serialization.safe_globals([argparse.Namespace]):
@@ -110,6 +111,16 @@ def without_wrappers(tensors: Mapping[str, torch.Tensor], source: object) -> Sta
     if len(plain) != len(tensors):
         raise ValueError(f"{source} holds tensors twice, with and without '_orig_mod.' in their names")
     return plain
+
+
+def _require_known_start(path: Path) -> None:
+    """PyTorch's files are archives or, from before version 1.6, pickles."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start and not start.startswith((_ZIP, b"\x80")):
+        raise ValueError(
+            f"{path} is no readable PyTorch file of plain tensors: it begins neither as safetensors nor as PyTorch's do"
+        )
 
 
 def _require_honest_archive(path: Path) -> None:

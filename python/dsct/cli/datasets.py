@@ -97,7 +97,7 @@ def describe(data: Data) -> str:
     changes = {"left out": getattr(data, "skipped", {}), "mended": getattr(data, "mended", {})}
     counted = (f"; {what}: {', '.join(f'{n} x {reason}' for reason, n in reasons.items())}"
                for what, reasons in changes.items() if reasons)  # fmt: skip
-    return f"{data.split}: {len(data)} images, {source}{''.join(counted)}"
+    return f"{data.split}: {len(data)} image{'' if len(data) == 1 else 's'}, {source}{''.join(counted)}"
 
 
 def model_fields(data: Data) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import Annotated
 import torch
 import typer
 
+from dsct.runtime import usable_device
+
 DeviceOption = Annotated[str, typer.Option(help="Such as cpu or cuda; auto uses a GPU if there is one.")]
 
 
@@ -18,9 +20,4 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"--device must be a device of this machine, got {name!r}: {error}") from error
-    return device
+    return usable_device(name, "--device")

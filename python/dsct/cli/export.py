@@ -23,7 +23,7 @@ def export(
     standard_operators: Annotated[
         bool, typer.Option("--standard-operators", help="A .pt2 that runs without dsct, but slower.")
     ] = False,
-    opset: Annotated[int | None, typer.Option(help="Version of ONNX's operators, 18 to 23; by default 18.")] = None,
+    opset: Annotated[int | None, typer.Option(help="Version of ONNX's operators, 18 to 20; by default 18.")] = None,
 ) -> None:
     """Write a model as a file that runs without dsct's Python code; ONNX always has standard operators.
 

@@ -168,7 +168,7 @@ class DataFolder:
         self.name = name
         self.folder = Path(folder)
         if not self.folder.is_dir():
-            raise FileNotFoundError(f"folder must be a directory with a data set, there is none at {folder}")
+            raise FileNotFoundError(f"there is no folder {folder}, where a data set should be")
         self.annotations = None if annotations is None else chosen_file(self.folder, annotations)
         self.labels = labels
         self.class_names = None if class_names is None else check_class_names(class_names)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dsct.modules import DSCT
 
 OPSET = 18  # what most programs read; 20 renames the interpolation of GridSample
-OPSETS = range(18, 24)  # what torch writes without converting from another version
+OPSETS = range(18, 21)  # torch would convert to older ones; newer ones add nothing, and some runtimes stumble there
 
 
 def to_onnx(model: DSCT, path: str | os.PathLike[str], *, mask: bool = True, opset: int = OPSET) -> None:
@@ -40,7 +40,7 @@ def to_onnx(model: DSCT, path: str | os.PathLike[str], *, mask: bool = True, ops
         model: in float32; it is not changed.
         path: the file, ending in ``.onnx``; missing folders are created.
         mask: whether the file takes a padding mask, as batches of different sizes need.
-        opset: version of the operators, from 18 to 23. All compute the same.
+        opset: version of the operators, from 18 to 20. All compute the same.
 
     Raises:
         TypeError: `model` is not a :class:`dsct.DSCT`, or its parameters are not float32.

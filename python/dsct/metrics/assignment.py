@@ -59,6 +59,8 @@ def keep_after_nms(boxes: Floats, scores: Floats, iou: float) -> Bools:
     Returns:
         (I, N) bool, False for suppressed and padded boxes.
     """
+    if not 0 <= iou <= 1:
+        raise ValueError(f"keep_after_nms: iou must be in [0, 1], got {iou}")
     return _dsct.nms(boxes, scores, iou)
 
 

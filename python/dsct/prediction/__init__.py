@@ -5,7 +5,8 @@ from types import ModuleType
 
 # Loaded when first used: each needs torchvision or more.
 _MODULES = {
-    *("annotate", "look", "model_input", "options", "people", "person_colors", "predictor", "shipped_weights", "video"),
+    *("annotate", "batches", "look", "model_input", "model_summary", "options", "people", "person_colors", "predictor"),
+    *("shipped_weights", "video"),
 }
 
 

@@ -26,7 +26,7 @@ class ModelInput(NamedTuple):
 def resize_sides(model: DSCT, short_side: int | None, long_side: int | None) -> tuple[int | None, int]:
     """Short and long side of the resized image: as requested, else as stored with the weights, else the paper's."""
     for name, value in (("short_side", short_side), ("long_side", long_side)):
-        if value is not None and value < 1:
+        if value is not None and not value >= 1:
             raise ValueError(f"predict: {name} must be at least 1 pixel, got {value}")
     stored = getattr(model, "preprocess", None) or {"short_side": SHORT_SIDE, "long_side": LONG_SIDE}
     short = stored["short_side"] if short_side is None else short_side

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypedDict, TypeVar, cast, get_type_hints
 
 import torch
 
+from dsct.config import DSCTConfig
+from dsct.runtime import usable_device
+
+T = TypeVar("T")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -16,7 +20,8 @@ class Options(TypedDict, total=False):
 
     Attributes:
         threshold: multi-label models report the classes whose probability exceeds this: one number, or one per class.
-            None uses the thresholds stored with the weights, else 0.5. Multi-class models report the most probable.
+            None uses the thresholds stored with the weights, else 0.5. Multi-class models report the most probable and
+            take none.
         score_threshold: predictions with a lower score are dropped. None requires the class probabilities of a person
             to sum to at least ½, which is a score of ½/C, or keeps all if the score is a mean of logits.
         nms_iou: of two predictions that overlap by more than this, the one with the lower score is dropped. None keeps
@@ -61,7 +66,7 @@ def completed(options: Options) -> Options:
 
     Raises:
         TypeError: there is no such option, or one of another type.
-        ValueError: `batch_size` is below 1; the model decides about the others.
+        ValueError: an option is out of range, or `device` is none that computes; the model decides about the others.
 
     Example:
         >>> completed({"batch_size": 8})["nms_iou"]
@@ -78,7 +83,38 @@ def completed(options: Options) -> Options:
             raise TypeError(f"predict: {name} must be {wanted}, got {value!r}")
     if complete["batch_size"] < 1:
         raise ValueError(f"predict: batch_size must be at least 1, got {complete['batch_size']}")
+    if complete["nms_iou"] is not None and not 0 <= complete["nms_iou"] <= 1:
+        raise ValueError(f"predict: nms_iou must be in [0, 1], got {complete['nms_iou']}")
+    _require_numbers(complete["threshold"])
+    if complete["device"] is not None:
+        complete["device"] = usable_device(complete["device"], "predict: device")
     return complete
+
+
+def threshold_for(config: DSCTConfig, threshold: T) -> T:
+    """The threshold, if the model uses one.
+
+    Raises:
+        ValueError: it is given and the model reports one class per person.
+
+    Example:
+        >>> threshold_for(DSCTConfig.tiny(multi_label=True), 0.3)
+        0.3
+    """
+    if threshold is not None and not config.multi_label:
+        raise ValueError(
+            "predict: threshold is for models with several emotions per person; this one reports the most probable. "
+            "score_threshold leaves out uncertain people"
+        )
+    return threshold
+
+
+def _require_numbers(threshold: object) -> None:
+    """Raises a TypeError for anything but None, a number or several."""
+    several = isinstance(threshold, Iterable) and not isinstance(threshold, str | bytes)
+    values = list(threshold) if several else [threshold]  # type: ignore[call-overload]
+    if threshold is not None and not all(hasattr(value, "__float__") for value in values):
+        raise TypeError(f"predict: threshold must be a number, or one per class, got {threshold!r}")
 
 
 def lists_options(function: Function) -> Function:

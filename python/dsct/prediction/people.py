@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import json
+import operator
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dsct.config import DSCTConfig
+
+
+#: Fields with one entry per person.
+_PER_PERSON = ("boxes", "scores", "labels", "probabilities", "queries")
 
 
 class Truth(Protocol):
@@ -63,7 +69,7 @@ class Person:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class People:
-    """The people found in one image, highest score first. Iterates over `Person`; empty when nobody was found.
+    """The people found in one image, highest score first: a sequence of `Person`, of which slices are people too.
 
     Attributes:
         boxes: (n, 4) float32, xyxy in pixels of the original image, clipped to it.
@@ -97,7 +103,19 @@ class People:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def __getitem__(self, index: int) -> Person:
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Person: ...
+    @overload
+    def __getitem__(self, index: slice) -> People: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Person | People:
+        """One person, or the people of a slice."""
+        if isinstance(index, slice):
+            parts = {name: getattr(self, name)[index] for name in _PER_PERSON}
+            return dataclasses.replace(self, **parts)
+        if not isinstance(index, SupportsIndex):
+            raise TypeError(f"People: index must be a whole number or a slice, got {type(index).__name__}")
+        if not -len(self) <= (index := operator.index(index)) < len(self):
+            raise IndexError(f"People: index {index} is out of range for {_count(len(self))}")
         x1, y1, x2, y2 = (float(value) for value in self.boxes[index])
         probabilities = zip(self.class_names, self.probabilities[index].tolist(), strict=True)
         return Person((x1, y1, x2, y2), float(self.scores[index]), tuple(self.labels[index]), dict(probabilities))
@@ -124,12 +142,12 @@ class People:
         """One row per person: image, person (from 1), x1, y1, x2, y2, score, labels (joined by ", "), every class.
 
         Raises:
-            ImportError: the package pandas is not installed.
+            ImportError: pandas is not installed, the extra ``dataframe``.
         """
         try:
             import pandas
         except ImportError as error:
-            raise ImportError("People.to_dataframe needs pandas: pip install pandas") from error
+            raise ImportError("People.to_dataframe needs pandas: pip install 'dsct[dataframe]'") from error
         columns = ["image", "person", "x1", "y1", "x2", "y2", "score", "labels", *self.class_names]
         rows = [
             [self.image_path, number, *p.box, p.score, ", ".join(p.labels), *p.probabilities.values()]

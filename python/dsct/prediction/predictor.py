@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import groupby, islice
 from threading import Lock
 from typing import Any, TypeVar, overload
 from weakref import WeakKeyDictionary
@@ -21,9 +20,10 @@ from dsct.modules import DSCT
 from dsct.modules.evaluating import evaluating
 from dsct.post_process import PostProcess, least_score
 from dsct.prediction import video
+from dsct.prediction.batches import batches
 from dsct.prediction.look import Look, require_trace, subject_traces
 from dsct.prediction.model_input import ModelInput, prepare, read_each, resize_sides
-from dsct.prediction.options import Options, completed, lists_options
+from dsct.prediction.options import Options, completed, lists_options, threshold_for
 from dsct.prediction.people import People, people_of
 from dsct.prediction.shipped_weights import AnyModel, resolve_model
 
@@ -64,7 +64,7 @@ class Predictor:
     def __init__(self, model: AnyModel = None, **options: Unpack[Options]) -> None:
         given = completed(options)
         self.model, self.note = resolve_model(model, given["device"])
-        threshold, least = given["threshold"], given["score_threshold"]
+        threshold, least = threshold_for(self.model.config, given["threshold"]), given["score_threshold"]
         self._post_process = PostProcess(
             self.model.config,
             threshold=getattr(self.model, "thresholds", None) if threshold is None else threshold,
@@ -110,13 +110,13 @@ class Predictor:
         Raises:
             TypeError: while iterating, `images` is one image, or an image has an unsupported type.
             ValueError: while iterating, an image has a wrong shape or is too narrow.
-            OSError: while iterating, an image cannot be read.
+            OSError: while iterating, an image cannot be read; the people of all images before it come first.
         """
         if isinstance(images, str) or (isinstance(images, np.ndarray) and images.ndim == 3 and images.shape[2] == 3):
             raise TypeError("stream: images must be several images, got one; call the predictor with it instead")
-        for _, same_size in groupby(read_each(images, self._transform, on_error), key=lambda one: one.pixels.shape):
-            while batch := list(islice(same_size, self._batch_size)):
-                yield from self._people(batch, self._run(self.model, batch))
+        read = read_each(images, self._transform, on_error)
+        for batch in batches(read, self._batch_size, key=lambda one: one.pixels.shape):
+            yield from self._people(batch, self._run(self.model, batch))
 
     def frames(
         self, path: str | os.PathLike[str], *, every: int = 1, start: float | None = None, stop: float | None = None
@@ -182,7 +182,7 @@ class Predictor:
         return loaded, [features[0] for features in maps]
 
     def _timed(self, frames: Iterable[tuple[float, Image.Image]]) -> Iterator[tuple[float, People]]:
-        for batch in _batches(frames, self._batch_size):
+        for batch in batches(frames, self._batch_size):
             yield from zip((time for time, _ in batch), self.stream(frame for _, frame in batch), strict=True)
 
     def _run(self, call: Callable[[Tensor], T], batch: Sequence[ModelInput]) -> T:
@@ -261,7 +261,7 @@ def predict_stream(
     Raises:
         TypeError: `model` has an unsupported type, or there is no such option; while iterating, an image has one.
         ValueError: an argument is out of range.
-        OSError: the weights cannot be read; while iterating, an image.
+        OSError: the weights cannot be read; while iterating, as in `Predictor.stream`.
 
     Example:
         >>> import dsct, numpy as np
@@ -321,18 +321,3 @@ def _lock_of(model: DSCT) -> Lock:
     """One for every model, whichever predictors run it; predictors can be pickled, locks cannot."""
     with _LOOKING_UP:
         return _LOCKS.setdefault(model, Lock())
-
-
-def _batches(frames: Iterable[T], batch_size: int) -> Iterator[list[T]]:
-    """Groups of `batch_size` frames; if reading fails, those read before come first."""
-    batch: list[T] = []
-    try:
-        for frame in frames:
-            batch.append(frame)
-            if len(batch) == batch_size:
-                yield batch
-                batch = []
-    except OSError:
-        yield batch
-        raise
-    yield batch

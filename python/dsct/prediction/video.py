@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _TICK = Fraction(1, 60_000)  # seconds; usual frame rates are whole ticks, and MPEG-4 knows none below 1/65535
 _STILL = re.compile(r"(\w+)_pipe|image2")  # FFmpeg's names of formats for images
+_LONGEST_PIXEL = 16
 _BT_709, _LIMITED_RANGE = 1, 1  # as numbered in H.273
 
 
@@ -31,7 +32,8 @@ def frames(
 ) -> Iterator[tuple[float, Image.Image]]:
     """Reads the frames of a video one after the other, turned and mirrored as a player shows them.
 
-    Pixels are taken as square. Audio and cover images are ignored.
+    Pixels that are not square (anamorphic video) are stretched or squeezed in width until they are. Audio and cover
+    images are ignored.
 
     Args:
         path: the video file.
@@ -91,7 +93,8 @@ def count_frames(path: str | os.PathLike[str], every: int = 1) -> int | None:
     """
     _pyav()
     with _opened(Path(path)) as (container, stream):
-        count = stream.frames
+        # An edit list leaves out frames that are in the file; older PyAV does not tell which.
+        count = stream.frames - sum(entry.is_discard for entry in getattr(stream, "index_entries", ()))
         if not count and container.duration and stream.average_rate:
             count = round(container.duration / 1_000_000 * stream.average_rate)
     return -(-count // every) or None
@@ -218,7 +221,7 @@ def _frames(path: Path, every: int, start: float, stop: float | None) -> Iterato
 
     with _opened(path) as (container, stream):
         stream.thread_type = "AUTO"
-        tick = stream.time_base or Fraction(1)
+        tick, shape = stream.time_base or Fraction(1), _pixel_shape(stream, path)
         origin = stream.start_time or 0
         decoded, kept, end = 0, 0, origin
         for packet in container.demux(stream):
@@ -239,7 +242,7 @@ def _frames(path: Path, every: int, start: float, stop: float | None) -> Iterato
                 if stop is not None and time >= stop:
                     return
                 if kept % every == 0:
-                    yield time, _upright(frame)
+                    yield time, _upright(frame, shape)
                 kept += 1
         if _ends_early(stream, end):
             whole = float((stream.duration or 0) * tick)
@@ -252,9 +255,21 @@ def _ends_early(stream: VideoStream, end: int) -> bool:
     return missing * (stream.time_base or Fraction(1)) > 1
 
 
-def _upright(frame: VideoFrame) -> Image.Image:
-    """The image as its display matrix wants it: x' = a x + c y, y' = b x + d y, by quarter turns and mirrors."""
-    pixels = frame.to_ndarray(format="rgb24")
+def _pixel_shape(stream: VideoStream, path: Path) -> Fraction:
+    """Width of a pixel divided by its height, 1 where the file does not say."""
+    shape = Fraction(stream.sample_aspect_ratio or 1)
+    if not 1 / _LONGEST_PIXEL <= shape <= _LONGEST_PIXEL:
+        raise OSError(f"{path} is damaged: its pixels would be {shape} times as wide as high")
+    return shape
+
+
+def _upright(frame: VideoFrame, shape: Fraction) -> Image.Image:
+    """The image of square pixels as its display matrix wants it, by quarter turns and mirrors.
+
+    The matrix means x' = a x + c y, y' = b x + d y.
+    """
+    width = frame.width if shape == 1 else max(round(frame.width * shape), 1)
+    pixels = frame.to_ndarray(format="rgb24", width=width, height=frame.height)
     matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     if matrix is not None:
         a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +30,9 @@ class Input(NamedTuple):
     is_video: bool
 
 
-def collect(paths: Sequence[Path]) -> tuple[list[Input], Counter[str]]:
+def collect(
+    paths: Sequence[Path], on_error: Callable[[Path, Exception], None] | None = None
+) -> tuple[list[Input], Counter[str]]:
     """Finds the images and videos in files and folders, each once.
 
     A folder is read with its subfolders, in natural order (2 before 10), without hidden files and linked folders; there
@@ -38,6 +40,8 @@ def collect(paths: Sequence[Path]) -> tuple[list[Input], Counter[str]]:
 
     Args:
         paths: files and folders.
+        on_error: called with a path that does not exist, cannot be read or contains no image and no video, and the
+            error; the others are continued. None raises the error.
 
     Returns:
         The files in order, and the number of other files in the folders, by suffix.
@@ -59,20 +63,33 @@ def collect(paths: Sequence[Path]) -> tuple[list[Input], Counter[str]]:
     found: dict[Path, Input] = {}
     others: Counter[str] = Counter()
     for path in paths:
-        if path.is_dir():
-            inside = list(_walk(path))
-            wanted = [Input(file, _is_video_name(file)) for file in inside if _is_image_or_video_name(file)]
-            if not wanted:
-                others_there = f", but {len(inside)} other files" if inside else ""
-                raise ValueError(f"{path} contains no image and no video{others_there}")
-            others.update(file.suffix.lower() for file in inside if not _is_image_or_video_name(file))
-        elif path.exists():
-            wanted = [Input(path, _is_video(path))]
-        else:
-            raise FileNotFoundError(f"there is no file or folder {path}")
+        try:
+            wanted = _inside(path, others) if path.is_dir() else [_named(path)]
+        except (OSError, ValueError) as error:
+            if on_error is None:
+                raise
+            on_error(path, error)
+            continue
         for item in wanted:
             found.setdefault(item.path, item)
     return list(found.values()), others
+
+
+def _inside(folder: Path, others: Counter[str]) -> list[Input]:
+    """The images and videos of a folder; its other files are added to `others`."""
+    inside = list(_walk(folder))
+    wanted = [Input(file, _is_video_name(file)) for file in inside if _is_image_or_video_name(file)]
+    if not wanted:
+        others_there = f", but {len(inside)} other {'file' if len(inside) == 1 else 'files'}" if inside else ""
+        raise ValueError(f"{folder} contains no image and no video{others_there}")
+    others.update(file.suffix.lower() for file in inside if not _is_image_or_video_name(file))
+    return wanted
+
+
+def _named(path: Path) -> Input:
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file or folder {path}")
+    return Input(path, _is_video(path))
 
 
 def _walk(folder: Path) -> Iterator[Path]:

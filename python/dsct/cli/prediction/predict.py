@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,7 +27,27 @@ from dsct.prediction.video import count_frames
 def predict(
     paths: Annotated[list[Path], typer.Argument(help="Images, videos, and folders with their subfolders.")],
     weights: Annotated[Path | None, typer.Option(help="Weights; by default those that come with dsct.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="Report labels above this probability (multi-label).")] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Several emotions per person: report those above this probability; by default the thresholds stored "
+            "with the weights, else 0.5.",
+        ),
+    ] = None,
+    score_threshold: Annotated[
+        float | None,
+        typer.Option(help="Leave out people with a lower score; by default ½ divided by the number of classes."),
+    ] = None,
+    nms_iou: Annotated[
+        float,
+        typer.Option(help="Of two people that overlap by more, keep the better one; 1 keeps both."),
+    ] = 0.5,
+    short_side: Annotated[
+        int | None, typer.Option(min=1, help="Pixels of the resized short side; by default as stored with the weights.")
+    ] = None,
+    long_side: Annotated[
+        int | None, typer.Option(min=1, help="Most pixels of the long side; by default as stored with the weights.")
+    ] = None,
     out: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE", help="Write to this .json, .jsonl or .csv file and print nothing; repeatable."),
@@ -47,17 +68,27 @@ def predict(
     people (box, score, labels, probabilities); for a frame, image is the video and time is in seconds. CSV
     has a row per person. Videos need PyAV, the extra named video.
 
-    A file that cannot be read does not stop the run: it is named at the end, and the exit code is 1. Ctrl-C leaves
-    complete files with the results so far.
+    A file that is missing or cannot be read does not stop the run: it is named at the end, and the exit code is 1.
+    Ctrl-C leaves complete files with the results so far.
     """
     formats = {path: format_of(path) for path in out or []}
-    files, others = collect(paths)
-    predictor = Predictor(weights, threshold=threshold, batch_size=batch_size, device=choose_device(device))
+    errors: list[str] = []
+    files, others = collect(paths, lambda path, error: errors.append(str(error)))
+    if not files:
+        raise OSError("; ".join(errors))
+    total = len(files) + len(errors)
+    with _not_logged():
+        predictor = Predictor(
+            weights, threshold=threshold, score_threshold=score_threshold, nms_iou=nms_iou, short_side=short_side,
+            long_side=long_side, batch_size=batch_size, device=choose_device(device),
+        )  # fmt: skip
     stderr = Console(stderr=True, soft_wrap=True, highlight=False)
+    if predictor.note and (as_json or formats) and not quiet:  # text ends with it
+        stderr.print(f"note: {predictor.note}", markup=False)
     if others and not quiet:
         listed = ", ".join(f"{count} {suffix or 'without ending'}" for suffix, count in others.most_common())
         stderr.print(f"skipped, neither images nor videos: {listed}", markup=False)
-    errors: list[str] = []
+    missing = len(errors)
     with ExitStack() as stack:
         writers: list[ResultFile | AnnotatedFiles] = [
             stack.enter_context(ResultFile(format, path)) for path, format in formats.items()
@@ -73,11 +104,25 @@ def predict(
         for done, result in enumerate(_results(files, predictor, every, errors), start=1):
             for writer in writers:
                 writer.write(result)
-            progress.update(task, completed=done + len(errors))
+            progress.update(task, completed=done + len(errors) - missing)
+        # What headers announce may differ from what there is.
+        progress.update(task, total=progress.tasks[task].completed)
     if errors:
-        stderr.print(f"{len(errors)} of {len(files)} files could not be read, or not completely:", markup=False)
+        stderr.print(f"{len(errors)} of {total} files could not be read, or not completely:", markup=False)
         stderr.print(*errors, sep="\n", markup=False)
         raise typer.Exit(1)
+
+
+@contextmanager
+def _not_logged() -> Iterator[None]:
+    """The command says itself, and once, what the shipped weights are."""
+    logger = logging.getLogger("dsct")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _results(files: Sequence[Input], predictor: Predictor, every: int, errors: list[str]) -> Iterator[Result]:
