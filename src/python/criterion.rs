@@ -111,7 +111,8 @@ fn set_criterion(
     let config = config.0.clone();
     run(py, move || {
         let (predictions, targets) = batch(&config, logits, boxes, targets)?;
-        let losses = criterion::set_criterion(&config, &predictions, &targets, num_boxes, class_weights.as_ref().map(|w| &w.0))?;
+        let losses =
+            criterion::set_criterion(&config, &predictions, &targets, num_boxes, class_weights.as_ref().map(|w| &w.0))?;
         Ok((PyTensor(losses.class), PyTensor(losses.bbox), PyTensor(losses.giou)))
     })
 }

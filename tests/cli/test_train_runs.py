@@ -115,7 +115,7 @@ def test_moved_data_are_named_once(place: Path) -> None:
     moved = about(place)
     moved["data"]["folder"] = str(place / "data")
     (place / "run" / "config.json").write_text(json.dumps(moved))
-    assert "there is none at" in resume(place, "--set", "epochs=2", code=1)
+    assert "there is no folder" in resume(place, "--set", "epochs=2", code=1)
     assert "epoch 2/2" in resume(place, "--data", place / "moved", "--set", "epochs=2")
     assert "epoch 3/3" in resume(place, "--set", "epochs=3")
 

@@ -259,7 +259,7 @@ def test_early_stop_ends_when_validation_sees_no_progress(tmp_path: Path, monkey
         box_recall = 0.0
 
         def __getitem__(self, protocol: str) -> Any:
-            return SimpleNamespace(value=next(values), metric="accuracy")
+            return SimpleNamespace(value=next(values), metric="accuracy", protocol=protocol, chance=0.1)
 
         def to_dict(self) -> dict[str, float]:
             return {}

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 import dsct
-from dsct.train import Processes, TrainConfig, Trainer, seed_everything
+from dsct.train import Processes, TrainConfig, Trainer, class_weights, seed_everything
 from tests.train.training_run import MODEL, RECIPE, scenes
 
 CALM = dataclasses.replace(MODEL, dropout=0.0)
@@ -22,6 +22,9 @@ RECIPES = {
     "ddp": PLAIN,
     # The last batch of 3 images leaves one process with one micro-batch and a stand-in.
     "ddp accumulated": dataclasses.replace(PLAIN, accumulation=2, ema=0.9),
+    "ddp balanced": dataclasses.replace(
+        PLAIN, class_weights="inverse", repeat_threshold=0.6, batching="aspect_ratio", on_error="skip"
+    ),
     "fsdp": PLAIN,
     "fsdp accumulated": dataclasses.replace(PLAIN, accumulation=2, ema=0.9, activation_checkpointing=True),
 }
@@ -57,7 +60,7 @@ def trainer(
             if "sampling_offsets" in name:
                 # A fresh model samples at whole cells, where rounding alone turns gradients around.
                 parameter.add_(0.05 * torch.randn_like(parameter))
-    criterion = criterion or dsct.SetCriterion(CALM)
+    criterion = criterion or dsct.SetCriterion(CALM, class_weights(scenes("train", 7), config.class_weights))
     return Trainer(
         model, criterion, dsct.PostProcess(CALM), scenes("train", 7), scenes("val", 3), config, run_dir,
         visible=False, processes=processes, fsdp=fsdp,
