@@ -102,7 +102,7 @@ def turned_by_exif(path: str | os.PathLike[str]) -> bool:
     """
     if os.fspath(path).endswith(".npy"):
         return False
-    with _reading(path), Image.open(path) as image:
+    with _reading(path), open_image(path) as image:
         return Image.Image.getexif(image).get(ExifTags.Base.Orientation) in _TURNED_BY_A_QUARTER
 
 

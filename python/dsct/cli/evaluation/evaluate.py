@@ -59,7 +59,10 @@ def evaluate(
     labels: LabelsOption = None,
     val_fraction: ValFractionOption = None,
     weights: Annotated[
-        Path, typer.Option(help="Weights, or the folder of a run: its best.safetensors; by default those of dsct.")
+        Path,
+        typer.Option(
+            help="Weights, or the folder of a run: its best.safetensors.", show_default="those that come with dsct"
+        ),
     ] = SHIPPED_WEIGHTS,
     split: Annotated[Split, typer.Option(help="Split of the data set.")] = Split.test,
     nms_iou: Annotated[float, typer.Option(help="Overlap above which the paper protocol drops a duplicate.")] = 0.5,
