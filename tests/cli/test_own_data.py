@@ -113,6 +113,16 @@ def test_the_share_of_validation_data_is_kept_by_the_run(tmp_path: Path) -> None
     assert "val: 3 images" in output
 
 
+@pytest.mark.parametrize(
+    ("share", "message"), [(0, "must be above 0"), (1, "between 0 and 1"), (-0.1, "between 0 and")]
+)
+def test_a_share_that_is_out_of_range(share: float, message: str, tmp_path: Path) -> None:
+    own(tmp_path, "train.csv", people("t", 12))
+    arguments = ["--data", tmp_path, "--run-dir", tmp_path / "run", f"--val-fraction={share}"]
+    assert message in run("train", "coco", *arguments, *TINY, code=1)
+    assert message in run("data", "check", tmp_path, f"--val-fraction={share}", code=1)
+
+
 @pytest.mark.parametrize("command", ["train", "eval", "data check"])
 def test_a_share_of_validation_data_is_refused_where_there_is_some(command: str, tmp_path: Path) -> None:
     write_emotic_csv(tmp_path / "train.csv", [record("a.png", [[1, 2, 30, 40]], emotic_labels(["Fear"]))])

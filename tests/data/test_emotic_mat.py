@@ -80,7 +80,7 @@ class TestMat:
         [
             ({"combined_categories": mat_cell(["Joy"])}, r"Annotations.mat: val\(1\): 'Joy' is none of the 26 EMOTIC"),
             ({"body_bbox": np.zeros((1, 3))}, "body_bbox must be 4 numbers"),
-            ({"combined_categories": np.ones((1, 2))}, "category names must be text"),
+            ({"combined_categories": np.ones((1, 2))}, "text was expected, got an array of float64"),
         ],
     )
     def test_malformed_person(self, change: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -102,7 +102,9 @@ class TestMat:
         savemat(path, {"train": np.ones(3)})
         with pytest.raises(ValueError, match="there is no variable 'val'"):
             EmoticDataset.from_mat(path, split="val")
-        with pytest.raises(ValueError, match="train must be a struct array, the fields filename, folder"):
+        with pytest.raises(
+            ValueError, match="train must be a struct array or a cell array of structs, a struct was expected"
+        ):
             EmoticDataset.from_mat(path)
 
     def test_truncated_file(self, tmp_path: Path) -> None:

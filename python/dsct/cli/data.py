@@ -12,12 +12,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dsct.cli.data_convert import convert_data
 from dsct.cli.datasets import check_val_fraction
 from dsct.cli.errors import one_line_errors
 from dsct.cli.options import LabelsOption, MultiLabelOption, Split, ValFractionOption
 from dsct.cli.progress import progress_bar
 from dsct.config import DSCTConfig
 from dsct.data.annotation_files.raw_annotations import TooFewImages
+from dsct.data.annotation_tools import read as read_tool
+from dsct.data.annotation_tools import recognise as recognise_tool
 from dsct.data.checks.check import CheckResult, check
 from dsct.data.checks.findings import Finding, Location
 from dsct.data.checks.opened_records import AnnotatedSplit
@@ -37,6 +40,9 @@ class FolderName(str, Enum):
     emotic = "emotic"
     caer_s = "caer-s"
     coco = "coco"
+
+
+app.command("convert")(convert_data)
 
 
 @app.callback()
@@ -145,7 +151,17 @@ def _splits_in(name: str, folder: Path, annotations: Path) -> list[Split]:
     """The splits that one annotation file holds: any other file, taken for all three, would look like leakage."""
     if annotations.suffix == ".mat":
         return list(Split)
-    named = named_split(folder, chosen_file(folder, annotations))
+    chosen = chosen_file(folder, annotations)
+    if (
+        chosen.exists()
+        and chosen.suffix != ".json"
+        and recognise_tool(chosen) is not None
+        and (inside := read_tool(chosen).splits)
+    ):
+        return [Split(one) for one in inside]
+    named = named_split(folder, chosen)
+    if named not in list(Split) and chosen.exists() and recognise_tool(chosen) is not None:
+        return [Split.train, Split.val]
     if named not in list(Split):
         raise ValueError(f"--split must say what {annotations} contains, its name does not say")
     # Validation data may be cut from training data: both parts together are the file.

@@ -5,6 +5,7 @@ from dsct.data.annotated import AnnotatedDataset
 from dsct.data.caer_s import CaerSDataset
 from dsct.data.coco import CocoDataset
 from dsct.data.collate import Batch, collate
+from dsct.data.conversion import Converted, convert
 from dsct.data.emotic import EmoticDataset
 from dsct.data.folders import open_split
 from dsct.data.records import Annotations, Dataset, Target
@@ -17,6 +18,7 @@ __all__ = [
     "Batch",
     "CaerSDataset",
     "CocoDataset",
+    "Converted",
     "Dataset",
     "EmoticDataset",
     "SyntheticDataset",
@@ -24,6 +26,7 @@ __all__ = [
     "caer_s",
     "coco",
     "collate",
+    "convert",
     "emotic",
     "evaluation_transform",
     "flip_transform",

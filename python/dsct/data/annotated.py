@@ -34,7 +34,7 @@ class AnnotatedDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
         transforms: called with image and target; its result is what ``ds[i]`` returns.
         skipped: what was left out while reading: reason -> number of boxes or images.
         mended: what was corrected while reading and is there: reason -> number of boxes or images.
-        examples: reason -> names of the first images, where whole images were left out.
+        examples: reason -> the first of what was left out or corrected: names of images or places in the file.
         source: a phrase that says where the annotations come from.
 
     Raises:

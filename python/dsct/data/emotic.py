@@ -1,12 +1,16 @@
-"""EMOTIC: people in context, each with some of 26 emotions, in the three forms that are in circulation.
+"""EMOTIC: people in context, each with some of 26 emotions, in the forms that are in circulation.
 
-The three differ, so results on one must not be compared with results on another:
+They differ, so results on one must not be compared with results on another:
 
 * ``emotic_{train,val,test}_bi.json`` of the paper's released code: *head* boxes, the *union* of all annotators' labels;
 * ``Annotations.mat`` as distributed: *body* boxes; the labels of validation and test people by several annotators, and
   combined;
 * a widely used CSV conversion of it: body boxes, combined labels. It clips boxes of non-square ``emodb_small`` images
-  at the wrong border, which cannot be undone. 376 of its images are in more than one split.
+  at the wrong border, which cannot be undone. 376 of its images are in more than one split. Another conversion has a
+  column per class and the images in ``.npy`` arrays, ``annots_arrs/annot_arrs_{train,val,test}.csv`` with ``img_arrs``.
+
+All but the JSON also state valence, arousal and dominance (1 to 10), age and gender: ``Annotations.continuous`` and
+``Annotations.attributes``. Training does not use them.
 
 Request the data, which is for research only, from its authors, https://github.com/rkosti/emotic.
 """
@@ -88,6 +92,9 @@ class EmoticDataset(AnnotatedDataset):
         The sizes in the file are wrong for the non-square images of ``emodb_small``. With an image root, sizes are
         read from the image files; without one, width and height of these images are swapped back.
 
+        Continuous annotations are the combined ones, or else the mean over the annotators. Files that SciPy wrote after
+        reading this one in a simpler form are read as well.
+
         Args:
             path: the file.
             image_root: folder that contains ``mscoco``, ``emodb_small`` and so on, or several to choose from; ``None``
@@ -116,15 +123,17 @@ class EmoticDataset(AnnotatedDataset):
         split: str | None = None,
         transforms: Transform | None = None,
     ) -> EmoticDataset:
-        """Reads the CSV conversion: body boxes, combined labels.
+        """Reads a CSV conversion, which one is told by its header: body boxes, combined labels.
 
-        Sizes are treated as in :meth:`from_mat`. Rows of one image become one record.
+        Sizes are treated as in :meth:`from_mat`. Rows of one image become one record. Beside ``.npy`` arrays that are
+        resized copies of the images, boxes are scaled to them and counted as mended.
 
         Args:
-            path: a file with the columns ``Folder, Filename, Image Size, BBox, Categorical_Labels``; others are not
-                read.
-            image_root: folder that contains ``mscoco``, ``emodb_small`` and so on, or several to choose from; ``None``
-                opens no image file.
+            path: a file with the columns ``Folder, Filename, Image Size, BBox, Categorical_Labels``, or one with
+                ``Filename, Width, Height, X_min, Y_min, X_max, Y_max, Arr_name`` and a column per class;
+                ``Continuous_Labels`` or ``Valence, Arousal, Dominance``, and ``Gender, Age``, are read if there.
+            image_root: folder that contains ``mscoco``, ``emodb_small`` and so on, or ``img_arrs``, or several to
+                choose from; ``None`` opens no image file.
             split: taken from the file name if not given.
             transforms: of the data set.
 

@@ -19,6 +19,8 @@ from dsct.data.annotation_files.own_csv import OwnCsv
 from dsct.data.annotation_files.own_json import OwnJson
 from dsct.data.annotation_files.raw_annotations import RawAnnotations
 from dsct.data.annotation_files.splits import VAL_FRACTION
+from dsct.data.annotation_tools import ToolExport, find
+from dsct.data.annotation_tools.own import read_own
 from dsct.data.caer_s import CaerSDataset
 from dsct.data.coco import CocoDataset
 from dsct.data.emotic import EmoticDataset
@@ -217,7 +219,15 @@ class DataFolder:
         """The existing annotation files, the one to read first."""
         if self.annotations is not None:
             return [beside(self.name, self.folder, self.annotations, split)]
-        return annotation_files(self.name, self.folder, split)
+        try:
+            return annotation_files(self.name, self.folder, split)
+        except FileNotFoundError:
+            named = own_training_file(self.folder) or any(has_own_file(self.folder, one) for one in SPLITS)
+            export = None if named or self.name != "coco" else find(self.folder)
+            # All of an export that is not divided is training data, as of a lone annotations.json.
+            if export is None or (split == "test" and not getattr(self._own_file(export), "splits", ())):
+                raise
+            return [export]
 
     def _emotic(self, path: Path, split: str) -> RawAnnotations:
         if path.suffix == ".mat":
@@ -232,12 +242,15 @@ class DataFolder:
 
     def _coco(self, path: Path, split: str) -> RawAnnotations:
         class_names = self.class_names or self._training_classes(path)
+        file = self._own_file(path)
+        if isinstance(file, ToolExport) and file.splits:
+            return file.part(split, class_names, self.multi_label, self.val_fraction, self.seed)
         fraction = self._fraction_to_cut(path, split)
-        raw = self._own_file(path).people(class_names, self.multi_label)
+        raw = file.people(class_names, self.multi_label)
         return raw.part(split, fraction, self.seed)
 
-    def _own_file(self, path: Path) -> OwnCsv | OwnJson:
-        file: OwnCsv | OwnJson = self._read(OwnCsv if path.suffix == ".csv" else OwnJson, path)
+    def _own_file(self, path: Path) -> OwnCsv | OwnJson | ToolExport:
+        file: OwnCsv | OwnJson | ToolExport = self._read(read_own, path)
         return file
 
     def _training_classes(self, path: Path) -> Sequence[str] | None:

@@ -31,8 +31,8 @@ def load_image(image: ImageInput) -> Image.Image:
     Arrays and tensors are assumed to be RGB. OpenCV uses BGR: pass `image[..., ::-1]`.
 
     Args:
-        image: a path; a PIL image; a uint8 array (H, W, 3) or (H, W); or a tensor (3, H, W), uint8 or floating
-            point in [0, 1], on any device.
+        image: a path, also of a ``.npy`` file with such an array; a PIL image; a uint8 array (H, W, 3) or (H, W); or a
+            tensor (3, H, W), uint8 or floating point in [0, 1], on any device.
 
     Returns:
         A PIL image of mode "RGB". Its `size` is (width, height).
@@ -50,6 +50,8 @@ def load_image(image: ImageInput) -> Image.Image:
         (6, 4)
     """
     if isinstance(image, (str, os.PathLike)):
+        if os.fspath(image).endswith(".npy"):
+            return _from_array(_array_file(image))
         with _reading(image), open_image(image) as file:
             file.load()
             return _from_pil(file)
@@ -79,6 +81,9 @@ def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         >>> upright_size(file)
         (6, 4)
     """
+    if os.fspath(path).endswith(".npy"):
+        height, width = _array_file(path).shape[:2]
+        return width, height
     with _reading(path), open_image(path) as image:
         width, height = image.size
         # PNG's own method would decode the whole image to look for EXIF data behind it.
@@ -95,6 +100,8 @@ def turned_by_exif(path: str | os.PathLike[str]) -> bool:
     Raises:
         OSError: it is missing or not an image.
     """
+    if os.fspath(path).endswith(".npy"):
+        return False
     with _reading(path), Image.open(path) as image:
         return Image.Image.getexif(image).get(ExifTags.Base.Orientation) in _TURNED_BY_A_QUARTER
 
@@ -134,6 +141,17 @@ def _from_16_bit(image: Image.Image) -> Image.Image:
             f"got [{pixels.min()}, {pixels.max()}]"
         )
     return Image.fromarray((pixels // 257).astype(np.uint8)).convert("RGB")
+
+
+def _array_file(path: str | os.PathLike[str]) -> NDArray[Any]:
+    """The array of a ``.npy`` file, read when it is used; pickled objects, which could run code, are refused."""
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise OSError(f"{os.fspath(path)} is no array that can be read: {error}") from error
+    if array.ndim not in (2, 3):
+        raise OSError(f"{os.fspath(path)} must hold an array (H, W, 3) or (H, W), got {array.shape}")
+    return array
 
 
 def _from_array(array: NDArray[Any]) -> Image.Image:

@@ -83,6 +83,16 @@ class TestOtherPaths:
         assert not data.skipped
         assert data.examples["path with another beginning"][0].endswith("images/a.png is images/a.png")
 
+    @pytest.mark.parametrize("name", ["Images/A.PNG", "images/a.Png", "IMAGES\\a.png"])
+    def test_another_case(self, read: Read, name: str, tmp_path: Path) -> None:
+        save(tmp_path, "images/a.png")
+        data = read(tmp_path, [name])
+        assert data[0][0].size == (64, 48)
+        if not (tmp_path / "IMAGES").is_dir():
+            assert data.mended["path in another case"] == 1
+        save(tmp_path, "images/A.png")
+        assert read(tmp_path, ["images/a.png"]).mended == {}
+
     def test_an_end_that_two_images_share_is_not_guessed(self, read: Read, tmp_path: Path) -> None:
         save(tmp_path, "a.png", "b.png")
         data = read(tmp_path, ["one/a.png", "two/a.png", "b.png"])

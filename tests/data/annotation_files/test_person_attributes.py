@@ -71,16 +71,38 @@ class TestSeveralLabels:
         with pytest.raises(ValueError, match="category 'calm' is none of the classes happy, sad"):
             CocoDataset.from_json(path, multi_label=True, class_names=["happy", "sad"])
 
+    def test_categories_that_are_kinds_of_people(self, tmp_path: Path) -> None:
+        path = cvat(tmp_path / "train.json", CHECKED, ("man", "Woman"))
+        data = CocoDataset.from_json(path, multi_label=True)
+        assert (data.class_names, labels(data)) == (("happy", "sad"), [["happy"], ["happy", "sad"]])
+        with pytest.raises(ValueError, match=r"the only categories are 'man', 'Woman', so .* \(--multi-label"):
+            CocoDataset.from_json(path)
+        assert CocoDataset.from_json(cvat(path, [{"occluded": True}], ("man", "woman"))).class_names == ("man", "woman")
+
+    def test_check_boxes_beside_other_categories_are_not_passed_over_in_silence(self, tmp_path: Path) -> None:
+        data = CocoDataset.from_json(cvat(tmp_path / "train.json", CHECKED, ("calm", "tense")), multi_label=True)
+        assert (data.class_names, labels(data)) == (("calm", "tense"), [["calm"], ["calm"]])
+        assert data.source.endswith(", without the check boxes happy, sad")
+
 
 class TestOneLabel:
+    @pytest.mark.parametrize("others", [{"gender": "male"}, {"pose": "standing", "Age": "adult"}])
+    @pytest.mark.parametrize("name", ["emotion", "Facial expression", "mood_1"])
+    def test_the_select_whose_name_speaks_of_emotions(self, name: str, others: dict[str, str], tmp_path: Path) -> None:
+        data = CocoDataset.from_json(cvat(tmp_path / "train.json", [{name: "calm", **others}, {name: "sad", **others}]))
+        assert data.class_names == ("calm", "sad")
+        assert data.annotations(0).attributes == {key: (value,) for key, value in others.items()}
+
     def test_a_single_select(self, tmp_path: Path) -> None:
         data = CocoDataset.from_json(cvat(tmp_path / "train.json", CHOSEN))
         assert data.class_names == ("calm", "happy")
         assert [data.annotations(index).labels.tolist() for index in range(2)] == [[1], [0]]
 
-    @pytest.mark.parametrize("attributes", [CHECKED, [{"emotion": "calm", "gender": "male"}]])
+    @pytest.mark.parametrize(
+        "attributes", [CHECKED, [{"left": "calm", "right": "sad"}], [{"mood": "calm", "expression": "sad"}]]
+    )
     def test_several_attributes_are_not_passed_over(self, attributes: list[Any], tmp_path: Path) -> None:
-        message = r"train.json: the only category is 'person', so the labels are its attributes, .* \(--multi-label\)"
+        message = r"train.json: the only category is 'person', so the labels are the attributes, .* \(--multi-label\)"
         with pytest.raises(ValueError, match=message):
             CocoDataset.from_json(cvat(tmp_path / "train.json", attributes))
         save_images([record(f"{i}.png", [], [], (640, 480)) for i in (1, 2)], tmp_path)
@@ -97,6 +119,8 @@ class TestOneLabel:
         path = cvat(tmp_path / "val.json", [{"gender": "female"}], ("calm",))
         data = CocoDataset.from_json(path, class_names=["happy", "calm"])
         assert data.annotations(0).labels.tolist() == [1]
+        data = CocoDataset.from_json(cvat(path, CHECKED, ("calm",)), class_names=["happy", "calm"])
+        assert data.source.endswith(", without the check boxes happy, sad")
 
 
 @pytest.mark.parametrize("multi_label", [False, True])
@@ -124,7 +148,7 @@ def test_turned_box(angle: float, box: list[float], tmp_path: Path) -> None:
     assert data.mended == {"turned box": 1}
 
 
-@pytest.mark.parametrize("angle", [0, 0.0, 360.0, "x", None])
+@pytest.mark.parametrize("angle", [0, 0.0, 360.0, "x", None, float("nan"), 10**400])
 def test_box_that_is_not_turned(angle: Any, tmp_path: Path) -> None:
     data = CocoDataset.from_json(cvat(tmp_path / "train.json", [{"rotation": angle}], ("calm", "happy")))
     assert (data.annotations(0).boxes.tolist(), data.mended) == ([[200, 100, 400, 200]], {})

@@ -69,6 +69,7 @@ def test_whole_numbers_are_numbers(change: Change, tmp_path: Path) -> None:
         (every("images", width=None), 3), (first("images", width=None, height=None), 1),
         (lambda coco: [entry.pop("height") for entry in coco["images"]], 3), (first("images", width=0), 1),
         (first("images", width="64"), 1), (first("images", width=-64), 1), (first("images", width=64.5), 1),
+        (first("images", width=10**400), 1),
     ],
 )  # fmt: skip
 def test_sizes_that_the_file_does_not_state(change: Change, count: int, tmp_path: Path) -> None:

@@ -55,6 +55,9 @@ def names(data: AnnotatedDataset) -> list[str]:
          ("train/images/default", "val/images/default")),
         ("annotations/instances_train.json", "annotations/instances_validation.json",
          ("images/train", "images/validation")),
+        ("annotations/instances_Train.json", "annotations/instances_Validation.json",
+         ("images/Train", "images/Validation")),
+        ("Train/_annotations.csv", "Valid/_annotations.csv", ("Train", "Valid")),
         ("train.json", "valid.json", ("images", "images")),
         ("train.json", "dev.json", ("train", "dev")),
         ("training.csv", "validation.csv", ("data", "data")),
@@ -97,6 +100,8 @@ class TestBothSplits:
         ("annotations/instances_default.json", "images"),
         ("annotations/instances_default.json", "images/default"),
         ("labels.json", "data"),
+        ("result.json", "images"),
+        ("annotations.json", "JPEGImages"),
         ("_annotations.coco.json", ""),
         ("_annotations.csv", ""),
         ("annotations.csv", "images"),
@@ -147,6 +152,13 @@ def test_python_readers_look_in_the_same_places(tmp_path: Path) -> None:
         assert (len(names(data)), data.split) == (4, "val")
 
 
+@pytest.mark.parametrize("file", ["valid.json", "my_test.csv", "valid/_annotations.coco.json"])
+def test_nobody_trains_on_a_validation_or_test_file(file: str, tmp_path: Path) -> None:
+    write(tmp_path / file, VAL, tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"by its name, and beside it there is no .* for 'train'"):
+        open_split("coco", tmp_path, "train", annotations=file)
+
+
 class TestEmotic:
     PEOPLE = (record("mscoco/images/a.png", BOX, emotic_labels(["Fear"]), (64, 48)),)
 
@@ -155,7 +167,7 @@ class TestEmotic:
         write_emotic_json(tmp_path / "emotic_train_bi.json", self.PEOPLE)
         data = DataFolder("emotic", tmp_path, annotations="emotic_train_bi.json")
         with pytest.raises(
-            FileNotFoundError, match=r"holds training data, and beside it there is no emotic_val_bi.json"
+            FileNotFoundError, match=r"holds the split 'train' .* there is no emotic_val_bi.json for 'val'"
         ):
             data.open("val")
         write_emotic_json(tmp_path / "emotic_val_bi.json", self.PEOPLE)
@@ -185,7 +197,7 @@ class TestRecognised:
 
     @pytest.mark.parametrize("file", ["annots_arrs/annot_arrs_train.csv", "annot_arrs_val.csv", "train.csv"])
     def test_emotic_with_arrays(self, file: str, tmp_path: Path) -> None:
-        write_rows(tmp_path / file, ["Index", "Filename", "X_min", "Y_min", "X_max", "Y_max"], [])
+        write_rows(tmp_path / file, ["Filename", "X_min", "Y_min", "X_max", "Y_max", "Affection"], [])
         assert recognise(tmp_path) == "emotic"
 
     def test_nothing_and_several(self, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def _parsed(path: Path) -> Any:
         except ValueError as error:
             raise ValueError(f"--config {path} is no JSON file ({error}); YAML files end in .yaml or .yml") from error
     try:
-        import yaml  # type: ignore[import-untyped]
+        import yaml
     except ModuleNotFoundError as error:
         raise ImportError(
             "--config needs the extra yaml for YAML: pip install 'dsct[yaml]'; JSON needs none"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dsct.data.annotated import AnnotatedDataset, describe_skipped
 from dsct.data.annotation_files.image_search import find_root, image_folders, measure
 from dsct.data.annotation_files.raw_annotations import Changes, RawAnnotations, RawImage, RawPerson, extent
+from dsct.data.annotation_files.splits import split_of_folder
 from dsct.data.image_io import upright_size
 from dsct.data.records import Annotations
 from dsct.data.transforms import Transform
@@ -92,8 +93,13 @@ def build(
         skipped=skipped,
         mended=mended,
         examples={reason: names for reason, names in changes.examples.items() if reason in skipped or reason in mended},
-        source=f"{raw.path.name}, {source}",
+        source=f"{_place(raw.path)}, {source}",
     )
+
+
+def _place(path: Path) -> str:
+    """The file, with the folder of its split if it is in one, where the file of every split may have one name."""
+    return "/".join(path.parts[-2:]) if split_of_folder(path.parent.name) else path.name
 
 
 def _check_pixels(raw: RawAnnotations) -> None:

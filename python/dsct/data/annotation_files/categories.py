@@ -9,6 +9,10 @@ from typing import Any
 from dsct.data.annotation_files.coco_json import Entry, Unusable, whole_number
 from dsct.data.annotation_files.person_attributes import AttributeLabels
 
+_PEOPLE = {
+    "adult", "body", "boy", "child", "face", "female", "girl", "head", "human", "male", "man", "person", "woman",
+}  # fmt: skip
+
 
 def check_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
     """The names that a caller gives.
@@ -25,17 +29,19 @@ def check_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
 
 
 class Categories:
-    """The categories of a file, or the attributes that stand for them where there is but one.
+    """The categories of a file, or the attributes that stand for them where categories only say that this is a person.
 
     Args:
         content: of the file.
         multi_label: whether a person can have several labels.
-        class_names: that the caller wants; a single category among them is a class, whatever attributes there are.
+        class_names: that the caller wants; categories among them are classes, whatever attributes there are.
 
     Attributes:
         names: of the classes, in the order of the ids; of attributes, sorted.
         group: name of a category that only groups the others and is no class, or empty.
-        attributes: the labels of a file with a single category, such as ``person``; ``None`` if categories are labels.
+        attributes: the labels of a file with a single category, or with ``man`` and ``woman`` and the like; ``None`` if
+            categories are labels.
+        unread: names of check boxes that are no labels because categories are.
 
     Raises:
         ValueError: the categories are malformed, or attributes hold labels that cannot be used.
@@ -49,8 +55,12 @@ class Categories:
         self.group = "" if group is None else by_id.pop(group)
         self.by_id = by_id
         self._by_text = {str(number): number for number in by_id}
-        only_a_person = len(by_id) == 1 and not set(by_id.values()) & set(class_names or ())
-        self.attributes = _attributes(content["annotations"], by_id, multi_label) if only_a_person else None
+        names = set(by_id.values())
+        of_people = len(names) == 1 or {name.lower() for name in names} <= _PEOPLE
+        only_people = names and of_people and not names & set(class_names or ())
+        said = AttributeLabels.of(entry.get("attributes") for entry in content["annotations"])
+        self.attributes = _attributes(content["annotations"], said, by_id, multi_label) if only_people else None
+        self.unread = sorted(said.boxes) if self.attributes is None else []
         self.names = tuple(by_id.values()) if self.attributes is None else self.attributes.class_names
 
     def labels(self, entry: Entry, multi_label: bool) -> list[str]:
@@ -132,24 +142,27 @@ def _group(entries: list[Entry], used: set[Any]) -> int | None:
     return None
 
 
-def _attributes(people: list[Entry], by_id: dict[int, str], multi_label: bool) -> AttributeLabels | None:
-    """The labels of a file whose single category says only that this is a person."""
+def _attributes(
+    people: list[Entry], found: AttributeLabels, by_id: dict[int, str], multi_label: bool
+) -> AttributeLabels | None:
+    """The labels of a file whose categories say only that this is a person."""
     # Lists are labels of the file's own: names or ids.
     if any("category_ids" in entry or isinstance(entry.get("attributes"), list) for entry in people):
         return None
-    found = AttributeLabels.of(entry.get("attributes") for entry in people)
-    (only,) = by_id.values()
+    only = f"the only category is {', '.join(map(repr, by_id.values()))}"
+    if len(by_id) > 1:
+        only = only.replace("the only category is", "the only categories are")
     if not found:
-        if found.others:
+        if found.others and len(by_id) == 1:
             raise ValueError(
-                f"the only category is {only!r}, and of its attributes, {', '.join(sorted(found.others))}, none is a "
-                "check box or a select with text, so nothing can be a label"
+                f"{only}, and of its attributes, {', '.join(sorted(found.others))}, none is a check box or a select "
+                "with text, so nothing can be a label"
             )
         return None
     if not multi_label and (found.boxes or len(found.selects) > 1):
         raise ValueError(
-            f"the only category is {only!r}, so the labels are its attributes, {found}: several per person, which "
-            "needs multi_label=True (--multi-label)"
+            f"{only}, so the labels are the attributes, {found}: several per person, which needs multi_label=True "
+            "(--multi-label)"
         )
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 from dsct.data.annotation_files.raw_annotations import Box, Changes, RawImage, RawPerson
 
 Entry = dict[str, Any]
+_MOST = 1e9  # what exceeds it is no side of an image and no angle
 
 
 class Unusable(ValueError):
@@ -75,20 +77,22 @@ def raw_images(
     by_text = {str(image_id): image for image_id, image in images.items()}
     kept, lost = 0, ""
     for number, entry in enumerate(content["annotations"]):
-        image, place = None, _place("annotations", number, entry)
+        image, place = None, functools.partial(_place, "annotations", number, entry)
         try:
-            image = _image_of(entry, images, by_text, place, changes)
+            image = _image_of(entry, images, by_text, place)
             if entry.get("iscrowd"):
-                image.leave_out("crowd", place)
+                image.leave_out("crowd", place())
                 continue
             box = _box(entry, image, place)
-            image.people.append(RawPerson(box, labels_of(entry), attributes=attributes_of(entry)))
+            attributes = {**attributes_of(entry), **_known_attributes(entry)}
+            image.people.append(RawPerson(box, labels_of(entry), _continuous(entry), attributes))
             kept += 1
         except Unusable as error:
-            lost = lost or f"{place}: {error}"
-            (image.leave_out if image is not None else changes.lose)(error.reason, f"{place}: {error}")
+            example = f"{place()}: {error}"
+            lost = lost or example
+            (image.leave_out if image is not None else changes.lose)(error.reason, example)
         except ValueError as error:
-            raise ValueError(f"{path}: {place}: {error}") from error
+            raise ValueError(f"{path}: {place()}: {error}") from error
     if lost and not kept:
         raise ValueError(f"{path}: no annotation can be used, the first: {lost}")
     return list(images.values()), changes
@@ -116,6 +120,27 @@ def whole_number(value: Any) -> int | None:
     if type(value) is float and math.isfinite(value) and value.is_integer():
         return int(value)
     return value if type(value) is int else None
+
+
+def _continuous(entry: Entry) -> tuple[float, float, float] | None:
+    """Valence, arousal and dominance, ``null`` where unknown."""
+    given = entry.get("continuous")
+    if given is None:
+        return None
+    numbers = given if isinstance(given, list) else []
+    if len(numbers) != 3 or not all(value is None or type(value) in (int, float) for value in numbers):
+        sentence = f"continuous must be 3 numbers: valence, arousal, dominance; got {given!r}"
+        raise Unusable("malformed continuous annotation", sentence)
+    valence, arousal, dominance = (math.nan if value is None else float(value) for value in numbers)
+    return valence, arousal, dominance
+
+
+def _known_attributes(entry: Entry) -> dict[str, str]:
+    """What ``person`` says, names and texts, as ``dsct data convert`` writes it."""
+    given = entry.get("person") or {}
+    if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+        raise Unusable("malformed attributes of a person", f"person must be an object of texts, got {given!r}")
+    return {name: value for name, value in given.items() if value}
 
 
 def _place(key: str, number: int, entry: Entry) -> str:
@@ -147,7 +172,7 @@ def _images(path: Path, entries: list[Entry], changes: Changes) -> dict[int | st
 
 
 def _image_of(
-    entry: Entry, images: Mapping[int | str, RawImage], by_text: Mapping[str, RawImage], place: str, changes: Changes
+    entry: Entry, images: Mapping[int | str, RawImage], by_text: Mapping[str, RawImage], place: Callable[[], str]
 ) -> RawImage:
     """The image of an annotation; 1 and "1" mean the same unless there are both."""
     image_id = _id(entry.get("image_id"))
@@ -157,17 +182,19 @@ def _image_of(
     if image is None:
         got = entry.get("image_id")
         raise Unusable("annotation of an unknown image", f"no image has the image_id {got!r}")
-    image.mend("image_id as text or number", place)
+    image.mend("image_id as text or number", place())
     return image
 
 
 def _size(entry: Entry) -> tuple[int, int] | None:
     """(width, height), if the file states them."""
     width, height = whole_number(entry.get("width")), whole_number(entry.get("height"))
-    return None if width is None or height is None or min(width, height) < 1 else (width, height)
+    if width is None or height is None or not 0 < min(width, height) <= max(width, height) < _MOST:
+        return None
+    return width, height
 
 
-def _box(entry: Entry, image: RawImage, place: str) -> Box:
+def _box(entry: Entry, image: RawImage, place: Callable[[], str]) -> Box:
     """From x, y, width, height to corners; of a box that CVAT turned, those of the upright rectangle around it."""
     box = entry.get("bbox")
     if not isinstance(box, list) or len(box) != 4 or not all(type(value) in (int, float) for value in box):
@@ -178,9 +205,9 @@ def _box(entry: Entry, image: RawImage, place: str) -> Box:
         raise Unusable("malformed box", f"bbox must fit into a float: {error}") from error
     attributes = entry.get("attributes")
     angle = attributes.get("rotation", 0) if isinstance(attributes, dict) else 0
-    if not isinstance(angle, (int, float)) or not math.isfinite(angle) or angle % 360 == 0:
+    if not isinstance(angle, (int, float)) or not abs(angle) < _MOST or angle % 360 == 0:
         return x, y, x + width, y + height
-    image.mend("turned box", place)
+    image.mend("turned box", place())
     return upright_around(x, y, width, height, angle)
 
 

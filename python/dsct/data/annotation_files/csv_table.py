@@ -12,10 +12,9 @@ def read_header(path: Path) -> list[str]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is not UTF-8.
     """
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        line = file.readline()
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        line = file.readline(100_000)
     return [name.strip() for name in next(csv.reader([line], delimiter=_delimiter(line)), [])]
 
 

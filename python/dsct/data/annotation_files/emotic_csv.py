@@ -1,12 +1,16 @@
-"""The rows of EMOTIC's CSV conversion, whose cells hold Python lists."""
+"""EMOTIC's CSV conversions: one whose cells hold Python lists, and the one of ``emotic_arrays``, told by the header."""
 
 from __future__ import annotations
 
 import ast
+import math
+import re
 from pathlib import Path
+from typing import Any
 
 from dsct.config import EMOTIC_CLASSES
-from dsct.data.annotation_files.csv_table import read_table
+from dsct.data.annotation_files.csv_table import read_header, read_table
+from dsct.data.annotation_files.emotic_arrays import HEADER, person_attributes, read_emotic_arrays
 from dsct.data.annotation_files.raw_annotations import RawAnnotations, RawImage, RawPerson
 from dsct.data.annotation_files.splits import split_from_name
 
@@ -24,8 +28,14 @@ def read_emotic_csv(path: Path) -> RawAnnotations:
         FileNotFoundError: there is no such file.
         ValueError: a column is missing, or a row is malformed; the message names file and line.
     """
+    try:
+        rows = list(read_table(path, _COLUMNS))
+    except ValueError:
+        if set(read_header(path)) >= HEADER:
+            return read_emotic_arrays(path)
+        raise
     images: dict[str, RawImage] = {}
-    for line, row in read_table(path, _COLUMNS):
+    for line, row in rows:
         try:
             if not row["Filename"]:
                 raise ValueError("Filename must not be empty")
@@ -33,12 +43,19 @@ def read_emotic_csv(path: Path) -> RawAnnotations:
             x1, y1, x2, y2 = _numbers("BBox", row["BBox"], 4)
             labels = class_numbers(_list("Categorical_Labels", row["Categorical_Labels"]))
             new = emotic_image(row["Folder"], row["Filename"], int(first), int(second))
+            continuous = _continuous(row.get("Continuous_Labels", ""))
         except (ValueError, OverflowError) as error:
             raise ValueError(f"{path}, line {line}: {error}") from error
         image = images.setdefault(new.name, new)
-        image.people.append(RawPerson((x1, y1, x2, y2), labels))
+        image.people.append(RawPerson((x1, y1, x2, y2), labels, continuous, person_attributes(row)))
     source = "body boxes, combined labels"
     return RawAnnotations(path, split_from_name(path), list(images.values()), EMOTIC_CLASSES, True, source)
+
+
+def is_emotic_csv(path: Path) -> bool:
+    """Whether a CSV is a conversion of EMOTIC, by its header."""
+    header = set(read_header(path))
+    return header >= {"Folder", "Filename"} or header >= HEADER
 
 
 def emotic_image(folder: str, filename: str, first: int, second: int) -> RawImage:
@@ -75,6 +92,22 @@ def class_numbers(names: list[object]) -> tuple[int, ...]:
     if unknown:
         raise ValueError(f"{unknown[0]!r} is none of the 26 EMOTIC classes: {', '.join(EMOTIC_CLASSES)}")
     return tuple(CLASS_NUMBERS[str(name)] for name in names)
+
+
+def _continuous(text: str) -> tuple[float, float, float] | None:
+    """Valence, arousal and dominance, where the conversion writes ``nan`` for what nobody stated."""
+    if not text:
+        return None
+    values: list[Any] = _list("Continuous_Labels", re.sub(r"\bnan\b", "None", text, flags=re.IGNORECASE))
+    if len(values) == 1 and isinstance(values[0], list):
+        values = values[0]
+    numbers = [math.nan if value is None else value for value in values]
+    if not all(isinstance(value, (int, float)) for value in numbers) or len(numbers) not in (1, 3):
+        raise ValueError(f"Continuous_Labels must be a list of 3 numbers, got {text!r}")
+    if all(math.isnan(value) for value in numbers):
+        return None
+    valence, arousal, dominance = (float(value) for value in numbers)
+    return valence, arousal, dominance
 
 
 def _list(column: str, text: str) -> list[object]:

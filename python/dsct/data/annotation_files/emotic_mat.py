@@ -1,6 +1,8 @@
 """EMOTIC's ``Annotations.mat``: nested MATLAB structs.
 
-Read without squeezing, so that one person or one category is an array like several.
+Read without squeezing, so that one person or one category is an array like several. What SciPy writes after reading
+the file in a simpler form (``simplify_cells``, ``squeeze_me``, ``struct_as_record=False``) has cells of structs and
+matrices of characters where the original has struct arrays and texts; both are read.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from dsct.config import EMOTIC_CLASSES
+from dsct.data.annotation_files.emotic_arrays import ATTRIBUTES, CONTINUOUS
 from dsct.data.annotation_files.emotic_csv import class_numbers, emotic_image
 from dsct.data.annotation_files.raw_annotations import RawAnnotations, RawImage, RawPerson
 
@@ -56,8 +59,8 @@ class MatFile:
         kind = "union of the annotators' labels" if labels == "union" else "combined labels"
         return RawAnnotations(self.path, split, images, EMOTIC_CLASSES, True, f"body boxes, {kind}")
 
-    def _struct_array(self, split: str) -> Any:
-        """The struct array of a split, flat."""
+    def _struct_array(self, split: str) -> list[Any]:
+        """The structs of a split."""
         try:
             from scipy.io import loadmat
         except ImportError as error:
@@ -72,31 +75,63 @@ class MatFile:
             raise ValueError(f"{self.path}: not a MATLAB 5 file: {error}") from error
         if split not in content:
             raise ValueError(f"{self.path}: there is no variable {split!r}")
-        table = content[split]
-        if missing := {"filename", "folder", "image_size", "person"} - set(table.dtype.names or ()):
+        try:
+            images = _structs(content[split])
+        except ValueError as error:
             raise ValueError(
-                f"{self.path}: {split} must be a struct array, the fields {', '.join(sorted(missing))} are missing"
-            )
-        return table.ravel()
+                f"{self.path}: {split} must be a struct array or a cell array of structs, {error}"
+            ) from error
+        for number, image in enumerate(images):
+            if missing := {"filename", "folder", "image_size", "person"} - set(image.dtype.names):
+                raise ValueError(
+                    f"{self.path}: {split}({number + 1}): fields are missing: {', '.join(sorted(missing))}"
+                )
+        return images
 
 
 def _image(image: Any, labels: str) -> RawImage:
     folder, filename = _text(image["folder"], "folder"), _text(image["filename"], "filename")
     found = emotic_image(folder, filename, *_size(image["image_size"]))
     for person in _structs(image["person"]):
-        box = np.asarray(_field(person, "body_bbox"), dtype=np.float64).ravel()
+        box = _numbers(_field(person, "body_bbox")).ravel()
         if box.shape != (4,):
             raise ValueError(f"body_bbox must be 4 numbers x1 y1 x2 y2, got {box.tolist()}")
         x1, y1, x2, y2 = box.tolist()
-        found.people.append(RawPerson((x1, y1, x2, y2), class_numbers(_names(person, labels))))
+        numbers = class_numbers(_names(person, labels))
+        found.people.append(RawPerson((x1, y1, x2, y2), numbers, _continuous(person), _attributes(person)))
     return found
+
+
+def _continuous(person: Any) -> tuple[float, float, float] | None:
+    """Valence, arousal and dominance: the combined ones, or else the mean over the annotators who gave them."""
+    for name in ("combined_continuous", "annotations_continuous"):
+        structs = _structs(person[name]) if name in person.dtype.names else []
+        given = [[_numbers(_field(struct, axis)).ravel() for axis in CONTINUOUS] for struct in structs]
+        rows = np.array([[value[0] if value.size else np.nan for value in row] for row in given]).reshape(-1, 3)
+        if np.isfinite(rows).any():
+            known = np.isfinite(rows)
+            sums, counts = np.where(known, rows, 0).sum(axis=0), known.sum(axis=0)
+            valence, arousal, dominance = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan).tolist()
+            return valence, arousal, dominance
+    return None
+
+
+def _attributes(person: Any) -> dict[str, str]:
+    texts = {name: _strings(person[name]) for name in ATTRIBUTES if name in person.dtype.names}
+    return {name: str(text[0]) for name, text in texts.items() if len(text) == 1}
 
 
 def _size(value: Any) -> tuple[int, int]:
     """The two numbers as they are; which is which depends on the folder."""
     (size,) = _structs(value)
-    columns, rows = (int(np.asarray(_field(size, name)).item()) for name in ("n_col", "n_row"))
+    columns, rows = (int(_numbers(_field(size, name)).item()) for name in ("n_col", "n_row"))
     return columns, rows
+
+
+def _numbers(value: Any) -> Any:
+    """A matrix of numbers, also one that is alone in a cell."""
+    array = np.asarray(value)
+    return _numbers(array.item()) if array.dtype == object and array.size == 1 else np.asarray(array, dtype=np.float64)
 
 
 def _names(person: Any, labels: str) -> list[object]:
@@ -111,10 +146,12 @@ def _names(person: Any, labels: str) -> list[object]:
 
 
 def _structs(value: Any) -> list[Any]:
-    """The elements of a struct array; an empty matrix has none."""
+    """The elements of a struct array or of a cell array of structs; an empty matrix has none."""
     array = np.asarray(value)
     if array.size == 0:
         return []
+    if array.dtype == object:
+        return [struct for cell in array.ravel() for struct in _structs(cell)]
     if array.dtype.names is None:
         raise ValueError(f"a struct was expected, got an array of {array.dtype}")
     return list(array.ravel())
@@ -132,7 +169,9 @@ def _strings(value: Any) -> list[object]:
     if array.dtype == object:
         return [text for cell in array.ravel() for text in _strings(cell)]
     if array.size and array.dtype.kind != "U":
-        raise ValueError(f"category names must be text, got an array of {array.dtype}")
+        raise ValueError(f"text was expected, got an array of {array.dtype}")
+    if array.dtype == "<U1" and array.ndim and array.shape[-1] > 1:
+        array = np.array(["".join(row) for row in array.reshape(-1, array.shape[-1])])
     return [str(text).strip() for text in array.ravel() if str(text).strip()]
 
 

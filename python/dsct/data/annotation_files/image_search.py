@@ -7,13 +7,18 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import TypeAlias
 
-from dsct.data.annotation_files.raw_annotations import Changes, RawAnnotations, RawImage
+from dsct.data.annotation_files.raw_annotations import Changes, RawAnnotations, RawImage, scaled
 from dsct.data.annotation_files.splits import split_of_folder
 from dsct.data.image_io import turned_by_exif
 from dsct.data.layouts.image_places import image_places
 
+OTHER_CASE = "path in another case"
+OTHER_BEGINNING = "path with another beginning"
+TURNED = "image that EXIF turns, annotated as stored"
 _PROBES = 50
+_Listed: TypeAlias = dict[Path, dict[str, list[str]]]
 _OUTSIDE = 1.0  # pixels by which a box may leave the image: annotation tools round
 
 
@@ -31,9 +36,10 @@ def find_root(folders: Sequence[Path], images: Sequence[RawImage]) -> Path:
     probes = images[:: max(1, len(images) // _PROBES)]
 
     def found(root: Path) -> tuple[int, int]:
-        named = [_named(root, image) is not None for image in probes]
-        ends = [_by_the_end(root, image) is not None for image, there in zip(probes, named, strict=True) if not there]
-        return sum(named), sum(ends)
+        missing = [image for image in probes if _named(root, image) is None]
+        listed: _Listed = {}
+        ends = [_in_other_case(root, image.name, listed) or _by_the_end(root, image) for image in missing]
+        return len(probes) - len(missing), len(ends) - ends.count(None)
 
     return max(folders, key=found)
 
@@ -56,6 +62,8 @@ def measure(
             continue
         try:
             size = size_of(root / name)
+            if name.endswith(".npy"):
+                image = scaled(image, size)
             lost, mended = _compared(image, size, root / name, raw.certain_sizes)
         except OSError:
             changes.lose("unreadable image", image.name)
@@ -89,40 +97,64 @@ def _by_the_end(root: Path, image: RawImage) -> str | None:
     return None
 
 
+def _in_other_case(root: Path, name: str, listed: _Listed) -> str | None:
+    """The file whose path differs only in upper and lower case, as on Windows, if there is exactly one.
+
+    Args:
+        root: folder of the images.
+        name: the path that is sought.
+        listed: of the folders that were looked into before, the names by their lower case.
+    """
+    found = ""
+    for part in PurePosixPath(name).parts:
+        folder = root / found
+        if folder not in listed:
+            listed[folder] = defaultdict(list)
+            for path in folder.iterdir() if folder.is_dir() else ():
+                listed[folder][path.name.lower()].append(path.name)
+        same = listed[folder].get(part.lower(), [])
+        if len(same) != 1:
+            return None
+        found = f"{found}/{same[0]}" if found else same[0]
+    return found if (root / found).is_file() else None
+
+
 def _names(root: Path, images: Sequence[RawImage], changes: Changes) -> list[str | None]:
-    """The name of each image below the root; an end of a path counts only where it is the end of no other path."""
+    """The name of each image below the root; one found otherwise than named counts only if no other image has it."""
     names = [_named(root, image) for image in images]
+    for image, name in zip(images, names, strict=True):
+        if name is not None and PurePosixPath(name).name != PurePosixPath(image.name).name:
+            changes.mend("image under another name", f"{image.name} is {name}")
     claims = defaultdict(set)
-    ends = {}
+    guesses = {}
+    listed: _Listed = {}
     for number, (image, name) in enumerate(zip(images, names, strict=True)):
         if name is None:
-            ends[number] = _by_the_end(root, image)
-        claims[name or ends[number]].add(image.name)
-    for number, end in ends.items():
-        if end is not None and len(claims[end]) == 1:
-            names[number] = end
-            changes.mend("path with another beginning", f"{images[number].name} is {end}")
+            other_case = _in_other_case(root, image.name, listed)
+            guesses[number] = (OTHER_CASE, other_case) if other_case else (OTHER_BEGINNING, _by_the_end(root, image))
+        claims[name or guesses[number][1]].add(image.name)
+    for number, (reason, guess) in guesses.items():
+        if guess is not None and len(claims[guess]) == 1:
+            names[number] = guess
+            changes.mend(reason, f"{images[number].name} is {guess}")
     return names
 
 
 def _compared(image: RawImage, size: tuple[int, int], path: Path, certain: bool) -> tuple[str, str]:
-    """Why the image does not belong to its annotations, and what was mended about it; mostly both empty."""
-    if image.size is None:
-        return ("", "size read from the image file") if certain else _turned(image, size, path)
-    if size == image.size or not certain:
-        return ("", "") if certain else _turned(image, size, path)
+    """Why the image does not belong to its annotations, and what was mended about it; mostly both empty.
+
+    A photograph that EXIF turns by a quarter has its boxes on the image as it is stored or as it is shown; only boxes
+    that fit one of both tell which.
+    """
+    if not certain or image.size is None or size == image.size:
+        if not _holds(size, image) and _holds(size[::-1], image) and turned_by_exif(path):
+            return TURNED, ""
+        return "", "size read from the image file" if certain and image.size is None else ""
     if size != image.size[::-1] or not turned_by_exif(path):
         return "image of another size", ""
     if _holds(size, image) and not (image.people and _holds(image.size, image)):
         return "", "size of an image that EXIF turns"
-    return "image that EXIF turns, annotated as stored", ""
-
-
-def _turned(image: RawImage, size: tuple[int, int], path: Path) -> tuple[str, str]:
-    """The same for a file that states no sizes: only boxes can show that they belong to the image as stored."""
-    if not _holds(size, image) and _holds(size[::-1], image) and turned_by_exif(path):
-        return "image that EXIF turns, annotated as stored", ""
-    return "", ""
+    return TURNED, ""
 
 
 def _holds(size: tuple[int, int], image: RawImage) -> bool:

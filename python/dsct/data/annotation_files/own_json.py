@@ -72,6 +72,8 @@ class OwnJson:
         source = "several labels per person" if multi_label else "one label per person"
         if categories.attributes is not None:
             source += f", from the attributes {categories.attributes}"
+        if categories.unread:
+            source += f", without the check boxes {', '.join(categories.unread)}"
         split = split_from_name(self.path)
         return RawAnnotations(self.path, split, images, names, multi_label, source, certain_sizes=True, changes=changes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,9 @@ NOT_LABELS = {
     "truncated", "z_order",
 }  # fmt: skip
 """Attributes by which tools describe the box and not the person."""
+
+_NO_EMOTIONS = {"age", "comment", "ethnicity", "gender", "id", "name", "note", "notes", "race", "sex"}
+_EMOTIONS = {"affect", "class", "emotion", "emotions", "expression", "feeling", "feelings", "label", "labels", "mood"}
 
 _NO_CHOICE = {"", "__undefined__"}
 _BOX = {"true": True, "false": False}
@@ -22,7 +26,8 @@ class AttributeLabels:
 
     Attributes:
         boxes: names of the check boxes, each a label.
-        selects: name -> the texts in the file, each a label.
+        selects: name -> the texts in the file, each a label. Of several selects, those whose names speak of emotions,
+            if there are such; never ``age``, ``gender`` and the like.
         others: names of attributes that can be neither.
     """
 
@@ -53,8 +58,12 @@ class AttributeLabels:
                 elif value is not None:
                     others.add(name)
         # A select without any text says nothing, and may be a check box that was left blank.
-        texts = {name: frozenset(found) for name, found in selects.items() if found}
-        return cls(frozenset(boxes - set(texts)), texts, frozenset(others - boxes - set(texts)))
+        texts = {
+            name: frozenset(found) for name, found in selects.items() if found and name.lower() not in _NO_EMOTIONS
+        }
+        emotions = {name for name in texts if set(re.findall("[a-z]+", name.lower())) & _EMOTIONS}
+        chosen = {name: found for name, found in texts.items() if name in emotions or not emotions}
+        return cls(frozenset(boxes - set(texts)), chosen, frozenset(others - boxes - set(texts)))
 
     def __bool__(self) -> bool:
         """Whether there is an attribute that can be a label."""

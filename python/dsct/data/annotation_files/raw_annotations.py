@@ -227,6 +227,28 @@ def _validation_part(groups: Sequence[Sequence[int]], draws: Sequence[bytes], fr
     return chosen
 
 
+def scaled(image: RawImage, size: tuple[int, int]) -> RawImage:
+    """The image with boxes for a resized copy of it.
+
+    Args:
+        image: with the size to which its boxes refer.
+        size: (width, height) of the copy.
+
+    Example:
+        >>> copy = scaled(RawImage("a.npy", (640, 480), [RawPerson((64, 48, 320, 240), (0,))]), (224, 224))
+        >>> copy.people[0].box, copy.mended
+        ((22.4, 22.4, 112.0, 112.0), ('boxes scaled to a resized copy',))
+    """
+    if image.size is None or image.size == size:
+        return replace(image, size=size)
+    across, down = size[0] / image.size[0], size[1] / image.size[1]
+    people = [
+        replace(one, box=(one.box[0] * across, one.box[1] * down, one.box[2] * across, one.box[3] * down))
+        for one in image.people
+    ]
+    return replace(image, size=size, people=people, mended=(*image.mended, "boxes scaled to a resized copy"))
+
+
 def extent(people: Iterable[RawPerson], at_least: tuple[int, int] = (1, 1)) -> tuple[int, int]:
     """The smallest (width, height) that contains some people: a guess if nothing else gives the size.
 

@@ -15,10 +15,13 @@ WORDS = {
 }
 """What people call the splits, in the names of files and folders."""
 
+SPELLINGS = {split: (*words, *map(str.capitalize, words)) for split, words in WORDS.items()}
+"""The same with capitals, as CVAT writes its subsets."""
+
 _SPLIT_OF = {word: split for split, words in WORDS.items() for word in words}
 _WORD = re.compile(rf"(?<![a-z])({'|'.join(_SPLIT_OF)})(?![a-z])")
 _NAMES_OF_ANY_SPLIT = {
-    "_annotations", "_annotations.coco", "annotations", "instances", "instances_default", "labels"
+    "_annotations", "_annotations.coco", "annotations", "instances", "instances_default", "labels", "result"
 }  # fmt: skip
 
 
@@ -49,6 +52,16 @@ def split_of_folder(name: str) -> str | None:
     return _SPLIT_OF.get(re.sub(r"20\d\d$", "", name.lower()))
 
 
+def split_of_folders(path: Path) -> str:
+    """The split that a folder of a path names, the innermost that does; nothing if none does.
+
+    Example:
+        >>> split_of_folders(Path("valid/images/a.png")), split_of_folders(Path("images/a.png"))
+        ('val', '')
+    """
+    return next(filter(None, (split_of_folder(name) for name in reversed(path.parts[:-1]))), None) or ""
+
+
 def of_split(path: Path, split: str) -> list[Path]:
     """The names that the file of another split would have beside a file whose name or folder says its own.
 
@@ -64,7 +77,7 @@ def of_split(path: Path, split: str) -> list[Path]:
     pattern = re.compile(rf"(?<![a-z])({'|'.join(WORDS[own])})(?![a-z])", re.IGNORECASE)
     *above, second, first, name = ["", "", *path.parts]
     found = []
-    for word in WORDS[split]:
+    for word in SPELLINGS[split]:
         if pattern.search(Path(name).stem):
             renamed = [*above, _renamed_folder(second, own, word), _renamed_folder(first, own, word)]
             found.append(Path(*renamed, pattern.sub(word, name)))

@@ -47,6 +47,8 @@ def read_image_file(path: Path, decode: bool = True) -> ImageFile:
         if not decode:
             return ImageFile(upright_size(path))
         content = path.read_bytes()
+        if path.suffix == ".npy":
+            return ImageFile(load_image(path).size, digest=hashlib.blake2b(content, digest_size=16).digest())
         with open_image(io.BytesIO(content)) as image:
             size = load_image(image).size
         return ImageFile(size, digest=hashlib.blake2b(content, digest_size=16).digest())

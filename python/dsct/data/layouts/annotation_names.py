@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dsct.data.annotation_files.splits import WORDS
+from dsct.data.annotation_files.splits import SPELLINGS, WORDS
 
 FOLDERS = ("", "annotations", "Annotations")
 """Where they are looked for, below the data folder."""
@@ -35,6 +35,7 @@ ANY_SPLIT = (
     "_annotations.coco.json",
     "labels.json",
     "instances_default.json",
+    "result.json",
     "annotations.csv",
     "_annotations.csv",
 )
@@ -59,7 +60,7 @@ def names_of(name: str, split: str) -> list[str]:
     if name == "caer-s":
         split = "train" if split == "val" else split
         return [_in(folder, pattern.format(split=split)) for pattern in CAER_S for folder in FOLDERS]
-    words = WORDS[split]
+    words = SPELLINGS[split]
     found = [
         _in(folder.format(word=word), pattern.format(word=word))
         for pattern in OWN

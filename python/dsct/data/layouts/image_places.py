@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from dsct.data.annotation_files.splits import WORDS, split_from_name
+from dsct.data.annotation_files.splits import SPELLINGS, split_from_name
 
-_PLACES = ("", "images", "data", "images/default", "emotic", "CAER-S")
+_PLACES = ("", "images", "data", "images/default", "JPEGImages", "emotic", "CAER-S")
 _PLACES_OF_SPLIT = (
     "{}",
     "images/{}",
@@ -63,7 +63,7 @@ def within(folder: Path, path: Path) -> Path:
 
 
 def _of(split: str) -> list[str]:
-    return [place.format(word) for word in WORDS.get(split, (split,)) for place in _PLACES_OF_SPLIT]
+    return [place.format(word) for word in SPELLINGS.get(split, (split,)) for place in _PLACES_OF_SPLIT]
 
 
 def _existing(bases: list[Path], places: tuple[str, ...] | list[str], folder: Path) -> Iterator[Path]:

@@ -6,14 +6,14 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from dsct.data.annotation_files.csv_table import read_header
+from dsct.data.annotation_files.emotic_csv import is_emotic_csv
 from dsct.data.annotation_files.splits import of_split, split_from_name
+from dsct.data.annotation_tools import find
 from dsct.data.layouts.annotation_names import lone_names, looked_for, names_of
 from dsct.data.layouts.image_places import within
 
 NAMES = ("emotic", "caer-s", "coco")
 SPLITS = ("train", "val", "test")
-_EMOTIC_HEADERS = ({"Folder", "Filename"}, {"Filename", "X_min"})
 
 
 def recognise(folder: str | os.PathLike[str]) -> str:
@@ -41,9 +41,11 @@ def recognise(folder: str | os.PathLike[str]) -> str:
         paths = [path for split in SPLITS for path in _present(Path(folder), names_of(name, split))]
         if name == "coco":
             paths += _present(Path(folder), lone_names())
-        ours = [path for path in paths if path.suffix != ".csv" or _is_emotic(path) == (name == "emotic")]
+        ours = [path for path in paths if path.suffix != ".csv" or is_emotic_csv(path) == (name == "emotic")]
         if ours:
             found[name] = ours[0]
+    if not found and find(Path(folder)) is not None:
+        return "coco"
     if not found:
         raise FileNotFoundError(f"{folder}: no annotations; looked for {looked_for(*NAMES)}")
     if len(found) > 1:
@@ -59,9 +61,10 @@ def recognise_file(path: Path) -> str:
         >>> recognise_file(Path("emotic_val_bi.json")), recognise_file(Path("faces.json"))
         ('emotic', 'coco')
     """
-    if path.suffix == ".mat" or path.name.lower().startswith("emotic_") or (path.suffix == ".csv" and _is_emotic(path)):
+    name = path.name.lower()
+    if path.suffix == ".mat" or name.startswith("emotic_") or (path.suffix == ".csv" and is_emotic_csv(path)):
         return "emotic"
-    return "caer-s" if path.suffix == ".txt" or path.name.lower().startswith("caer_") else "coco"
+    return "caer-s" if path.suffix == ".txt" or name.startswith("caer_") else "coco"
 
 
 def annotation_files(name: str, folder: Path, split: str) -> list[Path]:
@@ -97,7 +100,8 @@ def beside(name: str, folder: Path, annotations: Path, split: str) -> Path:
         split: one of :data:`SPLITS`.
 
     Raises:
-        FileNotFoundError: `name` is ``"emotic"``, the file holds training data, and there is none for validation.
+        FileNotFoundError: training data are wanted, the file holds others, and there are none beside it; or EMOTIC's
+            validation data, and it holds those for training, from which none are cut.
     """
     own = named_split(folder, annotations)
     if own not in SPLITS or own == split or annotations.suffix == ".mat":
@@ -106,8 +110,10 @@ def beside(name: str, folder: Path, annotations: Path, split: str) -> Path:
     base = folder if folder in annotations.parents else annotations.parent
     if found := _present(base, map(str, others)):
         return found[0]
-    if name == "emotic" and (own, split) == ("train", "val"):
-        raise FileNotFoundError(f"{annotations} holds training data, and beside it there is no {others[0]}")
+    if split == "train" or (name, own, split) == ("emotic", "train", "val"):
+        raise FileNotFoundError(
+            f"{annotations} holds the split {own!r} by its name, and beside it there is no {others[0]} for {split!r}"
+        )
     return annotations
 
 
@@ -148,15 +154,6 @@ def own_training_file(folder: Path) -> Path | None:
 def has_own_file(folder: Path, split: str) -> bool:
     """Whether your own data have a file for this split alone."""
     return bool(_present(folder, names_of("coco", split)))
-
-
-def _is_emotic(path: Path) -> bool:
-    """By the header of a CSV; one that cannot be read is left to the reader, which says why."""
-    try:
-        header = set(read_header(path))
-    except (OSError, ValueError):
-        return False
-    return any(columns <= header for columns in _EMOTIC_HEADERS)
 
 
 def _present(folder: Path, names: Iterable[str]) -> list[Path]:
