@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import typer
 from mkdocs.config.defaults import MkDocsConfig
@@ -22,9 +23,15 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Appends the commands to the hand-written head of the page."""
     if page.file.src_uri != PAGE:
         return markdown
-    command = typer.main.get_command(app)
-    assert isinstance(command, TyperGroup)
-    command.commands = {name: found.load() for name, found in command.commands.items() if isinstance(found, OnDemand)}
+    command = _loaded(typer.main.get_command(app))
     commands = get_docs_for_click(obj=command, ctx=typer.Context(command), name="dsct", title="Commands", indent=1)
     # Defaults are paths on the machine that builds the site.
     return markdown + "\n\n" + commands.replace(str(Path(dsct.__file__).parent), "dsct")
+
+
+def _loaded(command: Any) -> Any:
+    """The command, or the group with all its commands."""
+    command = command.load() if isinstance(command, OnDemand) else command
+    if isinstance(command, TyperGroup):
+        command.commands = {name: _loaded(found) for name, found in command.commands.items()}
+    return command

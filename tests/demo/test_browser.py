@@ -23,9 +23,18 @@ def test_the_page_says_what_it_is_and_warns_of_the_weights(page: Page) -> None:
     assert page.locator("#note").inner_text() == SHIPPED_NOTE
     assert page.locator("#model").inner_text() == f"Model: {SHIPPED_NAME}"
     assert page.locator("#limits").inner_text() == "up to 20 MB and 50 megapixels"
-    assert not page.locator("#result").is_visible()
     assert not page.locator("#error").is_visible()
     assert page.get_by_role("button", name="Synthetic scene: beach, 3 people").count() == 1
+
+
+def test_the_first_scene_is_shown_at_once(page: Page) -> None:
+    assert page.locator("#status").inner_text() == "synthetic scene 1 (480 x 360): 2 people found"
+    assert page.locator("#scenes button").first.get_attribute("aria-pressed") == "true"
+    assert page.locator(".box").count() == page.locator(".card").count() == 2
+    image = page.locator("#image").bounding_box()
+    assert image is not None
+    assert image["y"] + image["height"] <= 900, "all of it in sight"
+    assert page.evaluate("() => scrollY") == 0
 
 
 def test_a_scene_shows_people_with_bars(page: Page) -> None:
@@ -45,6 +54,7 @@ def test_a_scene_shows_people_with_bars(page: Page) -> None:
         assert edges == pytest.approx([scale * value for value in (x1, y1, x2 - x1, y2 - y1)], abs=1)
         card = page.locator(".card").nth(number)
         (label,) = person.labels
+        assert card.locator(".score").inner_text() == f"person score {person.score:.3f}"
         first = card.locator(".emotions li").first
         assert first.inner_text().split() == [label, "(reported)", f"{100 * person.probabilities[label]:.0f}", "%"]
         assert first.evaluate("row => getComputedStyle(row).fontWeight") == "700"

@@ -45,7 +45,7 @@ def test_many_classes_many_people_and_models_without_selection(page: Page) -> No
         person([], 26, [40, 40, 50, 50], None),
         *[person(["Class 0"], 26, [number, 0, number + 20, 20], "all") for number in range(5)],
     ]
-    page.route("**/api/people", lambda route: route.fulfill(json=answer_of(people)))
+    page.route("**/api/people?everyone=1", lambda route: route.fulfill(json=answer_of(people)))
     pick(page)
     first = page.locator(".card").nth(0)
     assert first.locator("h3").inner_text().split("\n") == ["1", "Class 2, Class 9"]
@@ -101,9 +101,13 @@ def test_without_a_pointer_the_hint_says_what_to_tap(browser: Browser, demo_addr
     pick(page)
     page.mouse.move(2, 2)
     assert page.locator("#caption").inner_text().startswith("Point at a person")
+    assert page.locator(".drop span").first.inner_text() == "Choose an image, drop it or paste it"
     phone = browser.new_context(has_touch=True, is_mobile=True, viewport={"width": 390, "height": 844})
     touched = phone.new_page()
     touched.goto(demo_address)
+    touched.locator("#status", has_text="found").wait_for()
+    assert touched.locator(".drop span").first.inner_text() == "Choose an image"
+    assert touched.evaluate("() => scrollY") == 0
     touched.locator("#scenes button").nth(SCENE).tap()
     touched.locator("#status", has_text="found").wait_for()
     assert touched.locator("#caption").inner_text().startswith("Tap a person")
@@ -167,7 +171,7 @@ def test_text_can_be_read_in_light_and_dark(page: Page, scheme: str) -> None:
 
 def test_everything_that_can_be_used_has_a_name(page: Page) -> None:
     pick(page)
-    controls = page.locator("button:visible, input").count()
-    named = re.findall(r"- '?(?:button|radio|checkbox)\b( \".+\")?", page.locator("body").aria_snapshot())
+    controls = page.locator("button:visible, input:visible").count()
+    named = re.findall(r"- '?(?:button|radio|checkbox|slider)\b( \".+\")?", page.locator("body").aria_snapshot())
     assert len(named) == controls > 15
     assert all(named)

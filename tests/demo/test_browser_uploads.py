@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
 import dsct
 from dsct.demo.scenes import scene_png
+from dsct.prediction.person_colors import person_color
 from dsct.prediction.shipped_weights import SHIPPED_NOTE
 from tests.demo.browser import SCENE, pick, upload
 from tests.demo.client import encoded
@@ -88,12 +89,13 @@ def test_nobody_found_is_said(page: Page) -> None:
     page.locator("#status", has_text="white.png (64 x 48): nobody found").wait_for()
     assert page.locator("#caption").inner_text() == "Nobody was found in this image."
     assert page.locator(".box, .card").count() == 0
-    assert not page.locator("#controls").is_visible()
+    assert not page.locator("#layers, #marks, #meaning").first.is_visible()
+    assert page.locator("#least").is_visible(), "a lower threshold may find somebody"
 
 
 def test_looking_is_visible_and_the_latest_image_wins(page: Page) -> None:
     held: list[Route] = []
-    page.route("**/api/people", lambda route: held.append(route))
+    page.route("**/api/people?everyone=1", lambda route: held.append(route))
     upload(page, "first.png", scene_png(0))
     status = page.locator("#status.busy")
     status.wait_for()
@@ -108,7 +110,7 @@ def test_looking_is_visible_and_the_latest_image_wins(page: Page) -> None:
 
 
 def test_a_server_that_is_gone_is_said(page: Page) -> None:
-    page.route("**/api/people", lambda route: route.fulfill(status=502, body="not JSON"))
+    page.route("**/api/people?everyone=1", lambda route: route.fulfill(status=502, body="not JSON"))
     upload(page, "a.png", scene_png(0))
     alert = page.get_by_role("alert")
     alert.wait_for()
@@ -118,7 +120,7 @@ def test_a_server_that_is_gone_is_said(page: Page) -> None:
 def test_the_numbers_can_be_downloaded(page: Page, tmp_path: Path) -> None:
     upload(page, "my photo.jpeg", encoded(Image.open(io.BytesIO(scene_png(SCENE))), "JPEG"))
     with page.expect_download() as download:
-        page.get_by_role("button", name="Download as JSON").click()
+        page.get_by_role("button", name="Download as JSON").click()  # waits until it is of this image
     assert download.value.suggested_filename == "my photo.json"
     download.value.save_as(tmp_path / "people.json")
     numbers = json.loads((tmp_path / "people.json").read_text(encoding="utf-8"))
@@ -127,3 +129,47 @@ def test_the_numbers_can_be_downloaded(page: Page, tmp_path: Path) -> None:
     assert (numbers["image"], numbers["width"], numbers["note"]) == ("my photo.jpeg", 480, SHIPPED_NOTE)
     assert len(numbers["people"]) == 3
     assert len(numbers["people"][0]["layers"]) == 2
+
+
+def test_the_image_can_be_downloaded_with_its_boxes(page: Page, tmp_path: Path) -> None:
+    pick(page)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download the image with boxes").click()
+    assert download.value.suggested_filename == "synthetic scene 5.people.png"
+    download.value.save_as(tmp_path / "people.png")
+    drawn = np.asarray(Image.open(tmp_path / "people.png").convert("RGB")).astype(int)
+    scene = Image.open(io.BytesIO(scene_png(SCENE))).convert("RGB")
+    people = dsct.predict(scene)
+    assert drawn.shape == (360, 480, 3)
+    for number, person in enumerate(people):
+        x1, _, x2, y2 = (round(value) for value in person.box)
+        color = ImageColor.getrgb(person_color(number))
+        assert np.abs(drawn[y2 - 1, (x1 + x2) // 2] - color).max() < 10
+    elsewhere = np.abs(drawn[:20, :40] - np.asarray(scene)[:20, :40])
+    assert elsewhere.max() < 20, "the image itself"
+
+
+def test_a_photo_comes_from_the_camera(page: Page) -> None:
+    page.get_by_role("button", name="Take a photo").click()
+    page.wait_for_function("() => document.getElementById('video').videoWidth > 0")
+    page.get_by_role("button", name="Take this photo").click()
+    page.locator("#status", has_text="photo (640 x 480):").wait_for()
+    assert not page.locator("#camera-view").is_visible()
+    assert page.evaluate("() => document.getElementById('video').srcObject === null"), "the camera is off"
+
+
+def test_a_camera_can_be_left_alone(page: Page) -> None:
+    page.get_by_role("button", name="Take a photo").click()
+    page.get_by_role("button", name="Cancel").click()
+    assert page.evaluate("() => document.getElementById('video').srcObject === null")
+    assert page.locator("#status").inner_text().startswith("synthetic scene 1")
+
+
+def test_a_camera_that_may_not_be_used_is_said(page: Page) -> None:
+    page.evaluate(
+        "() => navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', 'NotAllowedError'))"
+    )
+    page.get_by_role("button", name="Take a photo").click()
+    alert = page.get_by_role("alert")
+    alert.wait_for()
+    assert alert.inner_text() == "The camera cannot be used: the browser was not allowed to use it."

@@ -38,6 +38,24 @@ def test_the_answer_is_what_predict_finds(demo_client: TestClient, model: dsct.D
         assert found["probabilities"] == pytest.approx(person.probabilities, abs=1e-5)
 
 
+def test_everyone_adds_people_of_low_score_and_changes_nobody_else(demo_client: TestClient) -> None:
+    reported = demo_client.post("/api/people", content=scene_png(4)).json()["people"]
+    everyone = demo_client.post("/api/people?everyone=1", content=scene_png(4)).json()["people"]
+    assert len(everyone) > len(reported) == 3
+    assert everyone[:3] == reported
+    limit = demo_client.get("/api/about").json()["score_threshold"]
+    assert [person["score"] >= limit for person in everyone] == [True] * 3 + [False] * (len(everyone) - 3)
+    response = demo_client.post("/api/people?everyone=yes", content=scene_png(4))
+    assert (response.status_code, response.json()) == (400, {"error": "everyone must be 0 or 1, got yes."})
+
+
+def test_a_model_that_scores_by_logits_has_no_least_score() -> None:
+    model = dsct.DSCT(dsct.DSCTConfig.tiny(score="logit", multi_label=True)).eval()
+    with TestClient(create_app(model), base_url=HERE) as client:
+        about = client.get("/api/about").json()
+    assert (about["score_threshold"], about["multi_label"]) == (None, True)
+
+
 def test_every_layer_says_where_the_model_looked(demo_client: TestClient, model: dsct.DSCT) -> None:
     config = model.config
     for person in demo_client.post("/api/people", content=scene_png(4)).json()["people"]:

@@ -88,8 +88,8 @@ def test_text_forms() -> None:
     assert repr(people) == "<People: 2 in room.jpg: Calm 0.90, Sad 0.70; no emotion above its threshold>"
     assert str(people).splitlines() == [
         "room.jpg (80 x 60): 2 people",
-        "  1  Calm 0.90, Sad 0.70  (score 0.567, box 1, 2, 30, 40)",
-        "  2  no emotion above its threshold  (score 0.292, box 50, 2, 60, 40)",
+        "  1  Calm 0.90, Sad 0.70  (person score 0.567, box 1, 2, 30, 40)",
+        "  2  no emotion above its threshold  (person score 0.292, box 50, 2, 60, 40)",
     ]
     assert repr(nobody()) == "<People: 0 in room.jpg>"
     assert str(nobody()) == "room.jpg (80 x 60): no people"

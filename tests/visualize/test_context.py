@@ -33,7 +33,7 @@ def test_one_panel_per_person_and_layer_with_the_chosen_queries() -> None:
         at = subjects[n].layers[layer]
         of = [sorted(at.context_points[a:b].astype(float).tolist()) for a, b in ((0, 4), (4, 7))]
         assert marks(ax) == of
-        title = f"person {n + 1}, layer {layer + 1}: up to {at.context_weights.max():.2f}"
+        title = f"person {n + 1}, layer {layer + 1}: max weight {at.context_weights.max():.2f}"
         assert ax.get_title(loc="left") == title
         (star,) = ax.get_lines()
         np.testing.assert_allclose(star.get_xydata(), [at.reference_point])
@@ -70,7 +70,7 @@ def test_only_what_the_model_selects_is_drawn(
 
 def test_layers_that_do_not_fuse_say_so() -> None:
     figure = draw_context(small_model(dec_layers=3, fusion_layers=(1,)), IMAGE, people=[0], **EVERYBODY)
-    assert [title.split(": ")[1][:5] for title in titles(figure)] == ["no co", "up to", "no co"]
+    assert [title.split(": ")[1][:5] for title in titles(figure)] == ["no co", "max w", "no co"]
     assert not figure.axes[0].collections
 
 
@@ -97,5 +97,13 @@ def test_into_given_axes() -> None:
 def test_rejects() -> None:
     with pytest.raises(ValueError, match=r"layers must be in -2\.\.1, got -3"):
         draw_context(small_model(), IMAGE, layers=[-3], **EVERYBODY)
+    with pytest.raises(ValueError, match="layers must be None, for all, or name at least one, got none"):
+        draw_context(small_model(), IMAGE, layers=[], **EVERYBODY)
+    with pytest.raises(ValueError, match="people must be None, for all, or name at least one, got none"):
+        draw_context(small_model(), IMAGE, people=[], **EVERYBODY)
+    with pytest.raises(TypeError, match="people must be whole numbers, got '1'"):
+        draw_context(small_model(), IMAGE, people=["1"], **EVERYBODY)  # type: ignore[list-item]
+    with pytest.raises(ValueError, match=r"got 3 \(person 4 in figures\)"):
+        draw_context(small_model(), IMAGE, people=[3], **EVERYBODY)
     with pytest.raises(ValueError, match="people must be numbers from 0 below 3, got -1"):
         draw_context(small_model(), IMAGE, people=[-1], **EVERYBODY)

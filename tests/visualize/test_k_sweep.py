@@ -94,3 +94,8 @@ BAD: list[tuple[Any, type[Exception], str]] = [
 def test_rejects(results: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         draw_k_sweep(results)
+
+
+def test_values_are_numbers() -> None:
+    with pytest.raises(TypeError, match=r"results must be numbers, got 'a' at \(1, 2\)"):
+        draw_k_sweep({(1, 2): "a"})

@@ -10,7 +10,7 @@ import pytest
 
 from dsct.prediction.people import People
 from dsct.prediction.person_colors import PERSON_COLORS, WRONG_COLOR, person_color
-from dsct.visualize.drawing.person_cards import RIGHT, WRONG, Card, compare, person_cards
+from dsct.visualize.drawing.person_cards import MISSED, RIGHT, WRONG, Card, compare, person_cards
 
 NAMES = ("Anger", "Happiness", "Peace", "Sadness", "Trust")
 
@@ -67,15 +67,30 @@ def test_card_with_truth_marks_wrong_in_red_and_with_a_sign() -> None:
     people = people_at(A, labels=[["Trust", "Anger"]])
     comparison = compare(people, truth([A], [[1, 0, 1, 0, 0]]))
     (card,) = person_cards(people, comparison, max_labels=2)
-    assert texts(card)[1:] == [f"{WRONG} Trust", f"{RIGHT} Anger", "true: Anger, Peace"]
+    assert texts(card)[1:] == [f"{WRONG} Trust", f"{RIGHT} Anger", f"true: Anger, {MISSED}\N{NO-BREAK SPACE}Peace"]
     assert [line.color == WRONG_COLOR for line in card.lines] == [False, True, False, False]
+
+
+def test_true_emotions_that_are_not_reported_are_marked_with_their_probability() -> None:
+    people = people_at(A, B, labels=[["Trust"], ["Anger"]])
+    comparison = compare(people, truth([A, B], [[1, 0, 1, 0, 1], [1, 0, 0, 0, 0]]))
+    one, other = person_cards(people, comparison, max_labels=4)
+    assert texts(one)[1:4] == [f"{RIGHT} Trust", f"{MISSED} Anger", f"{MISSED} Peace"]
+    assert [line.color == WRONG_COLOR for line in one.lines[1:5]] == [False, True, True, False]
+    assert [line.bar for line in one.lines[1:4]] == pytest.approx([0.9, 0.1, 0.1])
+    assert not any(MISSED in line for line in texts(other))
+
+
+def test_what_the_numbers_are_is_said() -> None:
+    (card,) = person_cards(people_at(A, labels=[["Trust"]]), None, max_labels=2)
+    assert texts(card)[0] == "person score 0.260"
 
 
 def test_long_lists_are_counted_with_their_wrong_ones() -> None:
     people = people_at(A, labels=[list(NAMES)])
-    assert texts(person_cards(people, None, max_labels=2)[0])[-1] == "and 3 more"
+    assert texts(person_cards(people, None, max_labels=2)[0])[-1] == "and 3 more reported"
     comparison = compare(people, truth([A], [[1, 1, 1, 0, 1]]))
-    assert texts(person_cards(people, comparison, max_labels=2)[0])[-2] == "and 3 more, 1 wrong"
+    assert texts(person_cards(people, comparison, max_labels=2)[0])[-2] == "and 3 more reported, 1 wrong"
 
 
 def test_long_truths_are_wrapped_and_cut() -> None:
@@ -85,7 +100,7 @@ def test_long_truths_are_wrapped_and_cut() -> None:
     people = People(boxes, scores, [[]], probabilities, names, (100, 100), np.zeros((100, 100, 3), np.uint8))
     (card,) = person_cards(people, compare(people, truth([A], np.ones((1, 12), int))), max_labels=1)
     lines = texts(card)[2:]
-    assert len(lines) == 3
+    assert len(lines) == 4
     assert max(map(len, lines)) <= 36
     assert lines[-1].endswith("…")
 

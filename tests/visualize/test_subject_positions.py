@@ -40,7 +40,9 @@ def test_positions_are_the_reference_points_of_any_image() -> None:
     for ax, model in zip(figure.axes, models.values(), strict=True):
         points = reference_points(model)
         np.testing.assert_allclose(list(discs(ax).values()), points[10:], rtol=1e-5)
-        assert list(discs(ax)) == [str(query) for query in range(model.config.num_subject_queries)]
+        assert list(discs(ax)) == [str(query + 1) for query in range(model.config.num_subject_queries)], (
+            "from 1, as people"
+        )
         (context,) = ax.get_lines()
         np.testing.assert_allclose(context.get_xydata(), points[:10], rtol=1e-5)
         assert (ax.get_xlim(), ax.get_ylim()) == ((0, 1), (1, 0))
@@ -56,14 +58,14 @@ def test_on_an_image_people_have_the_colour_of_their_query() -> None:
     for collection, subject in zip(ax.collections, subjects, strict=True):
         offsets = np.asarray(collection.get_offsets()).tolist()
         assert sorted(offsets) == sorted(subject.layers[-1].sampling_points.astype(float).tolist())
-        disc = next(text for text in ax.texts if text.get_text() == str(subject.query)).get_bbox_patch()
+        disc = next(text for text in ax.texts if text.get_text() == str(subject.query + 1)).get_bbox_patch()
         assert disc is not None
         assert tuple(collection.get_facecolor()[-1][:3]) == disc.get_facecolor()[:3]
 
 
 def test_queries_that_found_nobody_are_shown_too() -> None:
     (ax,) = draw_subject_positions([small_model()], IMAGE, **NOBODY).axes
-    assert list(discs(ax)) == ["0", "1", "2"]
+    assert list(discs(ax)) == ["1", "2", "3"]
     assert not boxes(ax)
     assert not ax.collections
 
@@ -97,3 +99,10 @@ def test_rejects() -> None:
         draw_subject_positions({4: small_model()})
     with pytest.raises(ValueError, match="ax takes one model, got 2"):
         draw_subject_positions([small_model()] * 2, ax=Figure().subplots())
+
+
+def test_one_model_is_not_several() -> None:
+    with pytest.raises(TypeError, match=r"models must be several, .*, got 'a\.safetensors'"):
+        draw_subject_positions("a.safetensors")
+    with pytest.raises(TypeError, match="models must be several"):
+        draw_subject_positions(small_model())  # type: ignore[arg-type]

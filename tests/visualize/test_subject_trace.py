@@ -47,7 +47,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"score_threshold": 0.0, "nms_iou": None},
     {"score_threshold": 0.0, "nms_iou": 0.01},
     {"score_threshold": 1.0},
-    {"short_side": 64, "long_side": 80, "threshold": 0.1},
+    {"short_side": 64, "long_side": 80},
 ]
 
 

@@ -14,6 +14,7 @@ from matplotlib._pylab_helpers import Gcf
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 from matplotlib.transforms import BboxBase
 from PIL import Image
 
@@ -21,7 +22,7 @@ from dsct.config import CAER_S_CLASSES, EMOTIC_CLASSES
 from dsct.prediction.people import People
 from dsct.prediction.person_colors import WRONG_COLOR, person_color
 from dsct.visualize import contact_sheet, draw_people
-from dsct.visualize.drawing.person_cards import WRONG
+from dsct.visualize.drawing.person_cards import MISSED, RIGHT, WRONG
 
 
 def scene(width: int, height: int, boxes: Any, multi_label: bool = False, note: str | None = None) -> People:
@@ -136,6 +137,48 @@ def test_target_shows_true_boxes_and_marks_missed_people() -> None:
     assert f"{WRONG} missed person" in texts(cards)
 
 
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for one in figure.legends for text in one.get_texts()]
+
+
+def test_below_it_is_said_what_lines_marks_and_numbers_mean() -> None:
+    people = scene(400, 300, [[10, 10, 100, 100]], note="A remark.")
+    true = SimpleNamespace(boxes=people.boxes, labels=np.array([0]))
+    both = SimpleNamespace(boxes=[*people.boxes, [200, 100, 300, 250]], labels=np.array([0, 0]))
+    (plain,) = draw_people(people.source, people).texts
+    assert "Bars: probability of an emotion" in plain.get_text()
+    assert "Person score" in plain.get_text()
+    assert "not reported" not in plain.get_text()
+    assert plain.get_text().endswith("A remark.")
+    compared = draw_people(people.source, people, true)
+    assert legend(compared) == ["box found by the model", "true box, as annotated"]
+    assert all(mark in compared.texts[0].get_text() for mark in (RIGHT, WRONG, MISSED))
+    assert legend(draw_people(people.source, people, both))[2:] == ["true box, person missed"]
+    assert "probability" in texts(compared)
+
+
+def test_the_note_stands_once_on_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages: list[Figure] = []
+    save = Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda self, *args, **options: (pages.append(self), save(self, *args, **options))
+    )
+    people = scene(400, 300, [[10, 10, 100, 100]], note="A remark.")
+    contact_sheet([(people.source, people, None)] * 4, tmp_path / "page.png")
+    assert str([text.get_text() for text in pages[0].findobj(Text)]).count("A remark.") == 1
+
+
+@pytest.mark.parametrize(("ending", "begins"), [(".png", b"\x89PNG"), (".SVG", b"<?xml"), (".pdf", b"%PDF")])
+def test_pages_are_written_in_the_format_of_the_ending(tmp_path: Path, ending: str, begins: bytes) -> None:
+    people = scene(40, 30, [[10, 5, 30, 25]])
+    one, other = tmp_path / f"one{ending}", tmp_path / f"other{ending}"
+    for path in (one, other):
+        contact_sheet([(people.source, people, None)], path, dpi=50)
+    assert one.read_bytes().startswith(begins)
+    assert one.read_bytes() == other.read_bytes(), "equal figures are equal files"
+    assert sorted(tmp_path.iterdir()) == [one, other]
+
+
 def test_wrong_emotion_is_crossed_on_the_image() -> None:
     people = scene(400, 300, [[10, 10, 100, 100]])
     wrong = (CAER_S_CLASSES.index(people.labels[0][0]) + 1) % 7
@@ -200,4 +243,18 @@ def test_rejects(tmp_path: Path) -> None:
         contact_sheet([(people.source, people, None)], path, columns=0)
     with pytest.raises(ValueError, match="300 images are too many for one page"):
         contact_sheet([(people.source, people, None)] * 300, path, columns=1)
+    with pytest.raises(ValueError, match=r"ending in \.png, \.svg, \.pdf, got .*sheet\.jpg"):
+        contact_sheet([(people.source, people, None)], path.with_suffix(".jpg"))
+    with pytest.raises(
+        TypeError, match=r"draw_people: people must be a dsct\.People, the result for one image, got list"
+    ):
+        draw_people(people.source, [people])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="size of that in which people were found, 40 x 30, got 50 x 30"):
+        draw_people(np.zeros((30, 50, 3), np.uint8), people)
+    with pytest.raises(ValueError, match="contact_sheet: image must have the size"):
+        contact_sheet([(np.zeros((30, 50, 3), np.uint8), people, None)], path)
+    with pytest.raises(TypeError, match=r"items must be tuples \(image, people, target or None\)"):
+        contact_sheet([(people.source, people)], path)  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="dpi must be above 0, got 0"):
+        contact_sheet([(people.source, people, None)], path, dpi=0)
     assert not path.exists()

@@ -1,4 +1,4 @@
-"""The command line: ``dsct train | eval | predict | convert | export | info | data | demo``."""
+"""The command line: ``dsct train | eval | predict | convert | export | info | figure | data | demo``."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ COMMANDS = {
     "convert": Place("dsct.cli.convert", "convert", "Convert weights from and to other formats."),
     "export": Place("dsct.cli.export", "export", "Write a model as ONNX, torch.export or AOTInductor file."),
     "info": Place("dsct.cli.info", "info", "Show versions and kernels, or what a weights file contains."),
+    "figure": Place("dsct.cli.figures", "app", "Draw figures to look at and for papers: PNG, SVG or PDF."),
     "data": Place("dsct.cli.data", "app", "Check data sets on your disk."),
 }
 

@@ -28,6 +28,7 @@ from dsct.data.checks.summary import Summary
 from dsct.data.folders import DataFolder, recognise
 from dsct.data.layouts.search import chosen_file, named_split, recognise_file
 from dsct.visualize.annotated_sheet import contact_sheet
+from dsct.visualize.drawing.saving import require_format
 
 app = typer.Typer(help="Data sets on your disk.", no_args_is_help=True)
 
@@ -68,7 +69,9 @@ def check_folder(
         int | None, typer.Option(help="Of your model, to count people beyond it; by default as in the paper's preset.")
     ] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Also write everything to this file.")] = None,
-    sheet: Annotated[Path | None, typer.Option(help="Also draw a page of annotated images as PNG.")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Also draw a page of annotated images: .png, .svg or .pdf.")
+    ] = None,
     sheet_images: Annotated[int, typer.Option(help="Images on that page.")] = 12,
     decode: Annotated[
         bool, typer.Option("--decode/--no-decode", help="Decode every pixel, or read only headers (fast).")
@@ -81,6 +84,8 @@ def check_folder(
 
     The exit code is 1 if something would break or spoil training, otherwise 0.
     """
+    if sheet is not None:  # before anything is opened
+        require_format(sheet)
     stdout = Console()
     name_found = name.value if name is not None else _recognised(folder, annotations)
     check_val_fraction(name_found, val_fraction)

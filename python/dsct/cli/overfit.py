@@ -27,6 +27,7 @@ from dsct.config import DSCTConfig
 from dsct.train.loading.inspection import say_who_is_beyond
 from dsct.train.overfit import overfit as run_overfit
 from dsct.visualize import contact_sheet
+from dsct.visualize.drawing.saving import require_format
 
 
 @one_line_errors
@@ -42,7 +43,7 @@ def overfit(
     steps: Annotated[int, typer.Option(help="Maximum number of steps.")] = 600,
     short_side: Annotated[int, typer.Option(help="Short side of the images in pixels.")] = 192,
     seed: Annotated[int, typer.Option(help="Seed for the choice of images and the weights.")] = 0,
-    page: Annotated[Path, typer.Option(help="The page to write, as PNG.")] = Path("overfit.png"),
+    page: Annotated[Path, typer.Option(help="The page to write: .png, .svg or .pdf.")] = Path("overfit.png"),
     device: DeviceOption = "auto",
 ) -> None:
     """Overfit a small model to a few of your images, as a sanity check of data, boxes and labels; takes minutes.
@@ -50,6 +51,7 @@ def overfit(
     A small model that cannot overfit 8 images will not learn the data set. Look at the page it writes: dashed boxes
     are your annotations.
     """
+    require_format(page)
     if dataset is DatasetName.synthetic:
         about = describe_scenes({split.value: 200}, "320x240", 0.3, multi_label)
     else:

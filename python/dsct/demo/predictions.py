@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from typing import Any
 
 from PIL import Image
@@ -40,6 +41,16 @@ def look(image: Image.Image, predictor: Predictor, note: str | None = None) -> d
         for subject in predictor.look(image).subjects
     ]
     return {"width": image.width, "height": image.height, "note": note, "people": people, "preview": _data_url(image)}
+
+
+def finite(value: float) -> float | None:
+    """JSON has no infinity: what has no limit is None.
+
+    Example:
+        >>> finite(-math.inf), finite(0.1)
+        (None, 0.1)
+    """
+    return value if math.isfinite(value) else None
 
 
 def _data_url(image: Image.Image) -> str:

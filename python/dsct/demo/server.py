@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,11 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from dsct.demo.predictions import look
+from dsct.demo.predictions import finite, look
 from dsct.demo.scenes import NUMBER_OF_SCENES, scene_png, scene_titles
 from dsct.demo.security import protected
 from dsct.demo.uploads import MAX_BYTES, MAX_PIXELS, Refused, read_image, receive
+from dsct.post_process import least_score
 from dsct.prediction.person_colors import PERSON_COLORS
 from dsct.prediction.predictor import Predictor
 
@@ -32,7 +34,8 @@ def create_app(model: DSCT, *, name: str = "your model", note: str | None = None
     """The demonstration as an ASGI application, to be run by any server.
 
     It answers ``GET /`` (the page), ``GET /api/about``, ``GET /scenes/{number}.png`` and ``POST /api/people``, whose
-    body is the image file itself; only requests for 127.0.0.1 or localhost are answered.
+    body is the image file itself; ``?everyone=1`` adds people whose score is too low to be reported, for the page to
+    choose. Only requests for 127.0.0.1 or localhost are answered.
 
     Args:
         model: in evaluation mode, on the device where it is to run.
@@ -61,6 +64,7 @@ def create_app(model: DSCT, *, name: str = "your model", note: str | None = None
 class _Demo:
     def __init__(self, predictor: Predictor, name: str, note: str | None) -> None:
         self._predictor, self._name, self._note = predictor, name, note
+        self._everyone = Predictor(predictor.model, score_threshold=-math.inf)
         self._one_at_a_time = anyio.CapacityLimiter(1)
 
     async def page(self, request: Request) -> Response:
@@ -74,6 +78,8 @@ class _Demo:
                 "max_bytes": MAX_BYTES,
                 "max_pixels": MAX_PIXELS,
                 "colors": PERSON_COLORS,
+                "multi_label": self._predictor.model.config.multi_label,
+                "score_threshold": finite(least_score(self._predictor.model.config)),
                 "scenes": [
                     {"url": f"/scenes/{number}.png", "title": title} for number, title in enumerate(scene_titles())
                 ],
@@ -88,15 +94,19 @@ class _Demo:
 
     async def people(self, request: Request) -> Response:
         """Images wait for each other: at the same time they would only take more memory and not be faster."""
+        everyone = request.query_params.get("everyone", "0")
+        if everyone not in ("0", "1"):
+            raise Refused(400, f"everyone must be 0 or 1, got {everyone[:20]}.")
+        predictor = self._everyone if everyone == "1" else self._predictor
         data = await receive(request.stream(), request.headers.get("content-length"))
         try:
-            answer = await anyio.to_thread.run_sync(self._read_and_look, data, limiter=self._one_at_a_time)
+            answer = await anyio.to_thread.run_sync(self._read_and_look, data, predictor, limiter=self._one_at_a_time)
         except asyncio.CancelledError:  # by a second Ctrl-C, which no longer waits for the model
             return JSONResponse({"error": "dsct demo was ended."}, status_code=503)
         return JSONResponse(answer)
 
-    def _read_and_look(self, data: bytes) -> dict[str, Any]:
-        return look(read_image(data), self._predictor, self._note)
+    def _read_and_look(self, data: bytes, predictor: Predictor) -> dict[str, Any]:
+        return look(read_image(data), predictor, self._note)
 
 
 async def _refused(request: Request, error: Refused) -> Response:

@@ -171,7 +171,7 @@ class People:
         lines = [f"{self.image_path or 'image'} ({width} x {height}): {_count(len(self))}"]
         for number, person in enumerate(self, start=1):
             box = ", ".join(f"{value:.0f}" for value in person.box)
-            lines.append(f"  {number}  {self._describe(person)}  (score {person.score:.3f}, box {box})")
+            lines.append(f"  {number}  {self._describe(person)}  (person score {person.score:.3f}, box {box})")
         if self.note:
             lines.append(f"note: {self.note}")
         return "\n".join(lines)
@@ -185,7 +185,11 @@ class People:
             f"<td>{', '.join(f'{value:.0f}' for value in person.box)}</td></tr>"
             for number, person in enumerate(self, start=1)
         )
-        head = "<tr><th>person</th><th>emotions</th><th>score</th><th>box (x1, y1, x2, y2)</th></tr>" if rows else ""
+        head = (
+            "<tr><th>person</th><th>emotions</th><th>person score</th><th>box (x1, y1, x2, y2)</th></tr>"
+            if rows
+            else ""
+        )
         note = f"<p><small>{html.escape(self.note)}</small></p>" if self.note else ""
         return f"<div><p>{caption}</p><table>{head}{rows}</table>{note}</div>"
 

@@ -13,6 +13,7 @@ from dsct.visualize.drawing.figure import NotebookFigure
 from dsct.visualize.evaluation import class_figure, confusion_figure, subjects_figure
 from dsct.visualize.k_sweep import draw_k_sweep
 from dsct.visualize.loss_curves import loss_curves
+from dsct.visualize.models import draw_models
 from dsct.visualize.people import draw_people
 from dsct.visualize.precision_recall import precision_recall_figure
 from dsct.visualize.sampling import draw_sampling
@@ -38,6 +39,7 @@ __all__ = [
     "draw_activations",
     "draw_context",
     "draw_k_sweep",
+    "draw_models",
     "draw_people",
     "draw_sampling",
     "draw_subject_positions",

@@ -58,7 +58,8 @@ def draw_activations(
     loaded, features = predictor.feature_maps(image)
     maps = [_activation(one) for one in features]
     if level is not None and not -len(maps) <= level < len(maps):
-        raise ValueError(f"draw_activations: level must be in {-len(maps)}..{len(maps) - 1}, got {level}")
+        said = f" (map {level + 1} of {len(maps)})" if level >= 0 else ""
+        raise ValueError(f"draw_activations: level must be in {-len(maps)}..{len(maps) - 1}, got {level}{said}")
     if ax is not None:
         _draw(ax, loaded, maps[-1 if level is None else level])
         return cast(Figure, ax.get_figure(root=True))

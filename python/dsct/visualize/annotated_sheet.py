@@ -24,7 +24,7 @@ from dsct.data.records import Annotations
 from dsct.prediction.people import People
 from dsct.prediction.person_colors import WRONG_COLOR, person_color
 from dsct.visualize.contact_sheet import write_page
-from dsct.visualize.drawing.figure import GAP
+from dsct.visualize.drawing.figure import DPI, GAP
 from dsct.visualize.drawing.panel import CARD_WIDTH, Panel
 from dsct.visualize.drawing.person_cards import Card, Line
 
@@ -32,6 +32,8 @@ _LINE_WIDTH = 33  # characters: this many wide characters fit
 _CLASS_LINES = 3
 _FINDING_LINES = 4
 _MOST_PIXELS = 800  # per side: images of 20 megapixels would fill memory
+_CAPTION = "Boxes and classes as annotated."
+_FOUND = " Red: what the check found in the image."
 _WIDTH = CARD_WIDTH + 2 * GAP  # three columns are as wide as a notebook
 
 
@@ -43,21 +45,23 @@ def contact_sheet(
     count: int = 12,
     seed: int = 0,
     columns: int = 3,
+    dpi: float = DPI,
 ) -> None:
-    """Writes a PNG page of `count` images: up to two thirds with findings, the worst first, then others at random.
+    """Writes a page of `count` images: up to two thirds with findings, the worst first, then others at random.
 
     An image that cannot be read is drawn as a grey area of its recorded size.
 
     Args:
         splits: the data sets that were checked.
         findings: what :func:`dsct.data.checks.check.check` found in them.
-        path: the file to write.
+        path: the file to write; its ending, .png, .svg or .pdf, names the format.
         count: images on the page.
         seed: for the random choice.
         columns: images per row.
+        dpi: dots per inch.
 
     Raises:
-        ValueError: `count` or `columns` is below 1, or no split contains an image.
+        ValueError: `count` or `columns` is below 1, the ending of `path` names no format, or no split has an image.
 
     Example:
         >>> import pathlib, tempfile
@@ -81,7 +85,7 @@ def contact_sheet(
     panels = [_panel(by_name[split], index, remarks.get((split, index), [])) for split, index in chosen]
     if not panels:
         raise ValueError("contact_sheet: splits must hold at least one image, got none")
-    write_page(panels, path, columns)
+    write_page(panels, path, columns, dpi, _CAPTION + (_FOUND if findings else ""))
 
 
 def choose_images(

@@ -31,8 +31,8 @@ STYLES = {
     "all": ("white", "o", "black", "context, all of it"),
 }
 _CAPTION = (
-    "Each mark is the reference point of a context query. Size and opacity: weight, relative to the greatest of the "
-    "panel, which is the number above it."
+    "Each mark is the reference point of a context query. Size and opacity: its weight in the sum that flows into the "
+    "person, relative to the maximum of the panel, which is written above it. People and layers count from 1."
 )
 
 
@@ -92,9 +92,12 @@ def draw_context(
 
 def _layers(subject: SubjectTrace, layers: Sequence[int] | None) -> list[int]:
     count = len(subject.layers)
+    if layers is not None and len(layers) == 0:
+        raise ValueError("draw_context: layers must be None, for all, or name at least one, got none")
     for layer in layers or ():
         if not -count <= layer < count:
-            raise ValueError(f"draw_context: layers must be in {-count}..{count - 1}, got {layer}")
+            said = f" (layer {layer + 1} in figures)" if layer >= 0 else ""
+            raise ValueError(f"draw_context: layers must be in {-count}..{count - 1}, got {layer}{said}")
     return [layer % count for layer in (range(count) if layers is None else layers)]
 
 
@@ -115,5 +118,5 @@ def _draw(ax: Axes, image: Image.Image, subjects: dict[int, SubjectTrace], panel
         draw_weighted_points(ax, *chosen, color, marker, edge, greatest, smallest=0.35, scale=0.6, zorder=6)
     draw_reference_point(ax, at.reference_point, person_color(person))
     draw_numbered_boxes(ax, {person: subjects[person].person.box})
-    said = f"up to {greatest:.2f}" if len(relations) else "no context"
+    said = f"max weight {greatest:.2f}" if len(relations) else "no context"
     ax.set_title(f"person {person + 1}, layer {layer + 1}: {said}", fontsize=FONT, loc="left")

@@ -34,7 +34,7 @@ def draw_k_sweep(results: Any, *, metric: str = "mAP, %", ax: Axes | None = None
         A new figure, or the figure of `ax`.
 
     Raises:
-        TypeError: `results` is neither a mapping nor a table.
+        TypeError: `results` is neither a mapping nor a table, or a value is no number.
         ValueError: there is no result, a size is negative or not an integer, a value is not finite, or a pair repeats.
 
     Example:
@@ -65,6 +65,8 @@ def _checked(results: Any) -> dict[tuple[int, int], float]:
     for key, value in pairs:
         if not (isinstance(key, tuple) and len(key) == 2 and all(_is_size(k) for k in key)):
             raise ValueError(f"draw_k_sweep: keys of results must be (k_spatial, k_semantic) from 0, got {key!r}")
+        if not isinstance(value, (int, float, np.number)) or isinstance(value, bool):
+            raise TypeError(f"draw_k_sweep: results must be numbers, got {value!r} at {key}")
         if not np.isfinite(value):
             raise ValueError(f"draw_k_sweep: results must be finite, got {value} at {key}")
         if key in sweep:

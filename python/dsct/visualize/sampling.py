@@ -98,7 +98,8 @@ def draw_sampling(
 def _layer(subject: SubjectTrace, layer: int) -> LayerLook:
     layers = subject.layers
     if not -len(layers) <= layer < len(layers):
-        raise ValueError(f"draw_sampling: layer must be in {-len(layers)}..{len(layers) - 1}, got {layer}")
+        said = f" (layer {layer + 1} in figures)" if layer >= 0 else ""
+        raise ValueError(f"draw_sampling: layer must be in {-len(layers)}..{len(layers) - 1}, got {layer}{said}")
     return layers[layer]
 
 

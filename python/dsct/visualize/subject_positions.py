@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
@@ -27,7 +28,7 @@ from dsct.visualize.drawing.panel_grid import panel_grid
 
 FADE = 0.45
 _MOST_POINTS = 100  # per person
-_CAPTION = "Disc: reference point of a subject query, with its number, from 0. It is the same for every image."
+_CAPTION = "Disc: reference point of a subject query, numbered from 1. It is the same for every image."
 _ON_SQUARE = " The square stands for any image, whatever its shape."
 _ON_IMAGE = " Boxes and sampling points of the last decoder layer belong to the queries that found a person."
 
@@ -43,7 +44,8 @@ def draw_subject_positions(
     """Draws the reference points of all subject queries: one panel per model.
 
     Without an image, those of the context queries are small grey dots. On an image, boxes and sampling points of each
-    person found are shown, in the colour of the query that found them.
+    person found are shown, in the colour of the query that found them. Queries are numbered from 1, as people are;
+    `People.queries` is an index, from 0.
 
     Args:
         models: models, or paths of native safetensors files, or None for the small weights that come with dsct. In a
@@ -56,6 +58,7 @@ def draw_subject_positions(
         A new figure, or the figure of `ax`.
 
     Raises:
+        TypeError: `models` is only one.
         ValueError: there is no model, or several for one `ax`, or a key of `models` is not the N of its model.
 
     Example:
@@ -64,6 +67,8 @@ def draw_subject_positions(
         >>> [ax.get_title(loc="left") for ax in draw_subject_positions(models).axes]
         ['N = 1', 'N = 4', 'N = 9']
     """
+    if isinstance(models, (str, os.PathLike)) or not isinstance(models, Iterable):
+        raise TypeError(f"draw_subject_positions: models must be several, in a list or mapping, got {models!r:.80}")
     items = list(models.items()) if isinstance(models, Mapping) else [(None, model) for model in models]
     if not items:
         raise ValueError("draw_subject_positions: models must hold at least one model, got none")
@@ -132,7 +137,7 @@ def _draw_disc(ax: Axes, point: Floats, query: int) -> None:
     color = person_color(query)
     disc = {"boxstyle": "circle,pad=0.25", "facecolor": color, "edgecolor": "black", "linewidth": 0.8}
     style: dict[str, Any] = {"fontsize": FONT - 3, "fontweight": "bold", "ha": "center", "va": "center", "zorder": 5}
-    ax.text(float(point[0]), float(point[1]), str(query), color=ink(color), bbox=disc, **style)
+    ax.text(float(point[0]), float(point[1]), str(query + 1), color=ink(color), bbox=disc, **style)
 
 
 def _context_style() -> dict[str, Any]:

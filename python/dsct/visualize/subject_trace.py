@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from typing_extensions import Unpack
 
 from dsct.data.image_io import ImageInput
@@ -44,9 +45,15 @@ def choose_people(subjects: list[SubjectTrace], people: Sequence[int] | None, op
     """The subjects numbered `people`, from 0, by their number; None is all.
 
     Raises:
-        ValueError: there is no such person; the message begins with `op`.
+        TypeError: one is no whole number.
+        ValueError: there is no such person, or `people` is empty; the message begins with `op`.
     """
+    if people is not None and len(people) == 0:
+        raise ValueError(f"{op}: people must be None, for all, or name at least one, got none")
     for index in people or ():
+        if not isinstance(index, (int, np.integer)):
+            raise TypeError(f"{op}: people must be whole numbers, got {index!r}")
         if not 0 <= index < len(subjects):
-            raise ValueError(f"{op}: people must be numbers from 0 below {len(subjects)}, got {index}")
+            said = f" (person {index + 1} in figures)" if index >= 0 else ""
+            raise ValueError(f"{op}: people must be numbers from 0 below {len(subjects)}, got {index}{said}")
     return {index: subjects[index] for index in (range(len(subjects)) if people is None else people)}

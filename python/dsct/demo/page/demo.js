@@ -1,10 +1,14 @@
 // Takes images (chosen, dropped, pasted or synthetic), sends them to the server and shows the answer.
 
+import { drawAnnotated } from "./annotated.js";
+import { offerCamera } from "./camera.js";
 import { element } from "./elements.js";
 import { showPeople } from "./people.js";
+import { chosenPeople, offerThresholds, thresholdsChanged } from "./thresholds.js";
 
 const byId = (id) => document.getElementById(id);
 const [status, error, result, file, scenes] = ["status", "error", "result", "file", "scenes"].map(byId);
+const downloads = ["download", "download-image"].map(byId);
 const GONE = "dsct demo does not answer; is it still running in its terminal?";
 
 let about = null;
@@ -19,43 +23,62 @@ async function start() {
   byId("note").hidden = !about.note;
   byId("model").textContent = `Model: ${about.model}`;
   byId("limits").textContent = `up to ${about.max_bytes / 1e6} MB and ${about.max_pixels / 1e6} megapixels`;
-  scenes.append(
-    ...about.scenes.map(({ url, title }, index) => {
-      const button = element("button", { type: "button", title }, element("img", { src: url, alt: `Synthetic scene: ${title}` }));
-      button.addEventListener("click", () => look(`synthetic scene ${index + 1}`, () => fetchedBlob(url), button));
-      return element("li", {}, button);
-    }),
-  );
+  const buttons = about.scenes.map(({ url, title }, index) => {
+    const button = element("button", { type: "button", title }, element("img", { src: url, alt: `Synthetic scene: ${title}` }));
+    button.addEventListener("click", () => lookAtScene(index, button));
+    return button;
+  });
+  scenes.append(...buttons.map((button) => element("li", {}, button)));
+  // Something to see at once, unless somebody was faster.
+  if (answer === null && !status.textContent) lookAtScene(0, buttons[0], false);
+}
+
+function lookAtScene(index, button, scrolls = true) {
+  look(`synthetic scene ${index + 1}`, () => fetchedBlob(about.scenes[index].url), button, scrolls);
 }
 
 /** Shows the people in an image; `read` gives its bytes, `button` is the synthetic scene it came from. */
-async function look(name, read, button = null) {
+async function look(name, read, button = null, scrolls = true) {
   request.abort();
   const mine = (request = new AbortController());
   error.hidden = true;
   status.textContent = `Looking at ${name} …`;
-  status.classList.add("busy");
-  result.setAttribute("aria-busy", "true");
+  setBusy(true);
   for (const other of scenes.querySelectorAll("button")) other.setAttribute("aria-pressed", String(other === button));
   try {
     const body = await read();
-    const found = await fetched("/api/people", { method: "POST", body, signal: mine.signal });
+    const found = await fetched("/api/people?everyone=1", { method: "POST", body, signal: mine.signal });
     if (mine !== request) return;
     answer = { image: name, ...found };
     result.hidden = false;
-    showPeople(answer, about.colors);
-    status.textContent = `${name} (${found.width} x ${found.height}): ${count(found.people.length)}`;
+    offerThresholds(answer, about, show);
+    show();
     // Only where it would not be seen, as on a phone: the scenes stay under the pointer, to try one after another.
-    if (result.getBoundingClientRect().top > 0.6 * innerHeight) status.scrollIntoView();
+    if (scrolls && result.getBoundingClientRect().top > 0.6 * innerHeight) status.scrollIntoView();
   } catch (problem) {
     if (mine !== request) return;
     result.hidden = true;
     status.textContent = "";
     fail(problem instanceof Refused ? `${name}: ${problem.message}` : GONE);
   }
-  status.classList.remove("busy");
-  result.setAttribute("aria-busy", "false");
+  setBusy(false);
 }
+
+/** While the model looks at an image, what can be seen and downloaded is of the previous one. */
+function setBusy(busy) {
+  status.classList.toggle("busy", busy);
+  result.setAttribute("aria-busy", String(busy));
+  for (const button of downloads) button.disabled = busy;
+}
+
+/** Shows those people of the answer who pass the thresholds. */
+function show() {
+  const shown = chosen();
+  showPeople(shown, about.colors);
+  status.textContent = `${shown.image} (${shown.width} x ${shown.height}): ${count(shown.people.length)}`;
+}
+
+const chosen = () => ({ ...answer, people: chosenPeople(answer, about) });
 
 function fail(sentence) {
   error.textContent = sentence;
@@ -113,11 +136,21 @@ document.addEventListener("drop", (event) => {
   take([...event.dataTransfer.files], "dropped");
 });
 
+offerCamera((photo) => look("photo", () => photo), fail);
+
 byId("download").addEventListener("click", () => {
-  const { preview, ...numbers } = answer;
-  const url = URL.createObjectURL(new Blob([JSON.stringify(numbers, null, 2)], { type: "application/json" }));
-  element("a", { href: url, download: `${answer.image.replace(/\.[^.]*$/, "")}.json` }).click();
-  URL.revokeObjectURL(url);
+  const { preview, ...numbers } = { ...chosen(), ...thresholdsChanged() };
+  download(new Blob([JSON.stringify(numbers, null, 2)], { type: "application/json" }), ".json");
 });
+byId("download-image").addEventListener("click", async () => {
+  download(await drawAnnotated(byId("image"), chosen(), about.colors), ".people.png");
+});
+
+/** Saves a file under the name of the image with another ending. */
+function download(content, ending) {
+  const url = URL.createObjectURL(content);
+  element("a", { href: url, download: answer.image.replace(/\.[^.]*$/, "") + ending }).click();
+  URL.revokeObjectURL(url);
+}
 
 start().catch(() => fail(GONE));

@@ -5,13 +5,15 @@ import { SHOWN_AT_FIRST, describe, drawLookedAt, kindsIn, legend } from "./looke
 
 const BORDERS = ["solid", "dashed", "dotted"]; // tell a second and a third round of colours apart
 const EMOTIONS_AT_FIRST = 7;
-const HINT = matchMedia("(hover: none)").matches
-  ? "Tap a person to see where the model looked. Tap elsewhere to clear the selection."
-  : "Point at a person to see where the model looked. Click to keep it selected, Escape to clear.";
+const pointer = matchMedia("(hover: hover) and (pointer: fine)"); // a mouse, so that there is a keyboard, too
+const hint = () =>
+  pointer.matches
+    ? "Point at a person to see where the model looked. Click to keep it selected, Escape to clear."
+    : "Tap a person to see where the model looked. Tap elsewhere to clear the selection.";
 
 const byId = (id) => document.getElementById(id);
 const [view, image, svg, boxes] = ["view", "image", "looked-at", "boxes"].map(byId);
-const [caption, controls, layers, marks, cards] = ["caption", "controls", "layers", "marks", "cards"].map(byId);
+const [caption, layers, marks, meaning, cards] = ["caption", "layers", "marks", "meaning", "cards"].map(byId);
 
 const shown = new Set(SHOWN_AT_FIRST);
 let people = [];
@@ -25,7 +27,7 @@ const percent = (value) => (value > 0 && value < 0.005 ? "<1 %" : `${Math.round(
 const colorOf = (index) => colors[index % colors.length];
 
 /** Names of the reported emotions of a person, most probable first. */
-const reported = ({ labels, probabilities }) => [...labels].sort((a, b) => probabilities[b] - probabilities[a]);
+export const reported = ({ labels, probabilities }) => [...labels].sort((a, b) => probabilities[b] - probabilities[a]);
 
 /** Shows an answer of the server in place of the previous one. */
 export function showPeople(answer, personColors) {
@@ -40,7 +42,7 @@ export function showPeople(answer, personColors) {
   svg.setAttribute("viewBox", `0 0 ${size.width} ${size.height}`);
   boxes.replaceChildren(...people.map(box));
   cards.replaceChildren(...people.map(card));
-  controls.hidden = people.length === 0;
+  for (const part of [layers, marks, meaning]) part.hidden = people.length === 0;
   if (people.length) {
     legend(marks, kindsIn(people), shown, refresh);
     layerChoice(people[0].layers.length);
@@ -85,6 +87,7 @@ function card(person, index) {
       element("span", { className: "chip", textContent: index + 1 }),
       element("span", { className: "names", textContent: names.join(", ") || "no emotion above its threshold" }),
     ),
+    element("p", { className: "score", textContent: `person score ${person.score.toFixed(3)}` }),
     element("ul", { className: "emotions" }, ...rows.slice(0, atFirst)),
   );
   if (rows.length > atFirst) {
@@ -139,7 +142,7 @@ function refresh() {
   }
   if (active === null) {
     svg.replaceChildren();
-    caption.textContent = people.length ? HINT : "Nobody was found in this image.";
+    caption.textContent = people.length ? hint() : "Nobody was found in this image.";
     return;
   }
   const all = people[active].layers;
@@ -154,6 +157,7 @@ function clearSelection() {
   refresh();
 }
 
+pointer.addEventListener("change", refresh);
 document.addEventListener("keydown", (event) => event.key === "Escape" && clearSelection());
 view.addEventListener("click", (event) => boxes.contains(event.target) || clearSelection());
 

@@ -19,6 +19,7 @@ from PIL import Image
 from dsct.prediction.person_colors import PERSON_COLORS, ink, person_color
 from dsct.visualize.drawing.figure import FONT
 
+TRUE_BOX_STYLE = (0, (2, 2))  # dashes, of a box that was annotated
 _LINE_STYLES = ("-", "--", ":")  # tells a second and a third round of colours apart
 
 

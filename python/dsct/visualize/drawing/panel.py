@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from PIL import Image
 from dsct.prediction.people import People, Person
 from dsct.prediction.person_colors import WRONG_COLOR, ink, person_color
 from dsct.visualize.drawing.figure import FONT, GAP, LINE, add_axes
-from dsct.visualize.drawing.image_axes import draw_box, draw_tag, person_line_style, show_image
+from dsct.visualize.drawing.image_axes import TRUE_BOX_STYLE, draw_box, draw_tag, person_line_style, show_image
 from dsct.visualize.drawing.person_cards import WRONG, Card, Comparison, shorten
 
 CARD_WIDTH = 2.9
@@ -23,7 +23,19 @@ MAX_IMAGE_HEIGHT = 6.0
 
 
 class Panel:
-    """An image with its cards: beside it if the image is tall, below it if it is wide. Lengths are in inches."""
+    """An image with its cards: beside it if the image is tall, below it if it is wide. Lengths are in inches.
+
+    Args:
+        image: in RGB.
+        people: who is drawn on it.
+        comparison: of `people` with the truth, if there is one.
+        cards: beside or below the image.
+        width: of the panel, at most.
+        cards_below: where the cards are.
+        card_width: room of a card.
+        numbers: from 0, those of `people` in tags and colours; None counts them.
+        points: draws further marks below the boxes.
+    """
 
     def __init__(
         self,
@@ -33,11 +45,16 @@ class Panel:
         cards: list[Card],
         width: float,
         cards_below: bool,
+        *,
+        card_width: float = CARD_WIDTH,
+        numbers: Sequence[int] | None = None,
+        points: Callable[[Axes], None] | None = None,
     ) -> None:
         self.image, self.people, self.comparison, self.width = image, people, comparison, width
+        self._numbers, self._points = numbers, points
         aspect = image.width / image.height
         if cards_below:
-            columns = min(int(width / CARD_WIDTH), len(cards))
+            columns = max(1, min(int(width / card_width), len(cards)))
             room = width - 2 * GAP
         else:
             columns = 1 if sum(map(_card_height, cards)) <= MAX_IMAGE_HEIGHT else 2
@@ -46,25 +63,22 @@ class Panel:
         image_width = image_height * aspect
         self.image_box = (((width - image_width) / 2 if cards_below else GAP), GAP, image_width, image_height)
         cards_left, cards_top = (GAP, image_height + 2 * GAP) if cards_below else (image_width + 2 * GAP, GAP)
-        self.places, cards_bottom = _place_cards(cards, columns, cards_left, cards_top)
+        self.places, cards_bottom = _place_cards(cards, columns, cards_left, cards_top, card_width)
         bottom = max(cards_bottom, image_height + 2 * GAP)
         full_width = width if cards_below else cards_left + columns * CARD_WIDTH + GAP
-        self.size = (full_width, bottom + (2 * LINE if people.note else 0.0))
+        self.size = (full_width, bottom)
 
     def draw(self, figure: Figure, left: float, top: float) -> None:
         """Draws this panel with its upper left corner at (`left`, `top`), measured from that of the figure."""
         width, height = self.size
         image_left, image_top, *image_size = self.image_box
         axes = add_axes(figure, left + image_left, top + image_top, *image_size)
-        draw_people_in_axes(axes, self.image, self.people, self.comparison)
+        draw_people_in_axes(axes, self.image, self.people, self.comparison, self._numbers, self._points)
         # The second axes count in inches from the upper left corner of the panel, so that text is placed by lines.
         page = add_axes(figure, left, top, width, height)
         page.set(xlim=(0, width), ylim=(height, 0))
         for card, card_left, card_top in self.places:
             _draw_card(page, card, card_left, card_top)
-        if self.people.note:
-            note = textwrap.fill(self.people.note, int(width * 16), max_lines=2, placeholder=" …")
-            page.text(GAP, height - GAP / 2, note, fontsize=FONT - 1, color="0.35", va="bottom", parse_math=False)
 
 
 def _card_height(card: Card) -> float:
@@ -72,13 +86,13 @@ def _card_height(card: Card) -> float:
 
 
 def _place_cards(
-    cards: list[Card], columns: int, left: float, top: float
+    cards: list[Card], columns: int, left: float, top: float, width: float
 ) -> tuple[list[tuple[Card, float, float]], float]:
     """Lays out `cards` row by row; returns each with its upper left corner, and the lower edge of all."""
     places = []
     for start in range(0, len(cards), columns):
         row = cards[start : start + columns]
-        places += [(card, left + column * CARD_WIDTH, top) for column, card in enumerate(row)]
+        places += [(card, left + column * width, top) for column, card in enumerate(row)]
         top += max(map(_card_height, row))
     return places, top
 
@@ -87,6 +101,9 @@ def _draw_card(page: Axes, card: Card, left: float, top: float) -> None:
     text_left, bar_left, bar_width = left + 0.32, left + 1.75, 0.6
     if card.number:
         _draw_chip(page, card.number, card.color, left + 0.05, top)
+    if any(line.bar is not None for line in card.lines):
+        head: dict[str, Any] = {"fontsize": FONT - 1, "color": "0.35", "va": "center"}
+        page.text(bar_left, top + 0.5 * LINE, "probability", **head)
     for index, line in enumerate(card.lines):
         middle = top + (index + 0.5) * LINE
         style: dict[str, Any] = {"fontsize": FONT, "color": line.color, "va": "center", "parse_math": False}
@@ -113,26 +130,37 @@ def _draw_chip(page: Axes, number: str, color: str, left: float, top: float) -> 
     )
 
 
-def draw_people_in_axes(ax: Axes, image: Image.Image, people: People, comparison: Comparison | None) -> None:
-    """The image, boxes, true boxes and a tag per person, in pixels of the image."""
+def draw_people_in_axes(
+    ax: Axes,
+    image: Image.Image,
+    people: People,
+    comparison: Comparison | None,
+    numbers: Sequence[int] | None = None,
+    points: Callable[[Axes], None] | None = None,
+) -> None:
+    """The image, boxes, true boxes and a tag per person, in pixels of the image; the rest as in `Panel`."""
     show_image(ax, image)
+    if points is not None:
+        points(ax)
+    numbers = range(len(people)) if numbers is None else numbers
     missed, true_boxes = (comparison.missed(), comparison.boxes) if comparison else ([], np.zeros((0, 4), np.float32))
     for truth, box in enumerate(true_boxes):
-        draw_box(ax, box, WRONG_COLOR if truth in missed else "white", (0, (2, 2)), 1.5)
-    for index, box in enumerate(people.boxes):
-        draw_box(ax, box, person_color(index), person_line_style(index), 2.5)
+        draw_box(ax, box, WRONG_COLOR if truth in missed else "white", TRUE_BOX_STYLE, 1.5)
+    for number, box in zip(numbers, people.boxes, strict=True):
+        draw_box(ax, box, person_color(number), person_line_style(number), 2.5)
     taken: list[Bbox] = []
-    for index, person in enumerate(people):
-        draw_tag(ax, _tag(index, person, comparison), people.boxes[index], person_color(index), taken)
+    for index, (number, person) in enumerate(zip(numbers, people, strict=True)):
+        tag = f"{number + 1} {_first_label(index, person, comparison)}".strip()
+        draw_tag(ax, tag, people.boxes[index], person_color(number), taken)
     for truth in missed:
         draw_tag(ax, f"{WRONG} missed", true_boxes[truth], WRONG_COLOR, taken)
 
 
-def _tag(index: int, person: Person, comparison: Comparison | None) -> str:
-    """Number and most probable reported emotion, crossed out if wrong, and the number of further ones."""
+def _first_label(index: int, person: Person, comparison: Comparison | None) -> str:
+    """The most probable reported emotion, crossed out if wrong, and the number of further ones."""
     if not person.labels:
-        return str(index + 1)
+        return ""
     first = max(person.labels, key=lambda label: person.probabilities[label])
     cross = f"{WRONG} " if comparison and comparison.is_wrong(index, first) else ""
     more = f" +{len(person.labels) - 1}" if len(person.labels) > 1 else ""
-    return f"{index + 1} {cross}{shorten(first)}{more}"
+    return f"{cross}{shorten(first)}{more}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +15,11 @@ from torchvision.ops import box_iou
 from dsct.prediction.people import People, Person, Truth
 from dsct.prediction.person_colors import WRONG_COLOR, person_color
 
-RIGHT, WRONG = "\N{CHECK MARK}", "\N{BALLOT X}"  # not everybody can see red
+# Not everybody can see red. MISSED: of a true emotion that is not reported.
+RIGHT, WRONG, MISSED = "\N{CHECK MARK}", "\N{BALLOT X}", "\N{WHITE CIRCLE}"
 
 _TRUTH_WIDTH = 36  # characters
-_TRUTH_LINES = 3
+_TRUTH_LINES = 4
 _NAME_LENGTH = 17  # characters: the longest EMOTIC class, Doubt/Confusion, fits with its mark
 
 
@@ -33,6 +35,11 @@ class Comparison:
         """Whether `label` is not true of this person, or there is no such person."""
         truth = self.truth_of[person]
         return truth is None or label not in self.names[truth]
+
+    def not_reported(self, person: int, reported: Collection[str]) -> list[str]:
+        """Emotions that are true of this person and not among those reported."""
+        truth = self.truth_of[person]
+        return [] if truth is None else [name for name in self.names[truth] if name not in reported]
 
     def missed(self) -> list[int]:
         """Rows of the truth that no person matches."""
@@ -63,21 +70,26 @@ def compare(people: People, target: Truth | None) -> Comparison | None:
     if target is None:
         return None
     boxes = np.asarray(target.boxes, dtype=np.float32).reshape(-1, 4)
-    names = _class_names(np.asarray(target.labels), people.class_names)
+    names = class_names_of(np.asarray(target.labels), people.class_names)
     if len(names) != len(boxes):
         raise ValueError(f"target: expected as many labels as boxes, got {len(names)} and {len(boxes)}")
-    overlap = box_iou(torch.from_numpy(people.boxes), torch.from_numpy(boxes)).numpy().copy()
-    truth_of: list[int | None] = []
+    return Comparison(boxes, names, pair_boxes(people.boxes, boxes))
+
+
+def pair_boxes(boxes: NDArray[np.float32], others: NDArray[np.float32]) -> list[int | None]:
+    """For each box, in order, the row of the free one of `others` with the highest IoU, at least 0.5; else None."""
+    overlap = box_iou(torch.from_numpy(boxes), torch.from_numpy(others)).numpy().copy()
+    paired: list[int | None] = []
     for row in overlap:
         best = int(row.argmax()) if len(row) else -1
         found = best >= 0 and row[best] >= 0.5
-        truth_of.append(best if found else None)
+        paired.append(best if found else None)
         if found:
             overlap[:, best] = 0
-    return Comparison(boxes, names, truth_of)
+    return paired
 
 
-def _class_names(labels: NDArray[Any], class_names: tuple[str, ...]) -> list[list[str]]:
+def class_names_of(labels: NDArray[Any], class_names: tuple[str, ...]) -> list[list[str]]:
     """Names of the true classes of each row of `labels`, (n, C) 0/1 or (n,) class indices."""
     if labels.ndim == 2 and labels.shape[1] == len(class_names):
         return [[class_names[index] for index in np.flatnonzero(row)] for row in labels]
@@ -105,29 +117,39 @@ def person_cards(people: People, comparison: Comparison | None, max_labels: int)
 
 def _person_lines(index: int, person: Person, comparison: Comparison | None, max_labels: int) -> list[Line]:
     by_probability = sorted(person.probabilities, key=lambda name: -person.probabilities[name])
-    order = sorted(by_probability, key=lambda name: name not in person.labels)  # stable: reported ones first
-    lines = [Line(f"score {person.score:.3f}", "0.35")]
+    missed = comparison.not_reported(index, person.labels) if comparison else []
+    # Stable: those reported come first, then those missed.
+    order = sorted(by_probability, key=lambda name: (name not in person.labels, name not in missed))
+    lines = [Line(f"person score {person.score:.3f}", "0.35")]
     for name in order[:max_labels]:
         reported = name in person.labels
         wrong = comparison is not None and reported and comparison.is_wrong(index, name)
-        mark = "" if comparison is None or not reported else f"{WRONG if wrong else RIGHT} "
-        color = WRONG_COLOR if wrong else "black" if reported else "0.45"
+        mark = (
+            f"{MISSED} "
+            if name in missed
+            else ""
+            if comparison is None or not reported
+            else f"{WRONG if wrong else RIGHT} "
+        )
+        color = WRONG_COLOR if wrong or name in missed else "black" if reported else "0.45"
         lines.append(Line(mark + shorten(name), color, reported, person.probabilities[name]))
     hidden = [name for name in order[max_labels:] if name in person.labels]
     if hidden:
         wrong_hidden = sum(comparison.is_wrong(index, name) for name in hidden) if comparison else 0
-        text = f"and {len(hidden)} more" + (f", {wrong_hidden} wrong" if wrong_hidden else "")
+        text = f"and {len(hidden)} more reported" + (f", {wrong_hidden} wrong" if wrong_hidden else "")
         lines.append(Line(text, WRONG_COLOR if wrong_hidden else "black"))
     if comparison is None:
         return lines
     truth = comparison.truth_of[index]
     if truth is None:
         return [*lines, Line(f"{WRONG} no person here", WRONG_COLOR, bold=True)]
-    return lines + _truth_lines(comparison, truth)
+    return lines + _truth_lines(comparison, truth, missed)
 
 
-def _truth_lines(comparison: Comparison, truth: int) -> list[Line]:
-    text = "true: " + (", ".join(comparison.names[truth]) or "no emotion")
+def _truth_lines(comparison: Comparison, truth: int, missed: Collection[str] = ()) -> list[Line]:
+    # A no-break space: the mark stays with its emotion.
+    names = [f"{MISSED}\N{NO-BREAK SPACE}{name}" if name in missed else name for name in comparison.names[truth]]
+    text = "true: " + (", ".join(names) or "no emotion")
     return [Line(part) for part in textwrap.wrap(text, _TRUTH_WIDTH, max_lines=_TRUTH_LINES, placeholder=" …")]
 
 
