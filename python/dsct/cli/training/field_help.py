@@ -35,12 +35,12 @@ def describe_fields(config: type[Any]) -> dict[str, str]:
 
 def _listed(title: str, config: type[Any]) -> str:
     meanings = describe_fields(config)
-    lines = [title]
+    lines = []
     for field in dataclasses.fields(config):
         entry = f"- {field.name}={_text(field.default)}: {meanings[field.name]}"
         lines += textwrap.wrap(entry, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
     # Click keeps the lines of a paragraph that begins so.
-    return "\b\n" + "\n".join(lines)
+    return f"{title}\n\n\b\n" + "\n".join(lines)
 
 
 def _sentence(meaning: str) -> str:
