@@ -124,12 +124,16 @@ def test_moved_data_are_named_once(place: Path) -> None:
     ("options", "said"),
     [
         (["--preset", "paper_caer_s"], "--preset paper_caer_s contradicts the run, which began with tiny"),
-        (["--multi-label"], "--multi-label True contradicts the run, which began with False"),
-        (["--labels", "union"], "--labels union contradicts the run, which began with nothing"),
-        (["--annotations", "other.json"], "--annotations other.json contradicts the run, which began with nothing"),
-        (["--val-fraction", "0.5"], "--val-fraction 0.5 contradicts the run, which began with nothing"),
-        (["--fsdp"], "--fsdp True contradicts the run, which began with False"),
-        (["--weights", "x.safetensors"], "x.safetensors contradicts the run, which began with nothing"),
+        (["--multi-label"], "--multi-label contradicts the run, which began without it"),
+        (["--labels", "union"], "--labels union contradicts the run, which began without it"),
+        (["--annotations", "other.json"], "--annotations other.json contradicts the run, which began without it"),
+        (["--val-fraction", "0.5"], "--val-fraction 0.5 contradicts the run, which began without it"),
+        (["--fsdp"], "--fsdp contradicts the run, which began without it"),
+        (["--weights", "x.safetensors"], "x.safetensors contradicts the run, which began without it"),
+        (
+            ["--set", "selection=spatial"],
+            "--set selection spatial contradicts the run, which began with spatial,semantic",
+        ),
         (["--set", "dropout=0.5"], "--set dropout 0.5 contradicts the run, which began with 0.0"),
         (["--set", "lr=0.5"], "lr was 0.001, is 0.5"),
         (["--size", "9"], "--size is for synthetic, not for coco"),
@@ -137,6 +141,36 @@ def test_moved_data_are_named_once(place: Path) -> None:
 )
 def test_options_that_contradict_the_run_are_errors(options: list[str], said: str, finished: Path) -> None:
     assert said in resume(finished, *options, code=1)
+
+
+def test_a_folder_that_is_gone_can_be_named_anew(place: Path) -> None:
+    known = about(place)
+    known["data"]["folder"] = str(place / "gone")
+    (place / "run" / "config.json").write_text(json.dumps(known))
+    told = resume(place, "--set", "epochs=2", code=1)
+    assert f"there is no folder {place / 'gone'}, where the data of the run were: --data names their new place" in told
+    resume(place, "--data", place / "data", "--set", "epochs=2")
+    assert about(place)["data"]["folder"] == str(place / "data")
+
+
+def test_the_same_annotation_file_outside_the_folder_is_no_contradiction(tmp_path: Path) -> None:
+    write(tmp_path / "images")
+    file = (tmp_path / "images" / "train.json").rename(tmp_path / "train.json")
+    begun = ["--data", tmp_path / "images", "--annotations"]
+    run(
+        "train",
+        "coco",
+        *begun,
+        file,
+        *TINY,
+        "--set",
+        "epochs=1",
+        "--val-fraction",
+        "0.3",
+        "--run-dir",
+        tmp_path / "run",
+    )
+    resume(tmp_path, *begun, tmp_path / "images" / ".." / "train.json", "--set", "epochs=2")
 
 
 def test_another_data_set_contradicts_the_run(finished: Path) -> None:
@@ -158,7 +192,7 @@ def test_what_is_given_again_is_fine_and_a_finished_run_says_so(finished: Path) 
         (["--val-size", "5"], "--val-size 5 contradicts the run, which began with 2"),
         (["--image-size", "80x64"], "--image-size 80x64 contradicts the run, which began with 64x48"),
         (["--difficulty", "0.9"], "--difficulty 0.9 contradicts the run, which began with 0.3"),
-        (["--multi-label"], "--multi-label True contradicts the run"),
+        (["--multi-label"], "--multi-label contradicts the run"),
         (["--data", "x"], "--data is for data on disk, not for synthetic"),
     ],
 )

@@ -40,6 +40,7 @@ def resumed_data(saved: Mapping[str, Any], options: Mapping[str, Any], given: Co
         given: names of those that the user gave.
 
     Raises:
+        FileNotFoundError: the folder of the data is gone, and no other is named.
         ValueError: an option contradicts the run; the message names it and both values.
     """
     data: Description = dict(saved["data"])
@@ -57,8 +58,17 @@ def resumed_data(saved: Mapping[str, Any], options: Mapping[str, Any], given: Co
     now["image_size"] = parse_size(now["image_size"])
     folder: Path | None = options["data"]
     place = folder if folder is not None else Path(data.get("folder", "."))
+    if not place.is_dir() and folder is None:
+        raise FileNotFoundError(
+            f"there is no folder {place}, where the data of the run were: --data names their new place"
+        )
     if now["annotations"] is not None:
         now["annotations"] = str(seen_from(place, now["annotations"]))
+        if (
+            began["annotations"] is not None
+            and (place / now["annotations"]).resolve() == (place / began["annotations"]).resolve()
+        ):
+            now["annotations"] = began["annotations"]
     if now["weights"] is not None:
         now["weights"] = str(now["weights"].resolve())
     for name, value in now.items():
@@ -87,16 +97,19 @@ def resumed_model(saved: Mapping[str, Any], changes: Settings) -> DSCTConfig:
 
 
 def _contradiction(what: str, now: Any, began: Any) -> str:
+    given = what if now is True else f"{what} {_text(now)}"
+    without = began is None or began is False
     return (
-        f"{what} {_text(now)} contradicts the run, which began with {_text(began)}: give what it began with, or "
-        "start another run in another --run-dir"
+        f"{given} contradicts the run, which began {'without it' if without else f'with {_text(began)}'}: give what it "
+        "began with, or start another run in another --run-dir"
     )
 
 
 def _text(value: Any) -> str:
-    if value is None:
-        return "nothing"
-    return "x".join(map(str, value)) if isinstance(value, tuple) and len(value) == 2 else str(value)
+    """As on a command line."""
+    if isinstance(value, tuple):
+        return ("x" if all(isinstance(one, int) for one in value) else ",").join(map(str, value))
+    return str(value)
 
 
 def _flag(name: str) -> str:
