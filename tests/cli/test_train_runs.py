@@ -154,23 +154,11 @@ def test_a_folder_that_is_gone_can_be_named_anew(place: Path) -> None:
 
 
 def test_the_same_annotation_file_outside_the_folder_is_no_contradiction(tmp_path: Path) -> None:
-    write(tmp_path / "images")
-    file = (tmp_path / "images" / "train.json").rename(tmp_path / "train.json")
-    begun = ["--data", tmp_path / "images", "--annotations"]
-    run(
-        "train",
-        "coco",
-        *begun,
-        file,
-        *TINY,
-        "--set",
-        "epochs=1",
-        "--val-fraction",
-        "0.3",
-        "--run-dir",
-        tmp_path / "run",
-    )
-    resume(tmp_path, *begun, tmp_path / "images" / ".." / "train.json", "--set", "epochs=2")
+    images, run_dir = write(tmp_path / "images"), tmp_path / "run"
+    file = (images / "train.json").rename(tmp_path / "train.json")
+    steps = ["--set", "schedule=step", "--set", "epochs=1", "--val-fraction", "0.3", "--run-dir", run_dir]
+    run("train", "coco", "--data", images, "--annotations", file, *TINY, *steps)
+    resume(tmp_path, "--data", images, "--annotations", images / ".." / "train.json", "--set", "epochs=2")
 
 
 def test_another_data_set_contradicts_the_run(finished: Path) -> None:

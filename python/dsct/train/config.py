@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,10 +125,13 @@ class TrainConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise TypeError(f"TrainConfig: {name} must be a number, got {value!r}")
+            whole = isinstance(getattr(type(self), name), int)  # the default
+            if isinstance(value, float) and (whole or math.isinf(value)):
+                raise ValueError(f"TrainConfig: {name} must be {'an integer' if whole else 'finite'}, got {value}")
             if not value >= least:
                 raise ValueError(f"TrainConfig: {name} must be at least {least}, got {value}")
-        if not self.lr > 0:
-            raise ValueError(f"TrainConfig: lr must be positive, got {self.lr}")
+        if not 0 < self.lr < math.inf:
+            raise ValueError(f"TrainConfig: lr must be positive and finite, got {self.lr}")
         if self.long_side <= self.short_side:
             raise ValueError(
                 f"TrainConfig: long_side must exceed short_side, got {self.long_side} and {self.short_side}"
