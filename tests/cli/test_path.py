@@ -194,6 +194,8 @@ def test_from_check_to_report(form: Form, tmp_path: Path) -> None:
 
     weights = run_dir / "best.safetensors"
     where = [form.dataset, "--data", data, "--device", "cpu", "--resamples", 20]
+    chosen_by = run("eval", *where, "--weights", run_dir, "--split", "val")
+    assert "these are the validation data of the run" in " ".join(chosen_by.split())
     if form.multi_label:
         fitted = tmp_path / "fitted.safetensors"
         run("eval", *where, "--weights", weights, "--split", "val", "--fit-thresholds", fitted)

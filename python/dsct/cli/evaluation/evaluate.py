@@ -16,7 +16,7 @@ from dsct.checkpoint import replaced_when_complete
 from dsct.cli.datasets import Data, describe, describe_folder, describe_scenes, open_data
 from dsct.cli.device import DeviceOption, choose_device
 from dsct.cli.errors import one_line_errors
-from dsct.cli.evaluation.facts import facts_of, weights_file
+from dsct.cli.evaluation.facts import facts_of, val_fraction_of_run, weights_file
 from dsct.cli.evaluation.numbers import as_json, write_json
 from dsct.cli.evaluation.report import write_report
 from dsct.cli.evaluation.show import show
@@ -107,6 +107,8 @@ def evaluate(
     if dataset is DatasetName.synthetic:
         about = describe_scenes({split.value: size}, image_size, difficulty, config.multi_label)
     else:
+        if val_fraction is None:
+            val_fraction = val_fraction_of_run(weights, dataset.value)
         about = describe_folder(dataset, data, annotations, labels, config.multi_label, val_fraction)
         about["class_names"] = list(config.names)
     opened = open_data(about, split.value, evaluation_transform(**(model.preprocess or {})), cache_dir)

@@ -32,6 +32,25 @@ def weights_file(weights: Path) -> Path:
     return weights / BEST
 
 
+def val_fraction_of_run(weights: Path, name: str) -> float | None:
+    """The share of validation data with which the run in whose folder the weights are cut data of this name.
+
+    With another share, images that it trained on would be evaluated as validation data.
+    """
+    trained_on = _data_of_run(weights)
+    fraction = trained_on.get("val_fraction") if trained_on.get("name") == name else None
+    return fraction if isinstance(fraction, float) else None
+
+
+def _data_of_run(weights: Path) -> dict[str, Any]:
+    """The description of its data; empty where there is no run, or the file is another program's."""
+    try:
+        described = json.loads((weights.parent / "config.json").read_text(encoding="utf-8"))["data"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return described if isinstance(described, dict) else {}
+
+
 def facts_of(
     weights: Path, data: Data, about: Description, evaluator: Evaluator, batch_size: int, device: torch.device
 ) -> dict[str, Any]:
@@ -70,11 +89,10 @@ def facts_of(
 
 def relation_to_run(weights: Path, data: Data, about: Description) -> str | None:
     """What the data are to the run in whose folder the weights are, as a sentence; None where there is no run."""
+    trained_on = _data_of_run(weights)
     try:
-        config = json.loads((weights.parent / "config.json").read_text(encoding="utf-8"))
-        trained_on = config["data"]
         split = _same_split(trained_on, data, about)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError):
         return None  # no run, or the file of another program
     name = f"the run {weights.parent.resolve().name}"
     if split == "train":
