@@ -100,6 +100,8 @@ def convert(
         raise ValueError(f"images must be one of {', '.join(IMAGES)}, got {images!r}")
     if not source.exists():
         raise FileNotFoundError(f"source must be a file or folder, there is none at {source}")
+    if source.is_dir() and destination.resolve().is_relative_to(source.resolve()):
+        raise ValueError(f"destination must be outside the source, to which it would add images, got {destination}")
     single = destination.suffix == ".json"
     if not overwrite and destination.exists() and (single or not destination.is_dir() or any(destination.iterdir())):
         raise FileExistsError(f"{destination} is there already; choose another place, or overwrite it (--force)")
@@ -108,10 +110,13 @@ def convert(
         names = ", ".join(part for part, _ in parts)
         raise ValueError(f"destination must be a folder for the parts {names} of {source}, got {destination}")
     folder = destination.parent if single else destination
+    stems = [destination.stem if single else part for part, _ in parts]
+    if source.resolve() in ((folder / f"{stem}.json").resolve() for stem in stems):
+        raise ValueError(f"destination must be another file than the source {source}, which it would replace")
     folder.mkdir(parents=True, exist_ok=True)
     return [
-        _write(data, folder, destination.stem if single else part, images, overwrite, "" if part == _WHOLE else part)
-        for part, data in parts
+        _write(data, folder, stem, images, overwrite, "" if part == _WHOLE else part)
+        for stem, (part, data) in zip(stems, parts, strict=True)
     ]
 
 
@@ -180,9 +185,12 @@ def _write(data: AnnotatedDataset, folder: Path, stem: str, images: str, overwri
     linked = copied = 0
     if images != "none":
         place = folder / "images" / split if split else folder / "images"
+        placed: dict[str, Path] = {}
         for index, name in enumerate(names):
             source = data.annotations(index).image_path
             assert source is not None
+            if not placed.setdefault(name, source).samefile(source):
+                raise ValueError(f"{placed[name]} and {source} would both become {place / name}")
             if _put(source, place / name, images == "link", overwrite):
                 linked += 1
             else:

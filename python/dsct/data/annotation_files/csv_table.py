@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+
+_NOT_UTF_8 = "the text must be UTF-8, save it so"
 
 
 def read_header(path: Path) -> list[str]:
@@ -33,14 +36,19 @@ def read_table(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a column is missing, the file is not CSV, or a row is ragged and nobody wants to know of it.
+        ValueError: a column is missing or there twice, the file is not CSV in UTF-8, or a row is ragged and nobody wants to know of it.
     """
     with path.open(encoding="utf-8-sig", newline="") as file:
-        delimiter = _delimiter(file.readline())
+        try:
+            delimiter = _delimiter(file.readline())
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: {_NOT_UTF_8}: {error}") from error
         file.seek(0)
         reader = csv.reader(file, strict=True, delimiter=delimiter)
         try:
             header = [name.strip() for name in next(reader, [])]
+            if twice := [name for name, times in Counter(filter(None, header)).items() if times > 1]:
+                raise ValueError(f"the columns must have different names, {twice[0]} occurs twice")
             missing = [name for name in columns if name not in header]
             if missing:
                 raise ValueError(f"the columns {', '.join(columns)} are needed, {', '.join(missing)} is missing")
@@ -54,6 +62,8 @@ def read_table(
                     ragged(reader.line_num, sentence)
                     continue
                 yield reader.line_num, dict(zip(header, (cell.strip() for cell in cells), strict=True))
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: {_NOT_UTF_8}: {error}") from error
         except (ValueError, csv.Error) as error:
             raise ValueError(f"{path}, line {max(reader.line_num, 1)}: {error}") from error
 

@@ -78,8 +78,9 @@ def measure(
 
 
 def _named(root: Path, image: RawImage) -> str | None:
-    """The name or other name under which the image exists."""
-    return next((name for name in (image.name, *image.aliases) if (root / name).is_file()), None)
+    """The name or other name under which the image exists; see `_by_the_end` for those that are the end of its path."""
+    others = (name for name in image.aliases if not image.name.endswith(f"/{name}"))
+    return next((name for name in (image.name, *others) if (root / name).is_file()), None)
 
 
 def _by_the_end(root: Path, image: RawImage) -> str | None:
@@ -122,9 +123,6 @@ def _in_other_case(root: Path, name: str, listed: _Listed) -> str | None:
 def _names(root: Path, images: Sequence[RawImage], changes: Changes) -> list[str | None]:
     """The name of each image below the root; one found otherwise than named counts only if no other image has it."""
     names = [_named(root, image) for image in images]
-    for image, name in zip(images, names, strict=True):
-        if name is not None and PurePosixPath(name).name != PurePosixPath(image.name).name:
-            changes.mend("image under another name", f"{image.name} is {name}")
     claims = defaultdict(set)
     guesses = {}
     listed: _Listed = {}
@@ -132,10 +130,13 @@ def _names(root: Path, images: Sequence[RawImage], changes: Changes) -> list[str
         if name is None:
             other_case = _in_other_case(root, image.name, listed)
             guesses[number] = (OTHER_CASE, other_case) if other_case else (OTHER_BEGINNING, _by_the_end(root, image))
-        claims[name or guesses[number][1]].add(image.name)
+        elif name != image.name:
+            other = PurePosixPath(name).name != PurePosixPath(image.name).name
+            guesses[number] = ("image under another name" if other else "", name)
+        claims[guesses[number][1] if number in guesses else name].add(image.name)
     for number, (reason, guess) in guesses.items():
-        if guess is not None and len(claims[guess]) == 1:
-            names[number] = guess
+        names[number] = guess if len(claims[guess]) == 1 else None
+        if reason and names[number] is not None:
             changes.mend(reason, f"{images[number].name} is {guess}")
     return names
 

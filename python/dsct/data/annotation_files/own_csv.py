@@ -71,6 +71,8 @@ class OwnCsv:
             image.people.append(RawPerson((x1, y1, x2, y2), self._numbers(line, labels, numbers, multi_label)))
         self._check_any(images, changes)
         source = "several labels per person" if multi_label else "one label per person"
+        if unread := [name for name in (self._rows[0][1] if self._rows else ()) if name and name not in _COLUMNS]:
+            source += f", without the columns {', '.join(unread)}"
         split = split_from_name(self.path)
         return RawAnnotations(self.path, split, list(images.values()), names, multi_label, source, changes=changes)
 

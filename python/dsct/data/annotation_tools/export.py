@@ -9,13 +9,14 @@ from pathlib import Path
 from dsct.data.annotation_files.raw_annotations import Box, RawAnnotations, RawImage, RawPerson
 from dsct.data.annotation_files.splits import split_from_name
 from dsct.data.annotation_tools.image_names import image_names
-from dsct.data.annotation_tools.labels import Said, labels_of
+from dsct.data.annotation_tools.labels import Said, both, labels_of
 
 TURNED = "turned box, upright rectangle around it taken"
 OUTLINE = "polygon, rectangle around it taken"
 NO_BOX = "region that is no box"
 WHOLE_IMAGE = "label of a whole image not read"
 ONE_PLACE = "boxes at one place taken as one person"
+OF_NO_SPLIT = "image that names no split"
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,8 @@ class ToolExport:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits that the export names; none if it names no split."""
-        return tuple(split for split in self.parts if split)
+        """The splits of which the export has images; none if it names no split."""
+        return tuple(split for split, images in self.parts.items() if split and images)
 
     def class_names(self, multi_label: bool) -> tuple[str, ...]:
         """The labels in the export, in its own order or sorted; `multi_label` makes no difference."""
@@ -145,13 +146,17 @@ class ToolExport:
             FileNotFoundError: there are no such images.
             ValueError: as in :meth:`people`.
         """
-        cut = "val" not in self.splits and split in ("train", "val") and val_fraction > 0
+        cut = "val" not in self.parts and split in ("train", "val") and val_fraction > 0
         source = "train" if cut else split
         if source not in self.splits:
             raise FileNotFoundError(
                 f"{self.path}: no images of the split {split!r}; there are {', '.join(self.splits)}"
             )
-        return self.people(class_names, multi_label, source).part(split, val_fraction if cut else 0.0, seed)
+        raw = self.people(class_names, multi_label, source)
+        if source == "train":
+            for image in self.parts.get("", ()):
+                raw.changes.lose(OF_NO_SPLIT, image.name)
+        return raw.part(split, val_fraction if cut else 0.0, seed)
 
     def _raw(self, image: ToolImage, numbers: Mapping[str, int], multi_label: bool) -> RawImage:
         name, *aliases = image_names(image.name)
@@ -180,6 +185,6 @@ def _merge_boxes(image: ToolImage) -> None:
             by_box[region.box] = region
             continue
         names = tuple(dict.fromkeys([*first.names, *region.names]))
-        by_box[region.box] = Region(region.box, names, {**first.said, **region.said})
+        by_box[region.box] = Region(region.box, names, both(first.said, region.said))
         image.mended.append(ONE_PLACE)
     image.regions = list(by_box.values())

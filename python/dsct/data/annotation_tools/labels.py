@@ -125,7 +125,7 @@ def speaks_of_emotions(name: str) -> bool:
 
 def _is_text(value: Said) -> bool:
     """Whether a value can be the name of an emotion."""
-    return any(math.isnan(_number(text)) for text in _texts(value))
+    return any(math.isnan(_number(text)) for text in texts_of(value))
 
 
 def _is_known(name: str) -> bool:
@@ -138,13 +138,30 @@ def _chosen(said: Mapping[str, Said], holders: set[str], classes: set[str]) -> l
     chosen: list[str] = []
     for name, value in said.items():
         if name in holders:
-            chosen += _texts(value)
+            chosen += texts_of(value)
         elif value is True and not _is_known(name) and (len(classes) < 2 or name in classes):
             chosen.append(name)
     return chosen
 
 
-def _texts(value: Said) -> list[str]:
+def both(first: Mapping[str, Said], second: Mapping[str, Said]) -> dict[str, Said]:
+    """What two boxes at one place say about the person: every check box, every choice; of other values the second.
+
+    Example:
+        >>> both({"emotion": "calm", "bored": True}, {"emotion": "sad", "bored": False})
+        {'emotion': ('calm', 'sad'), 'bored': True}
+    """
+    found = {**first, **second}
+    for name in first.keys() & second.keys():
+        texts = (*texts_of(first[name]), *texts_of(second[name]))
+        if first[name] is True:
+            found[name] = True
+        elif first[name] != second[name] and texts:
+            found[name] = tuple(dict.fromkeys(texts))
+    return found
+
+
+def texts_of(value: Said) -> list[str]:
     """The choices in a value: several, or one text in which commas, semicolons or bars separate them."""
     if isinstance(value, (bool, float, int)):
         return []

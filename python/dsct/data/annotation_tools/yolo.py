@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,8 +121,9 @@ def _listed(folder: Path, base: Any, entries: Any) -> Iterator[Path]:
             yield from _files(place)
         elif place is not None:
             for line in place.read_text(encoding="utf-8-sig").splitlines():
-                if line.strip() and (image := _existing(folder, base, line.strip())) is not None:
-                    yield image
+                if line.strip():
+                    # One that is missing is counted as such.
+                    yield _existing(folder, base, line.strip()) or folder / line.strip()
 
 
 def _existing(folder: Path, base: Any, written: str) -> Path | None:
@@ -131,7 +133,7 @@ def _existing(folder: Path, base: Any, written: str) -> Path | None:
     tails = [Path(*path.parts[start:]) for start in range(1, len(path.parts))]
     places = [one / path for one in bases] + [folder / tail for tail in tails]
     return next(
-        (place for place in places if place.exists() and folder in (place.resolve(), *place.resolve().parents)), None
+        (place for place in places if place.exists() and place.resolve().is_relative_to(folder.resolve())), None
     ) or next((place for place in places if place.exists()), None)
 
 
@@ -140,8 +142,9 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _image(path: Path, folder: Path, classes: _Classes) -> ToolImage:
-    inside = path.resolve().is_relative_to(folder.resolve())
-    name = path.resolve().relative_to(folder.resolve()).as_posix() if inside else path.as_posix()
+    # Without ``..``, but with links as they are called: what they lead to may have another name.
+    place, base = Path(os.path.abspath(path)), Path(os.path.abspath(folder))
+    name = place.relative_to(base).as_posix() if place.is_relative_to(base) else place.as_posix()
     try:
         image = ToolImage(name, upright_size(path))
     except OSError:
@@ -178,7 +181,7 @@ def _add(image: ToolImage, words: list[str], classes: _Classes) -> None:
     except ValueError:
         number, values = 0.5, []
     outline = len(values) >= 6 and len(values) % 2 == 0 and not classes.pose
-    if number != int(number) or not (outline or len(values) in (4, 5) or (classes.pose and len(values) > 5)):
+    if not number.is_integer() or not (outline or len(values) in (4, 5) or (classes.pose and len(values) > 5)):
         image.left_out.append(_NOT_A_LINE)
         return
     width, height = image.size
