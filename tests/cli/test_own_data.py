@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dsct.cli import app
-from dsct.data import Annotations
+from dsct.data import Annotations, open_split
 from tests.data.dataset_files import (
     emotic_labels,
     record,
@@ -208,3 +208,19 @@ def test_caer_s_takes_the_share_too(tmp_path: Path) -> None:
     write_caer_s_text(tmp_path / "train.txt", faces)
     _, report = check(tmp_path, "--val-fraction", "0.3")
     assert [summary["images"] for summary in report["summaries"]] == [7, 3]
+
+
+@pytest.mark.parametrize("file", ["valid.json", "valid/people.json", "validation/people.csv", "dev.csv"])
+def test_validation_data_under_any_name(file: str, tmp_path: Path) -> None:
+    """Whole, whatever the command, the Python call and the data call it."""
+    records = people("v", 7)
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    own(tmp_path, file, records)
+    for name in "val", "valid", "validation", "dev":
+        output = run("data", "check", tmp_path, "--name", "coco", "--annotations", file, "--split", name)
+        assert f"val: {file}, one label per person" in output
+        assert "cut with" not in output
+        assert len(open_split("coco", tmp_path, name, annotations=file)) == 7
+    assert "split must be one of train, val, test, got 'exam'" in run(
+        "data", "check", tmp_path, "--split", "exam", code=2
+    )

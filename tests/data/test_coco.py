@@ -150,7 +150,9 @@ class TestCsv:
     def test_columns_in_any_order_and_more_of_them(self, tmp_path: Path) -> None:
         path = tmp_path / "train.csv"
         path.write_bytes(b"\xef\xbb\xbflabel,age,path, x1,y1,x2,y2\r\ncalm,30,a.png,1,2,3,4\r\n")
-        assert CocoDataset.from_csv(path).annotations(0).boxes.tolist() == [[1, 2, 3, 4]]
+        data = CocoDataset.from_csv(path)
+        assert data.annotations(0).boxes.tolist() == [[1, 2, 3, 4]]
+        assert "without the columns age" in data.source
 
     def test_box_beyond_float32(self, tmp_path: Path) -> None:
         data = CocoDataset.from_csv(self.table(tmp_path, "a.png,1,2,1e39,4,calm", "a.png,1,2,3,4,calm"))
@@ -204,6 +206,19 @@ class TestCsv:
         path = tmp_path / "train.csv"
         path.write_text("path,x1,y1,x2,y2,label\na.png,1,2,3,4,calm\n".replace(",", separator))
         assert CocoDataset.from_csv(path).annotations(0).boxes.tolist() == [[1, 2, 3, 4]]
+
+    @pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+    def test_text_of_another_encoding_names_the_file(self, encoding: str, tmp_path: Path) -> None:
+        path = tmp_path / "train.csv"
+        path.write_bytes("path,x1,y1,x2,y2,label\na.png,1,2,3,4,f\xe2ch\xe9\n".encode(encoding))
+        with pytest.raises(ValueError, match=r"train.csv: the text must be UTF-8"):
+            CocoDataset.from_csv(path)
+
+    def test_a_column_that_is_there_twice(self, tmp_path: Path) -> None:
+        path = tmp_path / "train.csv"
+        path.write_text("path,x1,y1,x2,y2,label,label\na.png,1,2,3,4,calm,sad\n")
+        with pytest.raises(ValueError, match=r"different names, label occurs twice"):
+            CocoDataset.from_csv(path)
 
     def test_absent_column(self, tmp_path: Path) -> None:
         path = write_rows(tmp_path / "train.csv", COLUMNS[:-1], [])

@@ -199,7 +199,7 @@ class TestRefused:
         ("arguments", "message"),
         [
             (("emotik", "train"), "name must be one of emotic, caer-s, coco, got 'emotik'"),
-            (("emotic", "validation"), "split must be one of train, val, test, got 'validation'"),
+            (("emotic", "exam"), "split must be one of train, val, test, got 'exam'"),
         ],
     )
     def test_unknown_name_or_split(self, arguments: tuple[str, str], message: str, tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ def test_recipes() -> None:
     [("epochs", 0), ("lr", 0.0), ("lr", math.nan), ("schedule", "cosin"), ("optimizer", "sgd"), ("select_by", "best"),
      ("workers", -1), ("clip", -0.1), ("accumulation", 0), ("precision", "half"), ("ema", 1.0), ("batching", "size"),
      ("epochs", 1.5), ("lr", math.inf), ("clip", math.inf), ("early_stop", -1),
-     ("save_every", -1), ("lr_batch_size", -4)],
+     ("save_every", -1), ("lr_batch_size", -4), ("seed", 10**30),
+     ("batching", 1), ("on_error", None), ("precision", None)],
 )  # fmt: skip
 def test_bad_recipes_are_named(field: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"TrainConfig: {field} must"):

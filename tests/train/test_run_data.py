@@ -13,6 +13,7 @@ import torch
 
 from dsct.data import AnnotatedDataset, Annotations
 from dsct.data.synthetic import SyntheticDataset
+from dsct.train.loading.inspection import say_what_is_in_both
 from dsct.train.run_config import describe_data, read_run, require_same_data, write_run
 from tests.train.training_run import (
     RECIPE,
@@ -159,3 +160,15 @@ def test_annotations_without_people_are_refused_at_once(box: list[Any], said: st
     data = AnnotatedDataset([record], split="train", class_names=[str(n) for n in range(7)], multi_label=False)
     with pytest.raises(ValueError, match=said):
         trainer(tmp_path, train_data=data)
+
+
+def test_images_that_are_trained_and_validated_on_are_named(tmp_path: Path) -> None:
+    def data(split: str, *names: str) -> AnnotatedDataset:
+        records = [Annotations(Path(name), np.array([[1, 2, 30, 40]]), np.array([0]), (64, 48)) for name in names]
+        return AnnotatedDataset(records, split=split, class_names=("calm",), multi_label=False, image_root=tmp_path)
+
+    said: list[str] = []
+    say_what_is_in_both(data("train", "a.png", "b.png"), data("val", "c.png"), said.append)
+    assert said == []
+    say_what_is_in_both(data("train", "a.png", "b.png"), data("val", "b.png", "c.png"), said.append)
+    assert said == [f"warning: 1 of 2 validation images are training images, too, such as {tmp_path / 'b.png'}"]

@@ -15,7 +15,7 @@ from rich.text import Text
 from dsct.cli.data_convert import convert_data
 from dsct.cli.datasets import check_val_fraction
 from dsct.cli.errors import one_line_errors
-from dsct.cli.options import LabelsOption, MultiLabelOption, Split, ValFractionOption
+from dsct.cli.options import LabelsOption, MultiLabelOption, Split, ValFractionOption, split_option
 from dsct.cli.progress import progress_bar
 from dsct.config import DSCTConfig
 from dsct.data.annotation_files.raw_annotations import TooFewImages
@@ -58,7 +58,7 @@ def check_folder(
     name: Annotated[
         FolderName | None, typer.Option(help="What the folder contains; by default recognised by its files.")
     ] = None,
-    split: Annotated[list[Split] | None, typer.Option(help="Only this split; repeat for several.")] = None,
+    split: Annotated[list[Split] | None, split_option("Only this split; repeat for several.")] = None,
     annotations: Annotated[
         Path | None, typer.Option(help="The annotation file; otherwise the usual names are looked for in DIR.")
     ] = None,
@@ -246,7 +246,7 @@ def _findings_table(findings: tuple[Finding, ...], folder: Path) -> Table:
 
 def _where(place: Location, folder: Path) -> str:
     image = Path(place.image)
-    name = str(image.relative_to(folder)) if image.is_relative_to(folder) else place.image
+    name = str(image.relative_to(folder)) if place.image and image.is_relative_to(folder) else place.image
     if not name and place.index is not None:
         name = f"record {place.index}"
     return " ".join(filter(None, (place.split, name, place.detail)))

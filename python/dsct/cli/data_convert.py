@@ -10,7 +10,7 @@ import typer
 
 from dsct.cli.datasets import describe
 from dsct.cli.errors import one_line_errors
-from dsct.cli.options import LabelsOption, MultiLabelOption, Split
+from dsct.cli.options import LabelsOption, MultiLabelOption, Split, split_option
 from dsct.data.conversion import Converted, convert
 
 
@@ -38,7 +38,7 @@ def convert_data(
     destination: Annotated[Path, typer.Argument(metavar="DST", help="The folder to write, or a .json file.")],
     name: Annotated[SourceName | None, typer.Option(help="What SRC contains; by default recognised.")] = None,
     split: Annotated[
-        list[Split] | None, typer.Option(help="Only this split; repeat for several. Names all of an undivided SRC.")
+        list[Split] | None, split_option("Only this split; repeat for several. Names all of an undivided SRC.")
     ] = None,
     labels: LabelsOption = None,
     multi_label: MultiLabelOption = False,

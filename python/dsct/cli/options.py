@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from dsct.data.annotation_files.splits import split_called
 
 DataOption = Annotated[
     Path | None,
@@ -45,3 +47,8 @@ class Split(str, Enum):
     train = "train"
     val = "val"
     test = "test"
+
+
+def split_option(help: str) -> Any:
+    """The option ``--split``, which takes a split under any name that people have for it."""
+    return typer.Option(help=help, parser=lambda name: Split(split_called(name)), metavar="<train|val|test>")

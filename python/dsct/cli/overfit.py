@@ -20,6 +20,7 @@ from dsct.cli.options import (
     MultiLabelOption,
     Split,
     ValFractionOption,
+    split_option,
 )
 from dsct.cli.progress import progress_bar
 from dsct.cli.train import PRESETS
@@ -38,7 +39,7 @@ def overfit(
     labels: LabelsOption = None,
     multi_label: MultiLabelOption = False,
     val_fraction: ValFractionOption = None,
-    split: Annotated[Split, typer.Option(help="Split of the data set.")] = Split.train,
+    split: Annotated[Split, split_option("Split of the data set.")] = Split.train,
     images: Annotated[int, typer.Option(help="Number of images.")] = 8,
     steps: Annotated[int, typer.Option(help="Maximum number of steps.")] = 600,
     short_side: Annotated[int, typer.Option(help="Short side of the images in pixels.")] = 192,

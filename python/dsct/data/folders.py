@@ -18,7 +18,7 @@ from dsct.data.annotation_files.emotic_mat import MatFile
 from dsct.data.annotation_files.own_csv import OwnCsv
 from dsct.data.annotation_files.own_json import OwnJson
 from dsct.data.annotation_files.raw_annotations import RawAnnotations
-from dsct.data.annotation_files.splits import VAL_FRACTION
+from dsct.data.annotation_files.splits import VAL_FRACTION, split_called
 from dsct.data.annotation_tools import ToolExport, find
 from dsct.data.annotation_tools.own import read_own
 from dsct.data.caer_s import CaerSDataset
@@ -75,7 +75,7 @@ def open_split(
     Args:
         name: ``"emotic"``, ``"caer-s"`` or ``"coco"``.
         folder: the data folder.
-        split: ``"train"``, ``"val"`` or ``"test"``.
+        split: ``"train"``, ``"val"`` or ``"test"``, or what else people call them, such as ``"valid"``.
         annotations: takes this file, absolute or relative to the folder, instead of looking. If its name or folder
             says that it holds another split than the wanted one, the file beside it that holds this one is read
             instead, if there is one. For ``coco``, validation data is otherwise cut from it unless it holds ``val`` or
@@ -184,7 +184,7 @@ class DataFolder:
         """Opens a split, as :func:`open_split` does.
 
         Args:
-            split: ``"train"``, ``"val"`` or ``"test"``.
+            split: as in :func:`open_split`.
             transforms: of the data set.
 
         Returns:
@@ -194,8 +194,7 @@ class DataFolder:
             FileNotFoundError: there is no annotation file; the message lists what was looked for.
             ValueError: an argument is out of range, the file is malformed, or nothing is left.
         """
-        if split not in SPLITS:
-            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+        split = split_called(split)
         path, *others = self._annotation_files(split)
         if self.labels is not None and path.suffix != ".mat":
             raise ValueError(

@@ -31,9 +31,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "on_error": ("stop", "skip"),
     "class_weights": ("none", "inverse", "effective_number"),
 }
+MOST_SEED = 2**63 - 1
 #: The least value of a number.
 LEAST = {
-    "epochs": 1, "batch_size": 1, "lr_drop": 1, "log_every": 1, "warmup_steps": 0, "workers": 0, "seed": 0,
+    "lr": 0, "epochs": 1, "batch_size": 1, "lr_drop": 1, "log_every": 1, "warmup_steps": 0, "workers": 0, "seed": 0,
     "weight_decay": 0, "clip": 0, "lr_backbone_mult": 0, "lr_linear_proj_mult": 0, "accumulation": 1,
     "lr_batch_size": 0, "early_stop": 0, "save_every": 0, "ema": 0, "short_side": 0, "long_side": 1,
     "repeat_threshold": 0,
@@ -125,13 +126,16 @@ class TrainConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise TypeError(f"TrainConfig: {name} must be a number, got {value!r}")
-            whole = isinstance(getattr(type(self), name), int)  # the default
-            if isinstance(value, float) and (whole or math.isinf(value)):
-                raise ValueError(f"TrainConfig: {name} must be {'an integer' if whole else 'finite'}, got {value}")
+            if isinstance(value, float) and isinstance(getattr(type(self), name), int):  # the default
+                raise ValueError(f"TrainConfig: {name} must be an integer, got {value}")
             if not value >= least:
                 raise ValueError(f"TrainConfig: {name} must be at least {least}, got {value}")
-        if not 0 < self.lr < math.inf:
-            raise ValueError(f"TrainConfig: lr must be positive and finite, got {self.lr}")
+            if math.isinf(value):
+                raise ValueError(f"TrainConfig: {name} must be finite, got {value}")
+        if self.seed > MOST_SEED:
+            raise ValueError(f"TrainConfig: seed must be at most {MOST_SEED}, got {self.seed}")
+        if not self.lr:
+            raise ValueError(f"TrainConfig: lr must be positive, got {self.lr}")
         if self.long_side <= self.short_side:
             raise ValueError(
                 f"TrainConfig: long_side must exceed short_side, got {self.long_side} and {self.short_side}"
@@ -148,7 +152,7 @@ class TrainConfig:
             object.__setattr__(self, "class_weights", _numbers(self.class_weights))
         for name, known in CHOICES.items():
             value = getattr(self, name)
-            if isinstance(value, str) and value not in known:
+            if value not in known and not (name == "class_weights" and isinstance(value, tuple)):
                 raise ValueError(f"TrainConfig: {name} must be one of {', '.join(known)}, got {value!r}")
 
     @property

@@ -24,7 +24,7 @@ from dsct.train.distributed import Processes
 from dsct.train.epoch_report import epoch_line, epoch_record
 from dsct.train.interrupt import StopRequest
 from dsct.train.loading.class_balance import repeat_factors
-from dsct.train.loading.inspection import images_to_skip, say_who_is_beyond
+from dsct.train.loading.inspection import images_to_skip, say_what_is_in_both, say_who_is_beyond
 from dsct.train.loading.people import people_in, require_people
 from dsct.train.loading.sampling import EpochBatches, ShardedBatches, aspect_ratios, training_loader
 from dsct.train.loggers import Callback, RunInfo
@@ -157,6 +157,7 @@ class Trainer:
                 display.say(self.progress.completeness(self.config))
                 return TrainResult(self.run_dir, self.progress.best, self.progress.best_epoch, None)
             say_who_is_beyond(self.train_data, self.model.config.num_subject_queries, display.say)
+            say_what_is_in_both(self.train_data, self.val_data, display.say)
             splits = {"train": self.train_data, "val": self.val_data}
             self._broken = images_to_skip(splits, self.config, self.processes, display.say)
             self._batches.left_out = frozenset(self._broken["train"])

@@ -382,3 +382,19 @@ def test_command_line_ends_with_130_on_interrupt(
 
     monkeypatch.setattr("dsct.data.checks.opened_records.read_image_files", interrupted)
     assert "interrupted" in run(tmp_path, "--name", "emotic", code=130)
+
+
+def test_classes_of_nearly_one_name_and_places_seen_from_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [f"{name}.png,1,2,30,40,{label}" for name, label in zip("abc", ("Calm", "calm", "sad"), strict=True)]
+    for number, name in enumerate("abcd"):
+        Image.new("RGB", (64, 48), (number, 0, 0)).save(tmp_path / f"{name}.png")
+    (tmp_path / "train.csv").write_text("\n".join(["path,x1,y1,x2,y2,label", *rows]))
+    (tmp_path / "val.csv").write_text("path,x1,y1,x2,y2,label\nd.png,1,2,30,40,sad\n")
+    monkeypatch.chdir(tmp_path)
+    said = CliRunner().invoke(app, ["data", "check", "."], env={"COLUMNS": "200"}).output
+    assert "classes of nearly one name" in said
+    assert "train 'Calm', 'calm' count as" in " ".join(said.split())
+    assert "val Calm" in said
+    assert "val . Calm" not in said

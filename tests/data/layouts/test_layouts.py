@@ -214,7 +214,8 @@ class TestRecognised:
     [
         ("valid.json", "val"), ("my_validation.csv", "val"), ("dev-2.json", "val"), ("instances_val2017.json", "val"),
         ("training.csv", "train"), ("testing.json", "test"), ("valid/_annotations.coco.json", "val"),
-        ("dev/annotations/instances_default.json", "val"), ("val/people.json", "people"), ("trainval.json", "trainval"),
+        ("dev/annotations/instances_default.json", "val"), ("val/people.json", "val"),
+        ("valid/deep/people.json", "people"), ("trainval.json", "trainval"),
         ("train_val.json", "train_val"), ("device.csv", "device"), ("invalid.csv", "invalid"),
     ],
 )  # fmt: skip

@@ -20,7 +20,15 @@ from dsct.cli.evaluation.facts import facts_of, val_fraction_of_run, weights_fil
 from dsct.cli.evaluation.numbers import as_json, write_json
 from dsct.cli.evaluation.report import write_report
 from dsct.cli.evaluation.show import show
-from dsct.cli.options import AnnotationsOption, DataOption, DatasetName, LabelsOption, Split, ValFractionOption
+from dsct.cli.options import (
+    AnnotationsOption,
+    DataOption,
+    DatasetName,
+    LabelsOption,
+    Split,
+    ValFractionOption,
+    split_option,
+)
 from dsct.cli.progress import progress_bar
 from dsct.config import DSCTConfig
 from dsct.data import evaluation_transform
@@ -64,7 +72,7 @@ def evaluate(
             help="Weights, or the folder of a run: its best.safetensors.", show_default="those that come with dsct"
         ),
     ] = SHIPPED_WEIGHTS,
-    split: Annotated[Split, typer.Option(help="Split of the data set.")] = Split.test,
+    split: Annotated[Split, split_option("Split of the data set.")] = Split.test,
     nms_iou: Annotated[float, typer.Option(help="Overlap above which the paper protocol drops a duplicate.")] = 0.5,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples for the intervals; 0: no intervals.")] = 1000,
     fit_thresholds: Annotated[

@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 from dsct.cli.datasets import Data, describe_folder, describe_scenes, open_data
-from dsct.cli.options import AnnotationsOption, DataOption, DatasetName, LabelsOption, Split
+from dsct.cli.options import AnnotationsOption, DataOption, DatasetName, LabelsOption, Split, split_option
 from dsct.config import DSCTConfig
 from dsct.data.image_io import ImageInput
 from dsct.prediction.people import People
@@ -33,7 +33,7 @@ class Images:
     data: DataOption = None
     annotations: AnnotationsOption = None
     labels: LabelsOption = None
-    split: Annotated[Split, typer.Option(help="Split of the data set.")] = Split.test
+    split: Annotated[Split, split_option("Split of the data set.")] = Split.test
     index: Annotated[
         list[int] | None,
         typer.Option(

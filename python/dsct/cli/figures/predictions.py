@@ -16,7 +16,15 @@ from dsct.cli.figures.option_groups import (
     figure_command,
     named_paths,
 )
-from dsct.cli.options import AnnotationsOption, DataOption, DatasetName, LabelsOption, MultiLabelOption, Split
+from dsct.cli.options import (
+    AnnotationsOption,
+    DataOption,
+    DatasetName,
+    LabelsOption,
+    MultiLabelOption,
+    Split,
+    split_option,
+)
 
 MaxLabelsOption = Annotated[int, typer.Option(min=1, help="Emotions per person; further ones are counted.")]
 ColumnsOption = Annotated[int, typer.Option(min=1, help="Images per row.")]
@@ -103,7 +111,7 @@ def annotated(
     annotations: AnnotationsOption = None,
     labels: LabelsOption = None,
     multi_label: MultiLabelOption = False,
-    split: Annotated[Split, typer.Option(help="Split of the data set.")] = Split.train,
+    split: Annotated[Split, split_option("Split of the data set.")] = Split.train,
     count: Annotated[int, typer.Option(min=1, help="Images on the page.")] = 12,
     columns: ColumnsOption = 3,
     seed: Annotated[int, typer.Option(help="Seed for the choice of images.")] = 0,

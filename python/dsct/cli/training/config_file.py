@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dsct.cli.settings import Settings, read_field
+from dsct.cli.settings import Preset, Settings, read_field
 
 #: Fields that the data of a run determined: data of another run bring their own.
 OF_DATA = ("num_classes", "multi_label", "class_names")
@@ -46,7 +46,7 @@ def read_config_file(path: Path) -> ConfigFile:
     for name, part in parts.items():
         if not isinstance(part, dict):
             raise ValueError(f"--config {path}: {name} must hold fields and values, got {type(part).__name__}")
-    started = content.get("started_with") or {}
+    preset = _preset(path, content, of_run)
     about_run = ("model", "train", "data", "started_with", "processes", "versions") if of_run else ("model", "train")
     flat = {key: value for key, value in content.items() if key not in (*about_run, "preset")}
     settings = Settings()
@@ -54,7 +54,22 @@ def read_config_file(path: Path) -> ConfigFile:
         if of_run and key in OF_DATA:
             continue
         read_field(settings, key, value, f"--config {path}:")
-    return ConfigFile(settings, content["data"] if of_run else None, content.get("preset") or started.get("preset"))
+    return ConfigFile(settings, content["data"] if of_run else None, preset)
+
+
+def _preset(path: Path, content: dict[str, Any], of_run: bool) -> str | None:
+    """The preset that a file names, or with which its run was started."""
+    preset = content.get("preset")
+    if of_run:
+        data, started = content["data"], content.get("started_with") or {}
+        if not (isinstance(data, dict) and isinstance(data.get("name"), str) and isinstance(started, dict)):
+            raise ValueError(
+                f"--config {path}: data and started_with must be those of a run, got {data!r}, {started!r}"
+            )
+        preset = preset or started.get("preset")
+    if preset is not None and preset not in list(Preset):
+        raise ValueError(f"--config {path}: preset must be one of {', '.join(Preset)}, got {preset!r}")
+    return preset
 
 
 def _parsed(path: Path) -> Any:

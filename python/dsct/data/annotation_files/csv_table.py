@@ -36,7 +36,8 @@ def read_table(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a column is missing or there twice, the file is not CSV in UTF-8, or a row is ragged and nobody wants to know of it.
+        ValueError: a column is missing or there twice, the file is not CSV in UTF-8, or a row is ragged and nobody
+            wants to know of it.
     """
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:

@@ -28,18 +28,35 @@ _NAMES_OF_ANY_SPLIT = {
 def split_from_name(path: Path) -> str:
     """The split in a file's name: ``train``, ``val`` or ``test``, else the name without its suffix.
 
-    A name that tools give to the file of any split leaves it to the file's folder.
+    A name that says nothing leaves it to the file's folder; one that tools give to the file of any split also to the
+    folder above.
 
     Example:
         >>> split_from_name(Path("emotic_val_bi.json")), split_from_name(Path("faces.csv"))
         ('val', 'faces')
-        >>> split_from_name(Path("valid/_annotations.coco.json"))
-        'val'
+        >>> split_from_name(Path("valid/people.json")), split_from_name(Path("test/annotations/labels.json"))
+        ('val', 'test')
     """
     splits = {_SPLIT_OF[word] for word in _WORD.findall(path.stem.lower())}
-    if not splits and path.stem.lower() in _NAMES_OF_ANY_SPLIT:
-        splits = {split for folder in path.parents[:2] if (split := split_of_folder(folder.name))}
+    if not splits:
+        above = 2 if path.stem.lower() in _NAMES_OF_ANY_SPLIT else 1
+        splits = {split for folder in path.parents[:above] if (split := split_of_folder(folder.name))}
     return splits.pop() if len(splits) == 1 else path.stem
+
+
+def split_called(name: str) -> str:
+    """The split that somebody means by a word.
+
+    Raises:
+        ValueError: nobody means a split by it.
+
+    Example:
+        >>> split_called("valid"), split_called("test")
+        ('val', 'test')
+    """
+    if name.lower() not in _SPLIT_OF:
+        raise ValueError(f"split must be one of {', '.join(WORDS)}, got {name!r}")
+    return _SPLIT_OF[name.lower()]
 
 
 def split_of_folder(name: str) -> str | None:

@@ -194,6 +194,13 @@ def _check_splits(splits: Sequence[AnnotatedSplit], findings: Findings) -> None:
                     names = data.examples.get(reason, ())
                     such = f", such as {', '.join(names)}" if names else ""
                     findings.add(kind, Location(data.split, detail=f"{reason}: {count}{such}"), count)
+        by_word: dict[str, list[str]] = defaultdict(list)
+        for name in data.class_names:
+            by_word["".join(name.split()).casefold()].append(name)
+        for alike in by_word.values():
+            if len(alike) > 1:
+                detail = f"{', '.join(map(repr, alike))} count as different classes"
+                findings.add("classes of nearly one name", Location(data.split, detail=detail))
         if (data.class_names, data.multi_label) != (first.class_names, first.multi_label):
             form = "several classes" if data.multi_label else "one class"
             detail = f"{len(data.class_names)} classes, {form} per person, not those of {first.split}"

@@ -31,6 +31,7 @@ _SEVERITIES = {
         "duplicate box",
         "person without a class",
         "class without people",
+        "classes of nearly one name",
     ),
     "note": (
         "mended while reading",

@@ -19,6 +19,16 @@ def say_who_is_beyond(data: Dataset, queries: int, say: Callable[[str], None]) -
         say(f"note: {crowding}; --set num_subject_queries=N changes that")
 
 
+def say_what_is_in_both(train: Dataset, val: Dataset, say: Callable[[str], None]) -> None:
+    """Says how many images of the validation data are trained on, so that the best epoch is chosen by them."""
+    if not isinstance(train, AnnotatedDataset) or not isinstance(val, AnnotatedDataset):
+        return
+    trained = {train.annotations(index).image_path for index in range(len(train))} - {None}
+    both = [path for path in (val.annotations(index).image_path for index in range(len(val))) if path in trained]
+    if both:
+        say(f"warning: {len(both)} of {len(val)} validation images are training images, too, such as {both[0]}")
+
+
 def images_to_skip(
     splits: dict[str, Dataset], config: TrainConfig, processes: Processes, say: Callable[[str], None]
 ) -> dict[str, dict[int, str]]:
