@@ -82,7 +82,7 @@ def test_a_logger_that_fails_does_not_lose_the_run(
 
 def test_a_logger_that_cannot_begin_stops_the_run_at_once(tmp_path: Path) -> None:
     first = Notes()
-    with pytest.raises(OSError, match="^Failing cannot begin to log this run: no answer from the service$"):
+    with pytest.raises(OSError, match=r"^Failing cannot begin to log this run: no answer from the service$"):
         trainer(tmp_path, RECIPE_1, callbacks=[first, Failing("on_start")]).fit()
     assert first.notes == [("start", None), ("end", OSError)], "what began is ended"
     assert not (tmp_path / "last.pt").exists()

@@ -35,7 +35,8 @@ class Callback:
     Records are flat: numbers by name, with ``step``, the optimizer steps done, and ``epoch``, from 1.
 
     An exception in ``on_start`` stops the run before its first step. Later ones do not: the callback is left out, which
-    is said. To end a run, call ``signal.raise_signal(signal.SIGINT)``: it stops after the current step and can be resumed.
+    is said. To end a run, call ``signal.raise_signal(signal.SIGINT)``: it stops after the current step, with its state
+    saved.
 
     Example:
         >>> class Printer(Callback):
