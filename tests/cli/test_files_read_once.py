@@ -5,6 +5,7 @@ Counted are the files that the interpreter opens, whatever function opens them.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -181,10 +182,10 @@ def test_other_commands(command: str, data: tuple[str, Path], tmp_path: Path, mo
         arguments = ["--weights", tmp_path / "model.safetensors"]
     places = {
         "overfit": ("dsct.cli.overfit", "run_overfit"),
-        "eval": ("dsct.cli.evaluation.evaluate", "run_evaluation"),
+        "eval": ("dsct.cli.evaluation.evaluate", "_run"),
     }
     module, name_in_it = places[command]
-    monkeypatch.setattr(sys.modules[module], name_in_it, stop)
+    monkeypatch.setattr(importlib.import_module(module), name_in_it, stop)
     with opened(root) as counts:
         output = run(command, name, "--data", root, "--split", "val", "--device", "cpu", *arguments, code=1)
     assert "the first step" in output

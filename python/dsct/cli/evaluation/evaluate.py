@@ -13,7 +13,7 @@ from rich.console import Console
 
 import dsct
 from dsct.checkpoint import replaced_when_complete
-from dsct.cli.datasets import Data, describe, describe_folder, describe_scenes, open_data
+from dsct.cli.datasets import Data, check_val_fraction, describe, describe_folder, describe_scenes, open_data
 from dsct.cli.device import DeviceOption, choose_device
 from dsct.cli.errors import one_line_errors
 from dsct.cli.evaluation.facts import facts_of, val_fraction_of_run, weights_file
@@ -98,6 +98,7 @@ def evaluate(
     """Evaluate weights under the three protocols: official, paper and detection."""
     if people is not None:
         require_table_format(people)
+    check_val_fraction(dataset.value, val_fraction)
     weights = weights_file(weights)
     model = dsct.load_model(weights, choose_device(device))
     config = model.config
