@@ -146,8 +146,8 @@ class Trainer:
             ValueError: the run to resume had another configuration or other data, or an epoch showed nobody.
             FloatingPointError: a prediction, loss or gradient is not finite; the message names the images, and
                 ``last.pt`` is still the previous one.
-            OSError: an image cannot be read (with ``on_error="skip"``: none can), or the disk is full; ``last.pt`` and
-                ``best.safetensors`` are still the previous ones.
+            OSError: an image cannot be read (with ``on_error="skip"``: none can), or the disk is full, or a
+                callback failed before the first step; ``last.pt`` and ``best.safetensors`` are still the previous ones.
             KeyboardInterrupt: after the state was saved.
         """
         evaluation = None
@@ -162,7 +162,7 @@ class Trainer:
             self._broken = images_to_skip(splits, self.config, self.processes, display.say)
             self._batches.left_out = frozenset(self._broken["train"])
             self._report.log.skipped(self._broken)
-            with self._report.watched(run):
+            with self._report.watched(run, display.say):
                 while not self.progress.is_complete(self.config):
                     self._train_epoch(stop, display)
                     evaluation = self._finish_epoch(stop, display)

@@ -13,7 +13,7 @@ import pytest
 
 from dsct.train import Callback, MLflow, RunInfo, WandB
 from dsct.train.loggers import named_loggers
-from tests.train.training_run import RECIPE, Interrupting, log_rows, trainer
+from tests.train.training_run import RECIPE, Interrupting, assert_same_run, log_rows, trainer
 
 RECIPE_1 = dataclasses.replace(RECIPE, epochs=1)
 
@@ -49,6 +49,43 @@ def test_callbacks_hear_everything_in_order(tmp_path: Path) -> None:
     third = Notes()
     trainer(tmp_path, RECIPE_1, callbacks=[third]).fit(resume=True)
     assert third.notes == [], "a complete run is not begun"
+
+
+class Failing(Notes):
+    """A service that stops answering at some event; ending it fails as well."""
+
+    def __init__(self, at: str) -> None:
+        super().__init__()
+        self.at = at
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in (object.__getattribute__(self, "__dict__").get("at"), "on_end"):
+            raise ConnectionError("no answer\nfrom the service")
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize("event", ["on_step", "on_epoch", "on_end"])
+def test_a_logger_that_fails_does_not_lose_the_run(
+    event: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing, other = Failing(event), Notes()
+    trainer(tmp_path / "a", RECIPE_1, callbacks=[failing, other], visible=True).fit()
+    trainer(tmp_path / "b", RECIPE_1, callbacks=[]).fit()
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+    other_kinds = [kind for kind, _ in other.notes]
+    assert other_kinds == ["start", "step", "step", "step", "step", "epoch", "end"]
+    told = [kind for kind, _ in failing.notes]
+    assert told == {"on_step": ["start"], "on_epoch": other_kinds[:5], "on_end": other_kinds[:6]}[event]
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Failing failed and is left out from here on: no answer from the service" in said
+
+
+def test_a_logger_that_cannot_begin_stops_the_run_at_once(tmp_path: Path) -> None:
+    first = Notes()
+    with pytest.raises(OSError, match=r"^Failing cannot begin to log this run: no answer from the service$"):
+        trainer(tmp_path, RECIPE_1, callbacks=[first, Failing("on_start")]).fit()
+    assert first.notes == [("start", None), ("end", OSError)], "what began is ended"
+    assert not (tmp_path / "last.pt").exists()
 
 
 class FakeWandb(SimpleNamespace):

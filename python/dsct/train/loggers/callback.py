@@ -34,6 +34,10 @@ class Callback:
 
     Records are flat: numbers by name, with ``step``, the optimizer steps done, and ``epoch``, from 1.
 
+    An exception in ``on_start`` stops the run before its first step. Later ones do not: the callback is left out, which
+    is said. To end a run, call ``signal.raise_signal(signal.SIGINT)``: it stops after the current step, with its state
+    saved.
+
     Example:
         >>> class Printer(Callback):
         ...     def on_epoch(self, record):
@@ -52,7 +56,10 @@ class Callback:
         """After validation, with the row of ``log.csv``."""
 
     def on_end(self, error: BaseException | None) -> None:
-        """At the end; `error` is what stopped the run, such as a ``KeyboardInterrupt``, or ``None``."""
+        """At the end; `error` is what stopped the run, such as a ``KeyboardInterrupt``, or ``None``.
+
+        Called in any case, also after another event failed.
+        """
 
 
 def imported(package: str, extra: str) -> Any:
