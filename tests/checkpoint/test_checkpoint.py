@@ -30,6 +30,16 @@ def a_model() -> Any:
     return dsct.DSCT(CONFIG)
 
 
+def test_the_folder_of_a_run_stands_for_its_best_weights(tmp_path: Path) -> None:
+    model = a_model()
+    save_model(model, tmp_path / "best.safetensors")
+    (tmp_path / "config.json").write_text('{"data": {}}')  # not that of a Hugging Face model
+    assert torch.equal(load_model(tmp_path).query_embed_dsct.weight, model.query_embed_dsct.weight)
+    other = dsct.DSCT(CONFIG)
+    assert not dsct.load_pretrained(other, tmp_path, verbose=False).missing
+    assert torch.equal(other.query_embed_dsct.weight, model.query_embed_dsct.weight)
+
+
 def test_round_trip(tmp_path: Path) -> None:
     model = a_model()
     save_model(model, tmp_path / "new" / "model.safetensors")

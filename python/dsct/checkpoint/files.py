@@ -39,6 +39,9 @@ OPTIONS = ("nheads", "enc_n_points", "dec_n_points")
 #: Plain attributes that a model may carry, and their names in a file.
 OPTIONAL_KEYS = {"preprocess": "dsct_preprocess", "thresholds": "dsct_thresholds"}
 
+#: The weights in the folder of a training run.
+BEST = "best.safetensors"
+
 #: A partial file that has not been written to for this long belongs to a process that was killed.
 STALE_SECONDS = 3600.0
 
@@ -74,7 +77,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     Args:
         path: a safetensors file; a PyTorch file that holds a state dict, bare or under ``"model"`` or ``"state_dict"``
             (the released DSCT and Deformable DETR checkpoints, ``last.pt`` of a training run, ``pytorch_model.bin``);
-            or a folder that Hugging Face's ``save_pretrained`` wrote, in one file or in several.
+            a folder that Hugging Face's ``save_pretrained`` wrote, in one file or in several; or the folder of a
+            training run, of which ``best.safetensors`` is read.
 
     Returns:
         The tensors, on the CPU, without the ``module.`` and ``_orig_mod.`` of wrapped models, and the metadata.
@@ -96,6 +100,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise FileNotFoundError(f"no weights file at {path}")
     if not (path.is_file() or path.is_dir()):
         raise ValueError(f"{path} must be a file or a folder, not a pipe, socket or device")
+    if (path / BEST).is_file():
+        path = path / BEST
     metadata: dict[str, str] = {}
     tensors: StateDict = {}
     files = [path]

@@ -68,7 +68,8 @@ def load_model(
     """Builds the model that a file describes and loads its weights.
 
     Args:
-        path: written by :func:`save_model` or :func:`dsct.checkpoint.save_released`, or the ``last.pt`` of a run.
+        path: written by :func:`save_model` or :func:`dsct.checkpoint.save_released`, the ``last.pt`` of a run, or
+            the folder of a run, for its best weights.
         device: device of the model.
         backbone: a module as :class:`dsct.DSCT` takes it, which a file with ``backbone="custom"`` needs; the weights of
             the file replace its own.
