@@ -129,9 +129,13 @@ class DSCTConfig:
                 object.__setattr__(self, name, tuple(value))
             elif value is not None:
                 raise ValueError(f"DSCTConfig: {name} must be a tuple, got {value!r}")
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            types, kind = _SCALARS.get(str(field.type), ((object,), ""))
+            if not isinstance(value, types) or (isinstance(value, bool) and bool not in types and kind):
+                raise ValueError(f"DSCTConfig: {field.name} must be {kind}, got {value!r}")
         if self.class_names is None:
-            number = self.num_classes if isinstance(self.num_classes, int) else 0  # refused below
-            object.__setattr__(self, "class_names", _default_class_names(number, self.multi_label))
+            object.__setattr__(self, "class_names", _default_class_names(self.num_classes, self.multi_label))
         for name, value in self.to_dict().items():
             if isinstance(value, float) and not math.isfinite(value):  # JSON cannot express it
                 raise ValueError(f"DSCTConfig: {name} must be finite, got {value}")
@@ -209,6 +213,15 @@ class DSCTConfig:
             unknown = sorted(fields.keys() - known) if isinstance(fields, dict) else type(fields).__name__
             raise ValueError(f"DSCTConfig: unknown fields {unknown}")
         return cls(**fields)
+
+
+#: Type of a field -> what its value may be, and that in words.
+_SCALARS: dict[str, tuple[tuple[type, ...], str]] = {
+    "int": ((int,), "an integer"),
+    "float": ((int, float), "a number"),
+    "bool": ((bool,), "true or false"),
+    "str": ((str,), "text"),
+}
 
 
 def _default_class_names(num_classes: int, multi_label: bool) -> tuple[str, ...]:

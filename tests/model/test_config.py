@@ -280,3 +280,14 @@ def test_native_config_refuses_what_is_not_json() -> None:
     for text in ("", "[]", "NaN", "{} {}", '{"hidden_dim": 64'):
         with pytest.raises(ValueError, match="DSCTConfig"):
             _dsct.Config(text)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "kind"),
+    [("num_classes", "3", "an integer"), ("num_classes", 2.5, "an integer"), ("num_classes", True, "an integer"),
+     ("enc_layers", None, "an integer"), ("dropout", "a", "a number"), ("dropout", True, "a number"),
+     ("multi_label", 1, "true or false"), ("backbone", 3, "text")],
+)  # fmt: skip
+def test_a_value_of_another_type_is_named(field: str, value: Any, kind: str) -> None:
+    with pytest.raises(ValueError, match=f"DSCTConfig: {field} must be {kind}, got {value!r}"):
+        DSCTConfig.tiny(**{field: value})
