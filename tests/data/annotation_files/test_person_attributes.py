@@ -134,6 +134,13 @@ def test_attributes_that_are_no_labels(multi_label: bool, tmp_path: Path) -> Non
     assert only_tools.class_names == ("person",)
 
 
+def test_several_labels_of_people_of_whom_only_the_age_is_known(tmp_path: Path) -> None:
+    path = cvat(tmp_path / "train.json", [{"age": "adult", "occluded": False}])
+    with pytest.raises(ValueError, match="'person', and none of its attributes, age, says what a person feels"):
+        CocoDataset.from_json(path, multi_label=True)
+    assert CocoDataset.from_json(path).class_names == ("person",)
+
+
 @pytest.mark.parametrize(
     ("angle", "box"),
     [
