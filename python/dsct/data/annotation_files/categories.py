@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dsct.data.annotation_files.coco_json import Entry, Unusable, whole_number
-from dsct.data.annotation_files.person_attributes import NOT_LABELS, AttributeLabels
+from dsct.data.annotation_files.person_attributes import AttributeLabels, texts
 
 _PEOPLE = {
     "adult", "body", "boy", "child", "face", "female", "girl", "head", "human", "male", "man", "person", "woman",
@@ -158,7 +158,7 @@ def _attributes(
                 f"{only}, and of its attributes, {', '.join(sorted(found.others))}, none is a check box or a select "
                 "with text, so nothing can be a label"
             )
-        unread = {name for entry in people for name in entry.get("attributes") or () if name.lower() not in NOT_LABELS}
+        unread = {name for entry in people for name in texts(entry.get("attributes"))}
         if multi_label and unread and len(by_id) == 1:
             raise ValueError(
                 f"{only}, and none of its attributes, {', '.join(sorted(unread))}, says what a person feels"
