@@ -271,3 +271,14 @@ class TestValidationData:
         assert len(CocoDataset.from_csv(path, split="train")) == 40
         with pytest.raises(ValueError, match=r"split must be 'train' or 'val' to cut validation data .* got 'all'"):
             CocoDataset.from_csv(path, val_fraction=0.25)
+
+
+def test_an_image_that_is_listed_twice_has_everybody(tmp_path: Path) -> None:
+    images = [{"id": number, "file_name": "a.png", "width": 64, "height": 48} for number in (1, 2)]
+    people = [{"id": n, "image_id": image, "category_id": 1, "bbox": [x, 2, 10, 20]}
+              for n, (image, x) in enumerate([(1, 1), (2, 1), (2, 30)])]  # fmt: skip
+    content = {"images": images, "annotations": people, "categories": [{"id": 1, "name": "calm"}]}
+    data = CocoDataset.from_json(write_json(tmp_path / "train.json", content))
+    assert len(data) == 1
+    assert data.annotations(0).boxes.tolist() == [[1, 2, 11, 22], [30, 2, 40, 22]]
+    assert data.mended == {"image listed twice": 1}

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -79,6 +80,7 @@ def build(
         changes.mended.update(image.mended)
         for reason, example in image.examples:
             changes.show(reason, example)
+    images = _each_once(images, changes)
     records = _records(images, len(raw.class_names), raw.multi_label, changes)
     skipped, mended = _counted(changes.lost), _counted(changes.mended)
     if not records:
@@ -95,6 +97,19 @@ def build(
         examples={reason: names for reason, names in changes.examples.items() if reason in skipped or reason in mended},
         source=f"{_place(raw.path)}, {source}",
     )
+
+
+def _each_once(images: Sequence[RawImage], changes: Changes) -> list[RawImage]:
+    """The images; one that is listed several times has the people of all its entries, who would be nobody in others."""
+    first: dict[str, RawImage] = {}
+    for image in images:
+        known = first.setdefault(image.name, image)
+        if known is not image:
+            changes.mend("image listed twice", image.name)
+            more = [person for person in image.people if person not in known.people]
+            left_out = [*known.left_out, *image.left_out]
+            first[image.name] = replace(known, people=[*known.people, *more], left_out=left_out)
+    return list(first.values())
 
 
 def _place(path: Path) -> str:
