@@ -163,12 +163,13 @@ class SetCriterion(nn.Module):
 
 
 def _class_weights(cfg: DSCTConfig, class_weights: Sequence[float] | Tensor) -> Tensor:
-    weights = torch.as_tensor(class_weights, dtype=torch.float32)
+    wanted = f"SetCriterion: class_weights must be {cfg.num_classes} positive numbers, one per class, got"
+    try:
+        weights = torch.as_tensor(class_weights, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{wanted} {class_weights!r}") from error
     if weights.shape != (cfg.num_classes,) or not bool((weights.isfinite() & (weights > 0)).all()):
-        raise ValueError(
-            f"SetCriterion: class_weights must be {cfg.num_classes} positive numbers, one per class, got "
-            f"{weights.tolist()}"
-        )
+        raise ValueError(f"{wanted} {weights.tolist()}")
     return weights
 
 

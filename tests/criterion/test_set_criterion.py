@@ -110,7 +110,9 @@ def test_gradients_with_class_weights_are_those_of_finite_differences(preset: st
     assert torch.autograd.gradcheck(loss, (out["pred_logits"],))
 
 
-@pytest.mark.parametrize("weights", [[1.0], [1.0] * 6 + [0.0], [1.0] * 6 + [float("nan")], [[1.0] * 7]])
+@pytest.mark.parametrize(
+    "weights", [[1.0], [1.0] * 6 + [0.0], [1.0] * 6 + [float("nan")], [[1.0] * 7], "a", [None] * 7]
+)
 def test_class_weights_must_be_one_positive_number_per_class(weights: Any) -> None:
     with pytest.raises(ValueError, match="class_weights must be 7 positive numbers, one per class"):
         SetCriterion(DSCTConfig.paper_caer_s(), weights)

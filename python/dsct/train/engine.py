@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dsct.checkpoint import replaced_when_complete, save_model
+from dsct.checkpoint.files import BEST
 from dsct.data.collate import Batch
 from dsct.data.loaded import loaded
 from dsct.data.records import Dataset
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from dsct.modules import DSCT
 
 LAST = "last.pt"
-BEST = "best.safetensors"
 CURVES = "curves.png"
 
 

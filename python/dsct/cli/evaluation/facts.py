@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 import dsct
+from dsct.checkpoint.files import BEST
 from dsct.cli.datasets import Data, Description, describe
 from dsct.metrics import DEFINITIONS, Evaluator
 
 BATCHES = "only images of equal size run together, and none is padded: no score depends on the batch size"
-BEST = "best.safetensors"
 
 
 def weights_file(weights: Path) -> Path:
