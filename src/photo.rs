@@ -46,16 +46,16 @@ pub fn prepare(image: ArrayView3<u8>, preprocess: Preprocess) -> Result<Tensor> 
     }
     let (h, w) = (h as i64, w as i64);
     let pixels: Vec<u8> = image.iter().copied().collect();
-    let mut batch = Tensor::f_from_slice(&pixels)?.f_view([1, 3, h, w])?.f_to_kind(Kind::Float)?;
+    let mut batch = Tensor::f_from_slice(&pixels)?.f_view([1, 3, h, w])?;
     let size = resized(h, w, preprocess);
     if size != [h, w] {
+        // Of 8-bit pixels, which it rounds after each direction, as Pillow does.
         batch = batch.f_internal_upsample_bilinear2d_aa(size, false, None, None)?;
     }
     let row = |values: [f64; 3]| -> Result<Tensor> {
         Ok(Tensor::f_from_slice(&values)?.f_to_kind(Kind::Float)?.f_view([1, 3, 1, 1])?)
     };
-    // Rounded like the 8-bit image that Pillow would give.
-    let pixels = batch.f_round()?.f_clamp(0.0, 255.0)?.f_div_scalar(255.0)?;
+    let pixels = batch.f_to_kind(Kind::Float)?.f_div_scalar(255.0)?;
     Ok(pixels.f_sub(&row(IMAGENET_MEAN)?)?.f_div(&row(IMAGENET_STD)?)?)
 }
 

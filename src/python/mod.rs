@@ -8,6 +8,7 @@ mod gateway;
 mod kernels;
 mod metrics;
 mod model;
+mod standalone;
 mod tensor;
 
 use pyo3::prelude::*;
@@ -27,5 +28,6 @@ fn _dsct(module: &Bound<'_, PyModule>) -> PyResult<()> {
     criterion::register(module)?;
     kernels::register(module)?;
     metrics::register(module)?;
-    model::register(module)
+    model::register(module)?;
+    standalone::register(module)
 }
