@@ -39,6 +39,8 @@ __all__ = [
     "set_criterion",
     "sigmoid_focal_loss",
     "spatial_relation",
+    "standalone_model",
+    "standalone_photo",
 ]
 
 class _Memory(Protocol):
