@@ -120,15 +120,6 @@ def test_a_shared_head_is_found_under_any_of_its_names() -> None:
     assert torch.equal(model.class_embed_dsct[0].weight, source.class_embed_dsct[0].weight)
 
 
-def test_a_shared_head_of_nan_is_one_value() -> None:
-    state = {name: tensor.clone() for name, tensor in a_model().state_dict().items()}
-    for name in [name for name in state if name.startswith("class_embed_dsct.")]:
-        state[name].fill_(torch.nan)
-    report = load_pretrained(a_model(), state, verbose=False)
-    assert report.skipped == {}
-    assert "class_embed_dsct.0.weight" in report.warnings[0]
-
-
 def test_numbers_of_heads_that_no_shape_shows_are_a_warning(tmp_path: Path) -> None:
     state, model = a_model(seed=1).state_dict(), a_model(seed=2)
     heads = model.config.nheads
@@ -241,25 +232,6 @@ def test_a_name_with_and_without_its_wrapper_is_refused() -> None:
     twice = {**state, "_orig_mod.query_embed.weight": state["query_embed.weight"]}
     with pytest.raises(ValueError, match=r"holds tensors twice, with and without '_orig_mod\.'"):
         load_pretrained(a_model(), twice, verbose=False)
-
-
-def test_values_that_are_not_finite_are_reported(tmp_path: Path) -> None:
-    source = a_model(seed=1)
-    with torch.no_grad():
-        source.query_embed.weight[0, 0] = torch.nan
-    save_model(source, tmp_path / "model.safetensors")
-    report = load_pretrained(a_model(seed=2), tmp_path / "model.safetensors", verbose=False)
-    assert any("query_embed.weight" in warning and "finite" in warning for warning in report.warnings)
-    assert "warning: " in str(report)
-
-
-def test_shared_heads_with_nan_are_one_value() -> None:
-    source = a_model(seed=1)
-    with torch.no_grad():
-        source.class_embed_dsct[0].bias[0] = float("nan")
-    report = load_pretrained(a_model(seed=2), source.state_dict(), verbose=False)
-    assert report.skipped == {}
-    assert report.warnings == ("values that are not finite in class_embed_dsct.0.bias",)
 
 
 def test_a_table_without_rows_gives_none() -> None:

@@ -18,6 +18,7 @@ import torch
 import dsct
 from dsct.checkpoint import config_digest, load_model, read_checkpoint, save_model, save_released
 from dsct.checkpoint.files import replaced_when_complete
+from dsct.checkpoint.seal import WEIGHTS_KEY
 from dsct.config import DSCTConfig
 
 SMALL: dict[str, Any] = {"num_context_queries": 6, "k_spatial": 3, "k_semantic": 2}
@@ -192,8 +193,12 @@ def test_a_configuration_is_tied_to_its_weights(tmp_path: Path) -> None:
         ("dsct_config", "[" * 100_000, "dsct_config is no JSON"),
         ("dsct_preprocess", "[800, 1333]", "dsct_preprocess must be a dictionary, got list"),
         ("dsct_thresholds", "[0.5", "dsct_thresholds is no JSON"),
-        ("dsct_thresholds", "[0.5, 0.5]", r"dsct_thresholds must be 7 numbers, one per class, got \[0\.5, 0\.5\]"),
-        ("dsct_thresholds", '["a", "b", "c", "d", "e", "f", "g"]', "dsct_thresholds must be 7 numbers"),
+        (
+            "dsct_thresholds",
+            "[0.5, 0.5]",
+            r"dsct_thresholds must be 7 finite numbers, one per class, got \[0\.5, 0\.5\]",
+        ),
+        ("dsct_thresholds", '["a", "b", "c", "d", "e", "f", "g"]', "dsct_thresholds must be 7 finite numbers"),
     ],
 )
 def test_metadata_that_cannot_be_used_are_named(key: str, text: str, message: str, tmp_path: Path) -> None:
@@ -201,7 +206,8 @@ def test_metadata_that_cannot_be_used_are_named(key: str, text: str, message: st
     save_model(a_model(), path)
     checkpoint = read_checkpoint(path)
     tensors = {name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}
-    safetensors.torch.save_file(tensors, path, {**checkpoint.metadata, key: text})
+    metadata = {name: value for name, value in checkpoint.metadata.items() if name != WEIGHTS_KEY}
+    safetensors.torch.save_file(tensors, path, {**metadata, key: text})
     with pytest.raises(ValueError, match=rf"model\.safetensors: {message}"):
         load_model(path)
 
@@ -222,7 +228,7 @@ def test_thresholds_of_other_classes_are_not_written(tmp_path: Path) -> None:
     model = a_model()
     model.thresholds = [0.5] * 26
     for save in (save_model, save_released):
-        with pytest.raises(ValueError, match=r"model\.thresholds must be 7 numbers, one per class"):
+        with pytest.raises(ValueError, match=r"model\.thresholds must be 7 finite numbers, one per class"):
             save(model, tmp_path / "model")
     assert not list(tmp_path.iterdir())
 

@@ -19,12 +19,14 @@ from typing import Any
 import torch
 
 from dsct.checkpoint.hugging_face import files_of_folder
+from dsct.checkpoint.seal import require_sealed
 from dsct.checkpoint.tensor_files import (
     StateDict,
     find_state_dict,
     is_safetensors,
     read_pickled_tensors,
     read_safetensors,
+    require_checksums,
     require_plain,
     without_wrappers,
 )
@@ -52,7 +54,7 @@ class Checkpoint:
 
     Attributes:
         tensors: parameters and buffers by name.
-        metadata: JSON texts by key: ``dsct_config`` and its digest ``dsct_config_sha256`` in a native file,
+        metadata: JSON texts by key: ``dsct_config`` and digests of it and of the tensors in a native file,
             ``hugging_face_config`` from a Hugging Face folder, ``released_options`` from the ``args`` of a released
             checkpoint, none of these in other foreign files.
 
@@ -86,7 +88,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     Raises:
         FileNotFoundError: there is no such file, or a folder lacks one of its files.
         ValueError: the file is of another kind, is damaged, would run code or claims more than it contains, its
-            metadata are not JSON, or its configuration does not have the digest stored with it.
+            metadata are not JSON, or it is no longer what dsct wrote into it.
 
     Example:
         >>> import dsct, tempfile, pathlib
@@ -216,8 +218,11 @@ def _read_file(path: Path) -> tuple[StateDict, dict[str, str]]:
     metadata: dict[str, Any]
     if is_safetensors(path):
         tensors, metadata = read_safetensors(path)
+        require_sealed(path, metadata)
     else:
         content = read_pickled_tensors(path)
+        if CONFIG_KEY in content:
+            require_checksums(path)
         tensors = {name: tensor.detach() for name, tensor in find_state_dict(content, path).items()}
         keys = (CONFIG_KEY, DIGEST_KEY, *OPTIONAL_KEYS.values())
         metadata = {key: content[key] for key in keys if key in content}

@@ -3,17 +3,18 @@
 Parameters have the names of the released checkpoints; the heads that all decoder layers share are written under the
 first of their names. The safetensors metadata contain, as JSON, the configuration (``dsct_config``) and, if the model
 has them, the preprocessing of its input (``dsct_preprocess``) and fitted per-class thresholds (``dsct_thresholds``);
-``dsct_config_sha256`` is the digest of the configuration.
+``dsct_config_sha256`` is the digest of the configuration, ``dsct_weights_sha256`` that of all
+else in the file. Equal models give equal bytes.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
 
-import safetensors.torch
 import torch
 
 from dsct.checkpoint.files import (
@@ -25,8 +26,9 @@ from dsct.checkpoint.files import (
     replaced_when_complete,
 )
 from dsct.checkpoint.report import summary
+from dsct.checkpoint.seal import sealed
 from dsct.checkpoint.sizes import sizes_of
-from dsct.checkpoint.tensor_files import StateDict
+from dsct.checkpoint.tensor_files import StateDict, require_finite
 from dsct.modules import DSCT
 from dsct.modules.shared_module_list import same_bits
 
@@ -55,9 +57,7 @@ def save_model(model: DSCT, path: str | os.PathLike[str], tensors: Mapping[str, 
     """
     whole = distinct_tensors(model) if tensors is None else _distinct_of(tensors, model)
     # Through memory, so that a full disk is an OSError with its reason.
-    content = safetensors.torch.save(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in whole.items()}, metadata=metadata_of(model)
-    )
+    content = sealed(whole, metadata_of(model))
     with replaced_when_complete(path) as partial:
         partial.write_bytes(content)
 
@@ -81,7 +81,7 @@ def load_model(
         FileNotFoundError: there is no such file.
         TypeError: `backbone` is no module.
         ValueError: the file cannot be read, contains no configuration, or its tensors or thresholds do not fit this
-            configuration; or `backbone` is missing or does not fit.
+            configuration, or are not finite; or `backbone` is missing or does not fit.
 
     Example:
         >>> import dsct, pathlib, tempfile
@@ -111,6 +111,7 @@ def load_model(
         raise ValueError(
             f"{path} does not fit {what}: missing {sorted(expected - given)}, unknown {sorted(given - expected)}"
         )
+    require_finite(checkpoint.tensors, path)
     try:
         model.load_state_dict(checkpoint.tensors, strict=False)
     except RuntimeError as error:
@@ -210,6 +211,8 @@ def _require_attribute(attribute: str, value: Any, model: DSCT, source: str) -> 
         raise ValueError(f"{source} must be a dictionary, got {type(value).__name__}")
     number = model.config.num_classes
     if attribute == "thresholds" and not (
-        isinstance(value, list) and len(value) == number and all(isinstance(each, int | float) for each in value)
+        isinstance(value, list)
+        and len(value) == number
+        and all(isinstance(each, int | float) and math.isfinite(each) for each in value)
     ):
-        raise ValueError(f"{source} must be {number} numbers, one per class, got {value!r}")
+        raise ValueError(f"{source} must be {number} finite numbers, one per class, got {value!r}")

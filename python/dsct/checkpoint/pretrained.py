@@ -21,9 +21,9 @@ from dsct.checkpoint.fit import other_architecture, other_backbone
 from dsct.checkpoint.hugging_face import Incoming, is_dilated
 from dsct.checkpoint.layouts import Layout, incoming_tensors, recognise
 from dsct.checkpoint.native import distinct_tensors, shared_names
-from dsct.checkpoint.report import LoadReport, Shape, summary
+from dsct.checkpoint.report import LoadReport, Shape
 from dsct.checkpoint.sizes import sizes_beside
-from dsct.checkpoint.tensor_files import require_plain, without_wrappers
+from dsct.checkpoint.tensor_files import require_finite, require_plain, without_wrappers
 from dsct.config import DSCTConfig
 from dsct.modules.shared_module_list import same_bits
 
@@ -62,7 +62,7 @@ def load_pretrained(
         TypeError: `source` is neither a path nor a mapping of names to tensors.
         FileNotFoundError: there is no such file.
         ValueError: the file is unreadable, of no known layout, of another architecture or backbone than the model (and
-            not `allow_partial`), or nothing in it fits; the model is then unchanged.
+            not `allow_partial`), nothing in it fits, or a tensor that fits is not finite; the model is then unchanged.
 
     Example:
         >>> import dsct
@@ -77,9 +77,10 @@ def load_pretrained(
     unfit = other_architecture(layout, incoming, name, allow_partial)
     unfit |= other_backbone(layout, incoming, model, name, allow_partial)
     copy = _Copy(model, incoming, checkpoint.config, unfit)
+    require_finite(copy.fitting(), name)
     with torch.no_grad():
         copy.run()
-    warnings = (*_hidden_differences(checkpoint, model.config), *_refinement(incoming), *copy.not_finite())
+    warnings = (*_hidden_differences(checkpoint, model.config), *_refinement(incoming))
     report = copy.report(layout, warnings)
     if not (report.reused or report.renamed or report.reshaped):
         raise ValueError(f"nothing in {name} fits the model\n{report}")
@@ -124,6 +125,16 @@ class _Copy:
         for further, first in self.shared.items():
             if further in self.incoming and first not in self.incoming:
                 self.incoming = {**self.incoming, first: self.incoming[further]}
+
+    def fitting(self) -> dict[str, torch.Tensor]:
+        """What is copied, wholly or in part, by the model's names."""
+        tensors = {target: tensor for target, (_, tensor) in self.incoming.items()}
+        skipped = self.unfit.keys() | self.shared.keys()
+        return {
+            target: tensor
+            for target, tensor in tensors.items()
+            if target not in skipped and self._misfit(target, tensor) is None
+        }
 
     def run(self) -> None:
         for target, (names, tensor) in self.incoming.items():
@@ -197,12 +208,6 @@ class _Copy:
         self.rows_copied[target] = f"rows 0 to {rows - 1} copied"
         if rows < len(mine):
             self.rows_copied[target] += f", rows {rows} to {len(mine) - 1} left as they were"
-
-    def not_finite(self) -> tuple[str, ...]:
-        """A warning that names the copied tensors with NaN or infinity, if there are any."""
-        copied = [*self.reused, *dict.fromkeys(self.renamed.values()), *self.reshaped]
-        broken = [name for name in copied if not torch.isfinite(self.wanted[name]).all()]
-        return (f"values that are not finite in {summary(broken)}",) if broken else ()
 
     def report(self, layout: Layout, warnings: tuple[str, ...]) -> LoadReport:
         filled = {*self.reused, *self.renamed.values(), *self.reshaped}

@@ -22,7 +22,8 @@ def is_safetensors(path: Path) -> bool:
     """Whether a file is to be read as safetensors: by its suffix, or by the JSON header after the header's length."""
     with path.open("rb") as file:
         start = file.read(9)
-    return path.suffix == ".safetensors" or (start[8:] == b"{" and not start.startswith((_ZIP, b"\x80")))
+    length = int.from_bytes(start[:8], "little")
+    return path.suffix == ".safetensors" or (start[8:] == b"{" and length <= path.stat().st_size)
 
 
 def read_safetensors(path: Path) -> tuple[StateDict, dict[str, str]]:
@@ -71,6 +72,22 @@ def read_pickled_tensors(path: Path) -> dict[str, Any]:
     return content
 
 
+def require_checksums(path: Path) -> None:
+    """Compares the checksums in an archive that dsct wrote with its content.
+
+    torch does not compare them, and other people's programs may leave them out.
+
+    Raises:
+        ValueError: the content is another than the one that was written.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"{path} is damaged or was changed: {damaged} in it does not have the checksum stored with it")
+
+
 def find_state_dict(content: Mapping[str, Any], path: Path) -> StateDict:
     """The state dict in the content of a PyTorch file: under ``"model"`` or ``"state_dict"``, or the content itself.
 
@@ -97,6 +114,24 @@ def require_plain(tensors: StateDict, source: object) -> None:
             raise ValueError(f"{source}: {name} must be a plain dense tensor, got {_kind(tensor)}")
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise ValueError(f"{source}: {name} claims shape {tuple(tensor.shape)} but has fewer numbers stored")
+
+
+def require_finite(tensors: Mapping[str, torch.Tensor], source: object) -> None:
+    """Raises for weights with which every prediction would be wrong, or some, without a word.
+
+    Raises:
+        ValueError: a tensor holds NaN or infinity; the message names it.
+    """
+    for name, tensor in tensors.items():
+        if not (tensor.is_floating_point() or tensor.is_complex()):
+            continue
+        # Types of 8 bits have few functions.
+        finite = torch.isfinite(tensor if tensor.element_size() > 1 else tensor.float())
+        if not finite.all():
+            broken = int(finite.numel() - finite.sum())
+            raise ValueError(
+                f"{source}: {name} must be finite, got NaN or infinity in {broken} of {finite.numel()} values"
+            )
 
 
 def without_wrappers(tensors: Mapping[str, torch.Tensor], source: object) -> StateDict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 
 from dsct.checkpoint import metadata_of, read_pickled_tensors
 from dsct.checkpoint.files import CONFIG_KEY, write_pickled_tensors
+from dsct.checkpoint.tensor_files import require_checksums, require_finite
 from dsct.train.config import TrainConfig
 from dsct.train.progress import Progress
 from dsct.train.step import OptimizerStep
@@ -49,14 +51,16 @@ def load_state(path: Path, step: OptimizerStep, config: TrainConfig) -> Progress
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not a training state, or one of another configuration or number of processes; then nothing
-            has been changed.
+        ValueError: it is not a training state, holds NaN or infinity, or is one of another configuration or number of
+            processes; then nothing has been changed.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no training state at {path}")
     state = read_pickled_tensors(path)
     if state.get("kind") != KIND:
         raise ValueError(f"{path} must be a {KIND!r}, got {state.get('kind')!r}")
+    require_checksums(path)
+    require_finite(dict(_tensors_in(state)), path)
     began = TrainConfig.from_json(state["train_config"])
     _require_same("model", json.loads(state[CONFIG_KEY]), json.loads(step.module.config.to_json()))
     _require_same("training", dataclasses.asdict(began), dataclasses.asdict(config))
@@ -108,6 +112,15 @@ def restore_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     if state["cuda"] and torch.cuda.is_available() and torch.cuda.device_count() == len(state["cuda"]):
         torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def _tensors_in(state: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """All tensors in nested dictionaries and lists, with where they are as their name."""
+    if isinstance(state, torch.Tensor):
+        yield name, state
+    elif isinstance(state, (dict, list, tuple)):
+        for key, value in state.items() if isinstance(state, dict) else enumerate(state):
+            yield from _tensors_in(value, f"{name}.{key}" if name else str(key))
 
 
 def _require_same(what: str, saved: dict[str, Any], given: dict[str, Any]) -> None:
