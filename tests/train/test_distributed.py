@@ -42,7 +42,7 @@ def test_run_equals_that_of_one_process(name: str, runs: Path, tmp_path: Path) -
 def test_only_one_process_writes(runs: Path) -> None:
     names = {path.name for path in (runs / "ddp").iterdir()}
     assert names == {
-        "best.safetensors", "last.pt", "log.csv", "log.jsonl", "config.json", "curves.png", "tensorboard",
+        ".lock", "best.safetensors", "last.pt", "log.csv", "log.jsonl", "config.json", "curves.png", "tensorboard",
     }  # fmt: skip
     assert len((runs / "ddp" / "log.csv").read_text().splitlines()) == 3
     assert len(list((runs / "ddp" / "tensorboard").iterdir())) == 1

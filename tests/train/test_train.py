@@ -94,7 +94,7 @@ def test_second_interrupt_is_immediate(tmp_path: Path) -> None:
 
 def test_what_a_run_leaves(finished: Path) -> None:
     assert {path.name for path in finished.iterdir()} == {
-        "best.safetensors", "last.pt", "log.csv", "log.jsonl", "config.json", "curves.png", "tensorboard",
+        ".lock", "best.safetensors", "last.pt", "log.csv", "log.jsonl", "config.json", "curves.png", "tensorboard",
     }  # fmt: skip
     about = json.loads((finished / "config.json").read_text())
     assert TrainConfig(**about["train"]) == RECIPE

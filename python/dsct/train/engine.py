@@ -181,8 +181,9 @@ class Trainer:
                 while not self.progress.is_complete(self.config):
                     self._train_epoch(stopping, display)
                     evaluation = self._finish_epoch(stopping, display)
-        if self.processes.is_main and not (evaluation is None and (self.run_dir / CURVES).is_file()):
-            with replaced_when_complete(self.run_dir / CURVES) as partial:
+        curves = self.run_dir / CURVES
+        if self.processes.is_main and self._report.log.csv_path.is_file() and (evaluation or not curves.is_file()):
+            with replaced_when_complete(curves) as partial:
                 loss_curves({self.run_dir.name: self.run_dir}).savefig(partial, format="png")
         return TrainResult(self.run_dir, self.progress.best, self.progress.best_epoch, evaluation)
 
@@ -206,6 +207,8 @@ class Trainer:
                     self._report.log.mend(self.progress, display.say)
                 else:
                     self._report.log.begin(display.say)
+                if not self._is_saved and (self.run_dir / NAME).is_file():
+                    display.say(f"note: the run in {self.run_dir} was ended before its first state: it begins again")
                 write_run(self.run_dir, about)
         return RunInfo(self.run_dir, about, self.progress.step if resume else None)
 

@@ -129,9 +129,9 @@ def _value(text: str) -> Any:
 
 
 def _table(columns: list[str], rows: dict[int, Row]) -> bytes:
-    names = list(dict.fromkeys([*columns, *(name for epoch in sorted(rows) for name in rows[epoch])]))
-    if not names:
+    if not rows:
         return b""
+    names = list(dict.fromkeys([*columns, *(name for epoch in sorted(rows) for name in rows[epoch])]))
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, names, restval="")
     writer.writeheader()

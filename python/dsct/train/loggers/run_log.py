@@ -107,10 +107,11 @@ class RunLog:
             return
         table, lines = (path.read_bytes() if path.exists() else b"" for path in (self.csv_path, self.jsonl_path))
         new_table, new_lines, problems = mended(table, lines, progress.step, progress.epoch)
-        if new_table != table:
-            self._rewrite(self.csv_path, new_table)
-        if new_lines != lines:
-            self._rewrite(self.jsonl_path, new_lines)
+        for path, old, new in ((self.csv_path, table, new_table), (self.jsonl_path, lines, new_lines)):
+            if new and new != old:
+                self._rewrite(path, new)
+            elif not new:
+                path.unlink(missing_ok=True)
         if problems:
             say(f"note: the log of {self.csv_path.parent} is mended up to step {progress.step}: {'; '.join(problems)}")
 
