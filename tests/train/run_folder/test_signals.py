@@ -10,6 +10,7 @@ import pytest
 from tests.train.run_folder.signalled_command import go_on, signalled
 from tests.train.training_run import assert_same_run, final_state
 
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_dir = tmp_path_factory.mktemp("undisturbed")
