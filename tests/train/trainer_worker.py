@@ -75,9 +75,9 @@ def main(folder: Path) -> None:
         for name, config in RECIPES.items():
             trainer(folder / name, config, processes, "fsdp" in name).fit()
         for kind in ("ddp", "fsdp"):
-            # Calls 1 and 2 are steps; then validation has calls 3 and 4 in process 0, and call 3 in process 1.
+            # Calls 1 and 2 are steps, call 3 is in validation, call 4 is a step again.
             fsdp = kind == "fsdp"
-            disturbed = Disturbed({"ddp": 5, "fsdp": 3}[kind] if processes.rank == 0 else -1, "stop")
+            disturbed = Disturbed({"ddp": 4, "fsdp": 3}[kind] if processes.rank == 0 else -1, "stop")
             try:
                 trainer(folder / f"{kind} stopped", PLAIN, processes, fsdp, disturbed).fit()
             except KeyboardInterrupt as error:

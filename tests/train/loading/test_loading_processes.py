@@ -55,15 +55,16 @@ def test_signals_are_held_only_while_processes_start() -> None:
 
 def test_a_program_ends_although_its_loading_processes_are_there() -> None:
     program = """
-        import torch
-        from torch.utils.data import DataLoader
         from dsct.data.loaded import loaded
-        from dsct.data.loading_processes import leave_signals_to_main
+        from dsct.data.synthetic import SyntheticDataset
+        from dsct.train.loading.sampling import EpochBatches, training_loader
 
-        loader = DataLoader(range(9), num_workers=2, persistent_workers=True, worker_init_fn=leave_signals_to_main)
+        data = SyntheticDataset("train", 4, image_size=(64, 48), transforms=lambda image, target: (image, target))
+        loader = training_loader(data, EpochBatches(4, 2, seed=0), workers=2)
         items = loaded(loader)
-        print(next(items).item())
+        print("begins")
+        next(items)
     """
     # A global keeps the processes until the interpreter itself ends them, which it does by SIGTERM and waiting.
     run = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=100)
-    assert (run.returncode, run.stdout, run.stderr) == (0, "0\n", "")
+    assert (run.returncode, run.stdout, run.stderr) == (0, "begins\n", "")

@@ -28,24 +28,26 @@ def halting(halts: bool, mark: Path) -> None:
 
 
 class Halting:
-    """Replaces a function by one that halts at its call number `at` in this process, first."""
+    """Replaces a function by one that halts at its call number `at` in this process, before or after what it does."""
 
-    def __init__(self, owner: Any, name: str, mark: Path, at: int = 1, split: str = "") -> None:
+    def __init__(self, owner: Any, name: str, mark: Path, at: int = 1, split: str = "", after: bool = False) -> None:
         self.function, self.mark, self.at, self.split, self.calls = getattr(owner, name), mark, at, split, 0
         halts = self
 
         def replacement(*arguments: Any, **options: Any) -> Any:
-            if not split or arguments[0].split == split:
-                halts.calls += 1
-                halting(halts.calls == at and not mark.exists(), mark)
-            return halts.function(*arguments, **options)
+            halts.calls += not split or arguments[0].split == split
+            is_moment = halts.calls == at and not mark.exists()
+            halting(is_moment and not after, mark)
+            result = halts.function(*arguments, **options)
+            halting(is_moment and after, mark)
+            return result
 
         setattr(owner, name, replacement)
 
 
 def halt_at(moment: str, mark: Path) -> None:
     if moment == "start":
-        Halting(of_loading_processes, "_set_worker_signal_handlers", mark)
+        Halting(of_loading_processes, "_set_worker_signal_handlers", mark, after=True)
     elif moment == "first batch":
         Halting(SyntheticDataset, "__getitem__", mark, split="train")
     elif moment == "epoch":
