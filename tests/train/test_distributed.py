@@ -42,7 +42,7 @@ def test_run_equals_that_of_one_process(name: str, runs: Path, tmp_path: Path) -
 def test_only_one_process_writes(runs: Path) -> None:
     names = {path.name for path in (runs / "ddp").iterdir()}
     assert names == {
-        "best.safetensors", "last.pt", "log.csv", "log.jsonl", "config.json", "curves.png", "tensorboard",
+        ".lock", "best.safetensors", "last.pt", "log.csv", "log.jsonl", "config.json", "curves.png", "tensorboard",
     }  # fmt: skip
     assert len((runs / "ddp" / "log.csv").read_text().splitlines()) == 3
     assert len(list((runs / "ddp" / "tensorboard").iterdir())) == 1
@@ -60,7 +60,8 @@ def test_weights_are_a_model_of_one_process(name: str, runs: Path) -> None:
 def test_a_signal_to_one_process_stops_all_and_the_run_goes_on_exactly(kind: str, runs: Path) -> None:
     messages = {(runs / f"{kind} stopped{rank}.txt").read_text() for rank in range(2)}
     assert len(messages) == 1
-    assert "can be resumed" in messages.pop()
+    where = {"ddp": "stopped in epoch 2 after step 3", "fsdp": "stopped in epoch 1 after step 2"}[kind]
+    assert messages.pop().startswith(where), "at once, in an epoch and in validation"
     assert_same_run(runs / kind, runs / f"{kind} stopped")
 
 

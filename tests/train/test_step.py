@@ -94,6 +94,34 @@ def test_half_precision_steps_near_float32_and_keeps_float32_weights(precision: 
     assert half.scaler.is_enabled() == (precision == "float16")
 
 
+def test_gradients_are_clipped_to_the_norm_of_the_recipe() -> None:
+    def norm_after(clip: float) -> float:
+        step = step_of(dataclasses.replace(RECIPE, clip=clip))
+        step([collate(samples())])
+        gradients = [parameter.grad for parameter in step.model.parameters() if parameter.grad is not None]
+        return float(torch.stack([gradient.norm() for gradient in gradients]).norm())
+
+    free = norm_after(0.0)
+    assert free > 1.0
+    assert norm_after(0.1) == pytest.approx(0.1, rel=1e-4)
+    assert norm_after(free * 2) == pytest.approx(free, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["pred_logits", "pred_boxes"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_and_boxes_must_both_be_finite(name: str, value: float) -> None:
+    step = step_of(RECIPE)
+
+    def spoil(module: Any, arguments: Any, outputs: Any) -> Any:
+        spoilt = outputs[name].clone()
+        spoilt.view(-1)[3] = value
+        return {**outputs, name: spoilt}
+
+    step.model.register_forward_hook(spoil)
+    with pytest.raises(FloatingPointError, match=r"predictions are not finite with the images \[0, 1, 2, 3, 4\]"):
+        step([collate(samples())])
+
+
 def test_an_overflowing_float16_gradient_skips_the_step_and_lowers_the_scale() -> None:
     class Huge:
         def __init__(self) -> None:
@@ -141,7 +169,10 @@ def test_state_round_trip_goes_on_equally() -> None:
     first, second = step_of(config), step_of(config)
     batch: list[Batch] = [collate(samples())]
     first(batch)
+    first.scaler.update(new_scale=512.0)
     second.load_state_dict(first.state_dict())
+    assert second.scaler.get_scale() == 512.0
+    assert second.scaler.state_dict() == first.scaler.state_dict()
     assert first(batch) == second(batch)
     assert first.average is not None
     assert second.average is not None

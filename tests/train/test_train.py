@@ -20,6 +20,7 @@ import torch
 
 import dsct
 import dsct.train.engine as engine
+import dsct.train.interrupt as interrupt
 import dsct.train.validation as validation
 from dsct.checkpoint import load_model, read_pickled_tensors
 from dsct.config import DSCTConfig
@@ -79,7 +80,9 @@ def heard() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("heard")
-def test_second_interrupt_is_immediate(tmp_path: Path) -> None:
+def test_second_interrupt_is_immediate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interrupt, "SAME_SECONDS", -1.0)
+
     def press_twice(outputs: Any, targets: Any, **num_boxes: float) -> Any:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
@@ -94,7 +97,7 @@ def test_second_interrupt_is_immediate(tmp_path: Path) -> None:
 
 def test_what_a_run_leaves(finished: Path) -> None:
     assert {path.name for path in finished.iterdir()} == {
-        "best.safetensors", "last.pt", "log.csv", "log.jsonl", "config.json", "curves.png", "tensorboard",
+        ".lock", "best.safetensors", "last.pt", "log.csv", "log.jsonl", "config.json", "curves.png", "tensorboard",
     }  # fmt: skip
     about = json.loads((finished / "config.json").read_text())
     assert TrainConfig(**about["train"]) == RECIPE
@@ -250,6 +253,57 @@ def test_sigterm_stops_as_ctrl_c_does(tmp_path: Path) -> None:
     assert final_state(tmp_path)["progress"]["step"] == 2
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_stop_in_validation_is_noticed_after_its_batch(number: signal.Signals, tmp_path: Path) -> None:
+    class Terminated(Interrupting):
+        def total(self, losses: Any) -> Any:
+            if self.calls == 5:  # of 4 steps and 3 images of validation, one at a time
+                os.kill(os.getpid(), number)
+                os.kill(os.getpid(), number)  # torchrun passes on what a cluster sent to all
+            return super().total(losses)
+
+    criterion = Terminated(at=0)
+    handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
+    with pytest.raises(KeyboardInterrupt, match="stopped in epoch 1 after step 4"):
+        trainer(tmp_path, criterion=criterion).fit()
+    assert criterion.calls == 5
+    assert not (tmp_path / "log.csv").exists()
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)] == handlers
+
+
+def test_a_stop_while_images_are_looked_at_is_noticed_at_once(tmp_path: Path) -> None:
+    class Terminating(SyntheticDataset):
+        opened = 0
+
+        def __getitem__(self, index: int) -> Any:
+            self.opened += 1
+            if self.opened == 3:
+                signal.raise_signal(signal.SIGTERM)
+            return super().__getitem__(index)
+
+    data = Terminating("train", 7, image_size=(64, 48), transforms=flip_transform())
+    run = trainer(tmp_path, dataclasses.replace(RECIPE, on_error="skip"), train_data=data)
+    with pytest.raises(KeyboardInterrupt, match="stopped in epoch 1 after step 0"):
+        run.fit()
+    assert data.opened == 3
+
+
+def test_the_validation_loss_is_that_of_all_people(finished: Path) -> None:
+    model, criterion = load_model(finished / "last.pt"), dsct.SetCriterion(MODEL)
+    sums: dict[str, float] = {}
+    people = 0
+    for image, target in (scenes("val", 3)[index] for index in range(3)):
+        with torch.no_grad():
+            terms = criterion(model(image[None]), [target], num_boxes=1.0)
+        for name, term in {"loss": criterion.total(terms), **terms}.items():
+            sums[name] = sums.get(name, 0.0) + float(term)
+        people += len(target["boxes"])
+    row = log_rows(finished)[-1]
+    assert people > 3
+    for name in ("loss", "loss_ce", "loss_bbox", "loss_giou"):
+        assert float(row[f"val_{name}"]) == pytest.approx(sums[name] / people, rel=1e-4), name
+
+
 def test_early_stop_ends_when_validation_sees_no_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = dataclasses.replace(RECIPE, epochs=9, early_stop=2, lr=1e-12)
     run = trainer(tmp_path, config)
@@ -284,7 +338,7 @@ def test_a_full_disk_leaves_the_state_before(tmp_path: Path, monkeypatch: pytest
     def full(file: Path, content: Any) -> int:
         nonlocal writes
         writes += ".last.pt." in file.name
-        if writes < 2:
+        if writes < 3:  # before and after the first validation
             return write(file, content)
         write(file, b"half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))

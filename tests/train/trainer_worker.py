@@ -44,6 +44,7 @@ class Disturbed:
             losses["loss_ce"] = losses["loss_ce"] * float("nan")
         if self.calls == self.at and self.what == "stop":
             signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)  # torchrun passes on what a cluster sent to all
         return losses
 
     def total(self, losses: Any) -> Any:
@@ -74,9 +75,9 @@ def main(folder: Path) -> None:
         for name, config in RECIPES.items():
             trainer(folder / name, config, processes, "fsdp" in name).fit()
         for kind in ("ddp", "fsdp"):
-            # Call 3 is in the second epoch, after validation with 2 calls in process 0 and 1 in process 1.
+            # Calls 1 and 2 are steps, call 3 is in validation, call 4 is a step again.
             fsdp = kind == "fsdp"
-            disturbed = Disturbed(4 if processes.rank == 0 else -1, "stop")
+            disturbed = Disturbed({"ddp": 4, "fsdp": 3}[kind] if processes.rank == 0 else -1, "stop")
             try:
                 trainer(folder / f"{kind} stopped", PLAIN, processes, fsdp, disturbed).fit()
             except KeyboardInterrupt as error:

@@ -31,6 +31,7 @@ from dsct.config import DSCTConfig
 from dsct.train import Callback, Processes, TrainConfig, Trainer, TrainResult, class_weights, seed_everything
 from dsct.train.loggers import named_loggers
 from dsct.train.run_config import read_run
+from dsct.train.run_folder.contents import LAST, is_hardly_begun
 
 PRESETS = {
     DatasetName.synthetic: Preset.tiny,
@@ -113,7 +114,8 @@ def train(
 ) -> None:
     """Train a model; the best epoch on validation data is kept as best.safetensors.
 
-    Ctrl-C stops after the current step; --resume continues exactly there, with the same data and settings.
+    Ctrl-C, SIGTERM and SIGUSR1 stop after the current step, with exit code 130; --resume continues exactly there, with
+    the same data and settings.
     Several GPUs: torchrun --nproc-per-node=4 -m dsct train ...
     """
     options = dict(context.params)
@@ -122,7 +124,7 @@ def train(
     file = ConfigFile(Settings(), None, None) if config is None else read_config_file(config)
     changes = file.settings.changed_by(parse_settings(settings or []))
     folder = run_dir or Path("runs") / dataset.value
-    run = (_resumed if resume else _begun)(options, given, file, changes, folder)
+    run = (_resumed if resume and not is_hardly_begun(folder) else _begun)(options, given, file, changes, folder)
     with Processes.from_environment(choose_device(device)) as processes:
         opened = _open(run, cache_dir)
         if processes.is_main:
@@ -208,9 +210,9 @@ def _fit(run: Run, data: OpenedData, processes: Processes) -> TrainResult:
     model_config = run.model(data.train)
     model = dsct.DSCT(model_config)
     model.preprocess = _preprocess(run.recipe, run.about)
-    weights = None if run.resume else run.started_with["weights"]
+    weights = None if (run.folder / LAST).is_file() else run.started_with.get("weights")
     if weights is not None:
-        partial = run.started_with["allow_partial"]
+        partial = run.started_with.get("allow_partial", False)
         dsct.load_pretrained(model, weights, allow_partial=partial, verbose=processes.is_main)
     trainer = Trainer(
         model,

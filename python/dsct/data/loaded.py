@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from dsct.data.loading_processes import killed_ones_named, stop_signals_held
+
 T = TypeVar("T")
 
 _OF_WORKER = re.compile(r"Caught (\w+) in \w+ worker process \d+\.\n.*\n[\w.]*\1: (.*)", re.DOTALL)
@@ -15,7 +17,7 @@ def loaded(loader: Iterable[T]) -> Iterator[T]:
     """What a ``DataLoader`` yields, with the errors of its processes as they would be without processes.
 
     torch puts the traceback of the process into the message. Here the message is the data set's, such as the name of
-    the file that cannot be read.
+    the file that cannot be read. Processes that it starts have the signals blocked that stop a job.
 
     Args:
         loader: any iterable, for instance a ``DataLoader``.
@@ -23,12 +25,18 @@ def loaded(loader: Iterable[T]) -> Iterator[T]:
     Returns:
         Its items.
 
+    Raises:
+        ChildProcessError: a loading process was killed.
+
     Example:
         >>> list(loaded([1, 2]))
         [1, 2]
     """
     try:
-        yield from loader
+        with killed_ones_named():
+            with stop_signals_held():
+                items = iter(loader)
+            yield from items
     except Exception as error:
         found = _OF_WORKER.match(str(error))
         if found is None:

@@ -12,6 +12,7 @@ from torchvision.ops import box_convert
 
 from dsct.data.collate import Batch
 from dsct.data.loaded import loaded
+from dsct.data.loading_processes import leave_signals_to_main
 from dsct.data.records import Annotations, Dataset, Target
 from dsct.metrics.bootstrap import Bootstrap
 from dsct.metrics.equal_sizes import Sample, batches_of_equal_size
@@ -139,6 +140,7 @@ def collect(
         batch_size=None,
         num_workers=workers,
         collate_fn=_as_it_is,
+        worker_init_fn=leave_signals_to_main,
         generator=torch.Generator(),
     )
     reduced = autocast(device, precision)

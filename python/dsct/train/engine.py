@@ -6,7 +6,8 @@ Model, criterion and post-processing are arguments; the loop knows only their ca
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from dsct.checkpoint import replaced_when_complete, save_model
 from dsct.checkpoint.files import BEST
 from dsct.data.collate import Batch
 from dsct.data.loaded import loaded
+from dsct.data.loading_processes import killed_ones_named
 from dsct.data.records import Dataset
 from dsct.metrics import Evaluation, Evaluator
 from dsct.metrics.inference import PostProcess
@@ -23,8 +25,8 @@ from dsct.train.config import TrainConfig
 from dsct.train.display import Display, peak_memory
 from dsct.train.distributed import Processes
 from dsct.train.epoch_report import epoch_line, epoch_record
-from dsct.train.interrupt import StopRequest
-from dsct.train.loading.class_balance import repeat_factors
+from dsct.train.interrupt import Stopped, StopRequest, StopTogether
+from dsct.train.loading.class_balance import repeat_factors, require_weights
 from dsct.train.loading.inspection import images_to_skip, say_what_is_in_both, say_who_is_beyond
 from dsct.train.loading.people import people_in, require_people
 from dsct.train.loading.sampling import EpochBatches, ShardedBatches, aspect_ratios, training_loader
@@ -33,6 +35,8 @@ from dsct.train.loggers.reporter import Reporter
 from dsct.train.progress import Progress, TrainResult
 from dsct.train.resume import load_state, save_state, seed_everything
 from dsct.train.run_config import NAME, describe_data, describe_run, gone_on, read_run, write_run
+from dsct.train.run_folder.contents import LAST, has_state, remove_partial_files
+from dsct.train.run_folder.lock import only_trainer
 from dsct.train.sharded_state import model_state
 from dsct.train.step import Criterion, OptimizerStep
 from dsct.train.validation import Validation, validate
@@ -41,7 +45,6 @@ from dsct.visualize.loss_curves import loss_curves
 if TYPE_CHECKING:
     from dsct.modules import DSCT
 
-LAST = "last.pt"
 CURVES = "curves.png"
 
 
@@ -115,7 +118,7 @@ class Trainer:
         self.started_with = dict(started_with or {})
         self.visible = visible and self.processes.is_main
         self.progress = Progress()
-        _check_balance(config, criterion)
+        require_weights(config, criterion)
         require_people(train_data)
         ratios = aspect_ratios(train_data) if config.batching == "aspect_ratio" else None
         factors = repeat_factors(train_data, config.repeat_threshold) if config.repeat_threshold else None
@@ -126,16 +129,18 @@ class Trainer:
         self._step = OptimizerStep(self.model, criterion, config, len(self._batches), self.processes, fsdp)
         self._report = Reporter(self.run_dir, callbacks, self.processes.is_main)
         self._broken: dict[str, dict[int, str]] = {"train": {}, "val": {}}
+        self._is_saved = False
 
     def fit(self, resume: bool = False) -> TrainResult:
         """Trains to the last epoch, or until results on validation data stop improving (``early_stop``).
 
-        Ctrl-C or SIGTERM ends the run after the current step, with a state from which it can be resumed exactly.
+        Ctrl-C, SIGTERM or SIGUSR1 ends the run after the current step, or batch of the validation, with a state from
+        which it can be resumed exactly.
 
         Args:
-            resume: continue from ``last.pt`` of the run folder instead of starting again. The data may have moved, but
-                not changed. A run with the schedule ``"step"`` may get more ``epochs``, and is then what it would have
-                been with so many from the beginning.
+            resume: continue from ``last.pt`` of the run folder. The data may have moved, but not changed. A run with
+                the schedule ``"step"`` may get more ``epochs``, and is then what it would have been with so many from
+                the beginning. A start that was ended before its first state begins again, with or without `resume`.
 
         Returns:
             The result.
@@ -143,58 +148,79 @@ class Trainer:
         Raises:
             FileExistsError: the folder already contains a run and `resume` is off.
             FileNotFoundError: there is nothing to resume.
+            BlockingIOError: another trainer is at work in the folder; the message names its process and machine.
             ValueError: the run to resume had another configuration or other data, or an epoch showed nobody.
             FloatingPointError: a prediction, loss or gradient is not finite; the message names the images, and
                 ``last.pt`` is still the previous one.
-            OSError: an image cannot be read (with ``on_error="skip"``: none can), or the disk is full, or a
-                callback failed before the first step; ``last.pt`` and ``best.safetensors`` are still the previous ones.
+            OSError: an image cannot be read (with ``on_error="skip"``: none can), the disk is full, a loading process
+                was killed, or a callback failed before the first step; ``last.pt`` and ``best.safetensors`` are still
+                the previous ones.
             KeyboardInterrupt: after the state was saved.
         """
+        with StopRequest() as stop, Display(self.visible) as display, killed_ones_named():
+            if resume:
+                self._has_state(resume)  # where nothing began, not even a lock is left
+            with only_trainer(self.run_dir, self.processes, display.say):
+                run = self._begin(resume, display)
+                return self._run(run, StopTogether(stop, self.processes), display)
+
+    def _has_state(self, resume: bool) -> bool:
+        found = False
+        with self.processes.fail_together():
+            found = self.processes.is_main and has_state(self.run_dir, resume)
+        return self.processes.broadcast(found)
+
+    def _run(self, run: RunInfo, stopping: StopTogether, display: Display) -> TrainResult:
         evaluation = None
-        with StopRequest() as stop, Display(self.visible) as display:
-            run = self._begin(resume, display)
-            if self.progress.is_complete(self.config):
-                display.say(self.progress.completeness(self.config))
-                return TrainResult(self.run_dir, self.progress.best, self.progress.best_epoch, None)
-            say_who_is_beyond(self.train_data, self.model.config.num_subject_queries, display.say)
-            say_what_is_in_both(self.train_data, self.val_data, display.say)
-            splits = {"train": self.train_data, "val": self.val_data}
-            self._broken = images_to_skip(splits, self.config, self.processes, display.say)
-            self._batches.left_out = frozenset(self._broken["train"])
-            self._report.log.skipped(self._broken)
-            with self._report.watched(run, display.say):
+        if self.progress.is_complete(self.config):
+            display.say(self.progress.completeness(self.config))
+        else:
+            with self._saved_when_stopped():
+                self._look_at_data(stopping, display)
+            with self._report.watched(run, display.say), self._saved_when_stopped():
                 while not self.progress.is_complete(self.config):
-                    self._train_epoch(stop, display)
-                    evaluation = self._finish_epoch(stop, display)
-        if self.processes.is_main:
-            with replaced_when_complete(self.run_dir / CURVES) as partial:
+                    self._train_epoch(stopping, display)
+                    evaluation = self._finish_epoch(stopping, display)
+        curves = self.run_dir / CURVES
+        if self.processes.is_main and self._report.log.csv_path.is_file() and (evaluation or not curves.is_file()):
+            with replaced_when_complete(curves) as partial:
                 loss_curves({self.run_dir.name: self.run_dir}).savefig(partial, format="png")
         return TrainResult(self.run_dir, self.progress.best, self.progress.best_epoch, evaluation)
 
     def _begin(self, resume: bool, display: Display) -> RunInfo:
-        """Starts or goes on; the run's ``config.json`` is then up to date."""
+        """Starts or goes on; the run's ``config.json`` and log are then up to date."""
         world = self.processes.world_size
         about = describe_run(self.model.config, self.config, self.description, self.started_with, world)
-        if resume:
-            with self.processes.fail_together():
-                if self.processes.is_main and (self.run_dir / NAME).is_file():
-                    about = gone_on(read_run(self.run_dir), about, display.say)
-            self.progress = load_state(self.run_dir / LAST, self._step, self.config)
-            self._report.log.rewind(self.progress.step)
+        self._is_saved = self._has_state(resume)
         with self.processes.fail_together():
-            if self.processes.is_main:
-                if not resume and ((self.run_dir / LAST).exists() or self._report.log.jsonl_path.exists()):
-                    raise FileExistsError(
-                        f"{self.run_dir} already holds a run: add --resume (fit(resume=True)) to go on with it, or "
-                        "choose another --run-dir"
-                    )
-                write_run(self.run_dir, about)
-        if not resume:
+            if self.processes.is_main and resume and (self.run_dir / NAME).is_file():
+                about = gone_on(read_run(self.run_dir), about, display.say)
+        if self._is_saved:
+            self.progress = load_state(self.run_dir / LAST, self._step, self.config)
+        else:
             # Processes draw different random numbers for dropout; their weights are already equal.
             seed_everything(self.config.seed + self.processes.rank)
+        with self.processes.fail_together():
+            if self.processes.is_main:
+                remove_partial_files(self.run_dir)
+                if self._is_saved:
+                    self._report.log.mend(self.progress, display.say)
+                else:
+                    self._report.log.begin(display.say)
+                if not self._is_saved and (self.run_dir / NAME).is_file():
+                    display.say(f"note: the run in {self.run_dir} was ended before its first state: it begins again")
+                write_run(self.run_dir, about)
         return RunInfo(self.run_dir, about, self.progress.step if resume else None)
 
-    def _train_epoch(self, stop: StopRequest, display: Display) -> None:
+    def _look_at_data(self, stopping: StopTogether, display: Display) -> None:
+        say_who_is_beyond(self.train_data, self.model.config.num_subject_queries, display.say)
+        say_what_is_in_both(self.train_data, self.val_data, display.say)
+        splits = {"train": self.train_data, "val": self.val_data}
+        self._broken = images_to_skip(splits, self.config, self.processes, stopping, display.say)
+        self._batches.left_out = frozenset(self._broken["train"])
+        self._report.log.skipped(self._broken)
+
+    def _train_epoch(self, stopping: StopTogether, display: Display) -> None:
         progress = self.progress
         self.model.train()
         self._batches.epoch, self._batches.start = progress.epoch, progress.position
@@ -205,7 +231,7 @@ class Trainer:
             counted = len(parts) if self._shards.rows(progress.position) else 0
             losses = self._take_step(parts, counted)
             # One exchange between the processes for both: whether somebody is stopped, and who was seen.
-            seen = self.processes.sum({"people": people_in(parts[:counted]), "stop": float(stop.raised)})
+            seen = self.processes.sum({"people": people_in(parts[:counted]), "stop": float(stopping.is_asked)})
             progress.position += 1
             progress.step += 1
             progress.images += images
@@ -220,7 +246,7 @@ class Trainer:
             if is_logged:
                 self._report.step({"epoch": progress.epoch + 1, "step": progress.step, "lr": self._lr(), **losses})
             if seen["stop"]:
-                self._save_and_interrupt()
+                raise Stopped
             if self.config.save_every and progress.step % self.config.save_every == 0:
                 self._save()
 
@@ -235,7 +261,7 @@ class Trainer:
                 "these images"
             ) from None
 
-    def _finish_epoch(self, stop: StopRequest, display: Display) -> Evaluation:
+    def _finish_epoch(self, stopping: StopTogether, display: Display) -> Evaluation:
         """Validates, logs and saves; an epoch counts as finished only after that."""
         progress = self.progress
         if not progress.people:
@@ -243,7 +269,9 @@ class Trainer:
                 f"nobody was trained on in epoch {progress.epoch + 1}: none of {progress.images} images showed a "
                 "person of a pixel or more; are boxes x1, y1, x2, y2 in pixels, and does the augmentation keep them?"
             )
-        validation = self._validate(stop)
+        if not self._is_saved:
+            self._save()  # weights never lie in the folder without a state
+        validation = self._validate(stopping)
         score = validation.evaluation[self.config.select_by]
         improved = progress.note_score(score.value, validation.evaluation.box_recall)
         if improved:
@@ -257,16 +285,11 @@ class Trainer:
         self._save()
         return validation.evaluation
 
-    def _validate(self, stop: StopRequest) -> Validation:
-        def stop_if_alone() -> None:
-            # Several processes all stop together, after the next step.
-            if self.processes.world_size == 1 and stop.raised:
-                self._save_and_interrupt()
-
+    def _validate(self, stopping: StopTogether) -> Validation:
         evaluator = Evaluator(self.model.config.names, self.model.config.multi_label, labels="validation data")
         return validate(
             self._step.averaged, self.val_data, self.criterion, self.post_process, evaluator, self.config,
-            self.processes, stop_if_alone, self._broken["val"],
+            self.processes, stopping, self._broken["val"],
         )  # fmt: skip
 
     def _save_best(self) -> None:
@@ -277,26 +300,24 @@ class Trainer:
                 save_model(model, self.run_dir / BEST, tensors)
 
     def _save(self) -> None:
+        with self.processes.fail_together():
+            self._report.log.flush()  # the log is never behind the state
         save_state(self.run_dir / LAST, self._step, self.progress, self.config)
+        self._is_saved = True
 
-    def _save_and_interrupt(self) -> None:
-        self._save()
-        raise KeyboardInterrupt(
-            f"stopped in epoch {self.progress.epoch + 1} after step {self.progress.step}; {self.run_dir / LAST} can be "
-            "resumed"
-        )
+    @contextmanager
+    def _saved_when_stopped(self) -> Iterator[None]:
+        try:
+            yield
+        except Stopped:
+            self._save()
+            raise KeyboardInterrupt(
+                f"stopped in epoch {self.progress.epoch + 1} after step {self.progress.step}; {self.run_dir / LAST} "
+                "can be resumed"
+            ) from None
 
     def _lr(self) -> float:
         return float(self._step.optimizer.param_groups[0]["lr"])
 
     def _epoch_name(self) -> str:
         return f"epoch {self.progress.epoch + 1}/{self.config.epochs}"
-
-
-def _check_balance(config: TrainConfig, criterion: Criterion) -> None:
-    """The criterion is built by the caller: it must have the weights that the recipe speaks of."""
-    if config.class_weights != "none" and getattr(criterion, "class_weights", None) is None:
-        raise ValueError(
-            f"criterion must weigh the classes for class_weights={config.class_weights!r}: SetCriterion(cfg, "
-            "class_weights=dsct.train.class_weights(data, ...))"
-        )

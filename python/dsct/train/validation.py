@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +14,7 @@ from dsct.metrics.inference import Outputs, PostProcess
 from dsct.train.config import TrainConfig
 from dsct.train.context_share import context_share, divides_weight
 from dsct.train.distributed import Processes
+from dsct.train.interrupt import StopTogether
 from dsct.train.loading.sampling import shard_indices
 from dsct.train.parallel_model import gathered
 from dsct.train.step import Criterion
@@ -42,7 +43,7 @@ def validate(
     evaluator: Evaluator,
     config: TrainConfig,
     processes: Processes,
-    on_batch: Callable[[], None],
+    stopping: StopTogether,
     left_out: Collection[int] = (),
 ) -> Validation:
     """Evaluates a model on validation data.
@@ -55,11 +56,14 @@ def validate(
         evaluator: fresh.
         config: batch size, precision and loading processes.
         processes: each takes its share of the images.
-        on_batch: called after every batch.
+        stopping: asked after every batch.
         left_out: indices of images that cannot be read.
 
     Returns:
         Losses, evaluation and shares, equal in every process.
+
+    Raises:
+        Stopped: a process was asked to stop; raised in all of them.
     """
     readable = [index for index in range(len(data)) if index not in left_out]
     own = [readable[place] for place in shard_indices(len(readable), processes)]
@@ -70,7 +74,7 @@ def validate(
         for name, term in {"loss": criterion.total(terms), **terms}.items():
             sums[name] = sums.get(name, 0.0) + term.item()
         sums["people"] += sum(len(target["boxes"]) for target in batch.targets)
-        on_batch()
+        stopping.after_item()
 
     options: dict[str, Any] = {
         "batch_size": -(-config.batch_size // (config.accumulation * processes.world_size)),
@@ -82,6 +86,7 @@ def validate(
     shares: dict[str, float] = {}
     with gathered(model):
         collect(model, data, post_process, evaluator, on_batch=add, **options)
+        stopping.after_all()
         if divides_weight(model):
             shares = context_share(model, data, own, processes.device, options["precision"])
     totals, shares = processes.sum(sums), processes.sum(shares)

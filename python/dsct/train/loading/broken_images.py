@@ -8,8 +8,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from dsct.data.loaded import loaded
+from dsct.data.loading_processes import leave_signals_to_main
 from dsct.data.records import Dataset
 from dsct.train.distributed import Processes
+from dsct.train.interrupt import StopTogether
 
 #: What a data set raises at a file that is missing, damaged or not what its annotations say.
 UNREADABLE = (OSError, ValueError, SyntaxError)
@@ -17,19 +19,21 @@ UNREADABLE = (OSError, ValueError, SyntaxError)
 NAMED = 3
 
 
-def broken_images(data: Dataset, workers: int, processes: Processes) -> dict[int, str]:
+def broken_images(data: Dataset, workers: int, processes: Processes, stopping: StopTogether) -> dict[int, str]:
     """Opens every image once, shared among the processes; all of them call it.
 
     Args:
         data: images and targets; its transform is applied, too.
         workers: processes that load; the result does not depend on it.
         processes: each takes its share of the images.
+        stopping: asked after every image.
 
     Returns:
         What is wrong, by the index of the image, the same in every process.
 
     Raises:
         ValueError: no image can be read.
+        Stopped: a process was asked to stop; raised in all of them.
     """
     share = range(processes.rank, len(data), processes.world_size)
     loader: DataLoader[Any] = DataLoader(
@@ -37,9 +41,15 @@ def broken_images(data: Dataset, workers: int, processes: Processes) -> dict[int
         batch_size=None,
         sampler=share,
         num_workers=workers,
+        worker_init_fn=leave_signals_to_main,
         generator=torch.Generator(),
     )
-    found = {index: problem for index, problem in zip(share, loaded(loader), strict=True) if problem}
+    found: dict[int, str] = {}
+    for index, problem in zip(share, loaded(loader), strict=True):
+        if problem:
+            found[index] = problem
+        stopping.after_item()
+    stopping.after_all()
     everyone = processes.gather(found)
     joined = None if everyone is None else {index: problem for one in everyone for index, problem in one.items()}
     broken = dict(sorted(processes.broadcast(joined).items()))  # type: ignore[union-attr]

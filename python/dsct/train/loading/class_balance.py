@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsct.data.records import Dataset
-from dsct.train.config import CHOICES
+from dsct.train.config import CHOICES, TrainConfig
 
 #: β of the effective number of Cui et al. (2019): beyond about 1 / (1 − β) people, more of them say little new.
 BETA = 0.999
@@ -128,3 +128,16 @@ def _labels_by_image(data: Dataset) -> NDArray[np.int64]:
         labels = np.asarray(read(index).labels)
         rows[index] = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(names))
     return rows
+
+
+def require_weights(config: TrainConfig, criterion: Any) -> None:
+    """Refuses a criterion, which the caller builds, without the weights that the recipe speaks of.
+
+    Raises:
+        ValueError: it weighs no classes.
+    """
+    if config.class_weights != "none" and getattr(criterion, "class_weights", None) is None:
+        raise ValueError(
+            f"criterion must weigh the classes for class_weights={config.class_weights!r}: SetCriterion(cfg, "
+            "class_weights=dsct.train.class_weights(data, ...))"
+        )

@@ -9,6 +9,7 @@ from dsct.data.crowding import people_beyond
 from dsct.data.records import Dataset
 from dsct.train.config import TrainConfig
 from dsct.train.distributed import Processes
+from dsct.train.interrupt import StopTogether
 from dsct.train.loading.broken_images import broken_images, describe_broken
 
 
@@ -30,19 +31,24 @@ def say_what_is_in_both(train: Dataset, val: Dataset, say: Callable[[str], None]
 
 
 def images_to_skip(
-    splits: dict[str, Dataset], config: TrainConfig, processes: Processes, say: Callable[[str], None]
+    splits: dict[str, Dataset],
+    config: TrainConfig,
+    processes: Processes,
+    stopping: StopTogether,
+    say: Callable[[str], None],
 ) -> dict[str, dict[int, str]]:
     """What is wrong with the images that cannot be read, by split and index, if the recipe says to skip them.
 
     Raises:
         ValueError: no image of a split can be read.
+        Stopped: a process was asked to stop; raised in all of them.
     """
     if config.on_error == "stop":
         return {split: {} for split in splits}
     found = {}
     for split, data in splits.items():
         say(f"{split}: opening {len(data)} images once, to skip those that cannot be read")
-        found[split] = broken_images(data, config.workers, processes)
+        found[split] = broken_images(data, config.workers, processes, stopping)
         if found[split]:
             say(describe_broken(found[split], len(data), split))
     return found

@@ -6,7 +6,6 @@ So a run can stop after any step and continue as if it had not, and the number o
 from __future__ import annotations
 
 import functools
-import signal
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
@@ -18,6 +17,7 @@ from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
 from dsct.data.collate import Batch, collate
+from dsct.data.loading_processes import leave_signals_to_main
 from dsct.data.records import Dataset, Target
 from dsct.train.distributed import Processes
 from dsct.train.loading.class_balance import epoch_length, repeated
@@ -146,7 +146,7 @@ def training_loader(
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=functools.partial(collate_parts, parts=micro_batches),
-        worker_init_fn=_leave_interrupts_to_main,
+        worker_init_fn=leave_signals_to_main,
         persistent_workers=workers > 0,
         generator=torch.Generator(),
     )
@@ -181,11 +181,6 @@ def aspect_ratios(data: Dataset) -> list[float]:
 
 def _sample_seed(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _leave_interrupts_to_main(_worker: int) -> None:
-    """Ctrl-C reaches every process of the terminal; a worker that died of it would break the current step."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class ShardedBatches(Sampler[list[SeededIndex]]):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from dsct.checkpoint import replaced_when_complete
 from dsct.train.loggers.callback import Callback, RunInfo, imported
 
 ID_FILE = "mlflow_id.txt"
@@ -39,7 +40,8 @@ class MLflow(Callback):
         else:
             started = self._mlflow.start_run(run_name=run.run_dir.name, **self._options)
         self._is_running = True
-        known.write_text(started.info.run_id, encoding="utf-8")
+        with replaced_when_complete(known) as partial:
+            partial.write_text(str(started.info.run_id), encoding="utf-8")
         self._mlflow.log_dict(dict(run.config), "config.json")
         if not goes_on:  # a parameter of a run can be set only once
             self._mlflow.log_params(_flat(run.config))

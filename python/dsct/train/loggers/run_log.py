@@ -6,11 +6,15 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from dsct.checkpoint import replaced_when_complete
+from dsct.train.loggers.mended_log import mended
+from dsct.train.progress import Progress
 
 
 class RunLog:
@@ -43,7 +47,7 @@ class RunLog:
             for index, problem in problems.items()
         ]
         kept = (line for line in lines if json.loads(line)["kind"] != "skipped")
-        self._rewrite(self.jsonl_path, "".join(line + "\n" for line in (*found, *kept)))
+        self._rewrite(self.jsonl_path, "".join(line + "\n" for line in (*found, *kept)).encode())
 
     def epoch(self, record: Mapping[str, Any]) -> None:
         """Adds one epoch to both logs; a column that the table did not have is empty before.
@@ -61,7 +65,7 @@ class RunLog:
         wanted = [*columns, *(name for name in record if name not in columns)]
         if wanted != columns:
             self._widen(wanted)
-        with self.csv_path.open("a", newline="", encoding="utf-8") as file:
+        with _named(self.csv_path), self.csv_path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, wanted).writerow(record)
 
     def _columns(self) -> list[str]:
@@ -80,33 +84,63 @@ class RunLog:
         writer = csv.DictWriter(text, columns, restval="")
         writer.writeheader()
         writer.writerows(rows)
-        self._rewrite(self.csv_path, text.getvalue())
+        self._rewrite(self.csv_path, text.getvalue().encode())
 
-    def rewind(self, step: int) -> None:
-        """Drops what was logged after `step`: a resumed run writes it again."""
+    def begin(self, say: Callable[[str], None]) -> None:
+        """Makes place for the log of a run that begins; one with epochs in it is kept as ``*.old``."""
         if not self._writes:
             return
-        if self.jsonl_path.exists():
-            lines = self.jsonl_path.read_text(encoding="utf-8").splitlines()
-            kept = [line for line in lines if json.loads(line)["step"] <= step]
-            self._rewrite(self.jsonl_path, "".join(line + "\n" for line in kept))
-        if self.csv_path.exists():
-            with self.csv_path.open(newline="", encoding="utf-8") as file:
-                header, *rows = list(csv.reader(file))
-            column = header.index("step")
-            text = io.StringIO(newline="")
-            csv.writer(text).writerows([header, *(row for row in rows if int(row[column]) <= step)])
-            self._rewrite(self.csv_path, text.getvalue())
+        has_epochs = self.csv_path.exists() and self.csv_path.read_bytes().count(b"\n") > 1
+        for path in (self.csv_path, self.jsonl_path):
+            if path.exists() and has_epochs:
+                path.replace(path.with_name(f"{path.name}.old"))
+                say(f"note: the {path.name} of another run is now {path.name}.old")
+            path.unlink(missing_ok=True)
+
+    def mend(self, progress: Progress, say: Callable[[str], None]) -> None:
+        """Brings both files to the state from which the run goes on, and says what was wrong with them in one line.
+
+        What was logged after that state is dropped, since the run does and logs it again. Lines that a full disk or a
+        power failure left torn are left out; an epoch that one file lacks comes from the other.
+        """
+        if not self._writes:
+            return
+        table, lines = (path.read_bytes() if path.exists() else b"" for path in (self.csv_path, self.jsonl_path))
+        new_table, new_lines, problems = mended(table, lines, progress.step, progress.epoch)
+        for path, old, new in ((self.csv_path, table, new_table), (self.jsonl_path, lines, new_lines)):
+            if new and new != old:
+                self._rewrite(path, new)
+            elif not new:
+                path.unlink(missing_ok=True)
+        if problems:
+            say(f"note: the log of {self.csv_path.parent} is mended up to step {progress.step}: {'; '.join(problems)}")
+
+    def flush(self) -> None:
+        """What was logged so far is on the disk afterwards."""
+        for path in (self.csv_path, self.jsonl_path) if self._writes else ():
+            if path.exists():
+                with _named(path), path.open("rb+") as file:
+                    os.fsync(file.fileno())
 
     def _append_json(self, record: Mapping[str, Any]) -> None:
-        with self.jsonl_path.open("a", encoding="utf-8") as file:
+        with _named(self.jsonl_path), self.jsonl_path.open("a", encoding="utf-8") as file:
             # JSON has no NaN: a value that does not exist is null.
             file.write(json.dumps({key: _finite(value) for key, value in record.items()}) + "\n")
 
     @staticmethod
-    def _rewrite(path: Path, text: str) -> None:
+    def _rewrite(path: Path, content: bytes) -> None:
         with replaced_when_complete(path) as partial:
-            partial.write_bytes(text.encode())
+            partial.write_bytes(content)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """An error in the middle of a write, such as a full disk, does not name the file by itself."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def _finite(value: Any) -> Any:

@@ -32,8 +32,8 @@ class TensorBoard(Callback):
     def on_start(self, run: RunInfo) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        # TensorBoard itself drops what a stopped run wrote after the step from which it continues.
-        purge = None if run.resumed_at is None else run.resumed_at + 1
+        # TensorBoard itself drops what an earlier process of this run wrote after the step from which it continues.
+        purge = (run.resumed_at or 0) + 1
         self._board = SummaryWriter(str(run.run_dir / "tensorboard"), purge_step=purge)
 
     def on_step(self, record: Mapping[str, Any]) -> None:

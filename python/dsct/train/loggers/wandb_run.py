@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dsct.checkpoint import replaced_when_complete
 from dsct.train.loggers.callback import Callback, RunInfo, imported
 
 ID_FILE = "wandb_id.txt"
@@ -36,7 +37,8 @@ class WandB(Callback):
         if run.resumed_at is not None and known.is_file():
             options |= {"id": known.read_text(encoding="utf-8").strip(), "resume": "allow"}
         self._run = self._wandb.init(**{**options, **self._options})
-        known.write_text(str(self._run.id), encoding="utf-8")
+        with replaced_when_complete(known) as partial:
+            partial.write_text(str(self._run.id), encoding="utf-8")
         # An axis of its own: W&B's own step may not go back, as it does where a stopped run is resumed.
         self._run.define_metric("step")
         self._run.define_metric("*", step_metric="step")

@@ -1,0 +1,1 @@
+"""The folder of a run: who works in it, and what it holds."""
