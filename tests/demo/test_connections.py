@@ -21,6 +21,7 @@ from dsct.demo.launch import HOST, listen, server_of
 from dsct.demo.scenes import scene_png
 from tests.demo.client import UNFINISHED, UPLOAD
 
+
 @pytest.fixture
 def running(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
@@ -176,7 +177,12 @@ def test_a_client_that_leaves_is_no_error(running: Callable[..., int], data: byt
 
 def test_what_is_no_request_is_no_error(running: Callable[..., int]) -> None:
     port = running()
-    for data in (b"\x16\x03\x01\x02\x00", b"hello\r\n\r\n", b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", b"\0" * 99999):
+    for data in (
+        b"\x16\x03\x01\x02\x00",
+        b"hello\r\n\r\n",
+        b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n",
+        b"\0" * 99999,
+    ):
         with client(port, data) as other:
             other.shutdown(socket.SHUT_WR)
             assert is_closed(other) or b"HTTP/1.1 400" in b"H" + other.recv(100)
@@ -206,7 +212,7 @@ def test_images_of_clients_that_left_are_not_looked_at(running: Callable[..., in
 
 def test_more_images_than_can_wait_are_refused(running: Callable[..., int]) -> None:
     entered, goes_on = threading.Event(), threading.Event()
-    port = running(lambda *_: entered.set() or goes_on.wait(30) and {"people": []}, MAX_IMAGES=2)
+    port = running(lambda *_: entered.set() or (goes_on.wait(30) and {"people": []}), MAX_IMAGES=2)
     with client(port, LEAVING["image"]) as first, client(port, LEAVING["image"]) as second:
         assert entered.wait(30)
         time.sleep(0.1)

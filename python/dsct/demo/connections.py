@@ -46,9 +46,7 @@ class Connection(H11Protocol):
     def waits_for_client(self) -> bool:
         """Whether the next step is the client's: to send the rest of a request, or to take an answer."""
         cycle: Any = self.cycle
-        return (
-            cycle is None or cycle.response_complete or cycle.more_body or self.transport.get_write_buffer_size() > 0
-        )
+        return cycle is None or cycle.response_complete or cycle.more_body or self.transport.get_write_buffer_size() > 0
 
     def waiting_since(self) -> float:
         """Seconds on the clock of the event loop."""

@@ -59,9 +59,7 @@ def create_app(model: DSCT, *, name: str = "your model", note: str | None = None
         Route("/scenes/{number:int}.png", demo.scene),
         Mount("/page", StaticFiles(directory=PAGE)),
     ]
-    handlers: Any = {
-        Refused: _refused, HTTPException: _not_served, ClientDisconnect: _left, Exception: _failed,
-    }  # fmt: skip
+    handlers: Any = {Refused: _refused, HTTPException: _not_served, ClientDisconnect: _left, Exception: _failed}
     return protected(Starlette(routes=routes, exception_handlers=handlers))
 
 
