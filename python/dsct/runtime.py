@@ -18,6 +18,17 @@ _REGISTERED = {
 }
 
 
+def _compute_with_one_thread() -> None:
+    """Threads do not survive a fork, but OpenMP, and torch with it, waits for those of the parent for ever.
+
+    With one thread it has none to wait for: the loading processes of torch's ``DataLoader`` begin in the same way.
+    """
+    torch.set_num_threads(1)
+
+
+os.register_at_fork(after_in_child=_compute_with_one_thread)
+
+
 def info() -> dict[str, str]:
     """Versions, and how ``ms_deform_attn`` would run on each kind of device.
 

@@ -381,7 +381,7 @@ def test_the_note_about_the_shipped_weights_comes_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    shipped_weights._shipped_model.cache_clear()
+    monkeypatch.setattr(shipped_weights, "_SHIPPED", {})
     result = run(folder, *arguments)
     beside_json = result.stderr + (result.stdout if "--json" not in arguments else "")
     assert beside_json.count("The weights that come with dsct were trained on synthetic scenes.") == 1

@@ -220,6 +220,7 @@ def test_copies_and_pickles_match_alike_and_hold_no_state() -> None:
 
 
 def _match_in_child(queue: Any, outputs: dict[str, Tensor], targets: Targets) -> None:
+    torch.set_num_threads(2)
     queue.put([query.tolist() for query, _ in HungarianMatcher(DSCTConfig.paper_caer_s())(outputs, targets)])
 
 

@@ -17,6 +17,15 @@ from dsct.prediction.shipped_weights import SHIPPED_NOTE, SHIPPED_WEIGHTS
 
 HERE = "http://127.0.0.1"
 
+UPLOAD = b"POST /api/people HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000\r\n\r\n"
+#: What clients send that then do nothing more.
+UNFINISHED = {
+    "says nothing": b"",
+    "half a line": b"GET /api/ab",
+    "half a head": b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-",
+    "half an image": UPLOAD + b"\x89PNG" * 100,
+}
+
 
 @contextmanager
 def open_client() -> Iterator[TestClient]:

@@ -9,10 +9,11 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from dsct.cli import app as cli
 from dsct.demo.launch import listen
 from dsct.demo.scenes import scene_png
 from dsct.prediction.shipped_weights import SHIPPED_NOTE
+from tests.demo.client import UNFINISHED
 
 
 def test_a_taken_port_is_told_in_one_sentence() -> None:
@@ -73,8 +75,8 @@ def test_other_commands_do_without_the_extra() -> None:
 
 
 @contextmanager
-def started(*command: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A ``dsct demo`` and its address; at the end, Ctrl-C must have ended it without a word."""
+def started(*command: str, end: signal.Signals = signal.SIGINT) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A ``dsct demo`` and its address; at the end, Ctrl-C or another signal must have ended it without a word."""
     with subprocess.Popen(
         [sys.executable, "-u", *command, "demo", "--no-browser", "--port", "0", "--device", "cpu"],
         stdout=subprocess.PIPE,
@@ -89,9 +91,10 @@ def started(*command: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
             urllib.request.urlopen(found[1], timeout=60).close()  # answers, so Ctrl-C is its own to handle
             yield process, found[1]
         finally:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(end)
             output, errors = process.communicate(timeout=60)
-    assert (process.returncode, output, errors) == (0, "", "")
+    # Ended by SIGTERM, a program says so.
+    assert (process.returncode, output, errors) == (0 if end == signal.SIGINT else -end, "", "")
 
 
 @pytest.mark.slow
@@ -129,6 +132,20 @@ def test_ctrl_c_lets_the_current_image_be_answered() -> None:
         with answer.result() as response:
             assert json.load(response) == {"people": []}
         process.wait(timeout=60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_although_clients_hang(end: signal.Signals) -> None:
+    with ExitStack() as clients:
+        with started("-m", "dsct", end=end) as (_, address):
+            for number in range(20):
+                place = ("127.0.0.1", int(address.rpartition(":")[2]))
+                slow = clients.enter_context(socket.create_connection(place, timeout=5))
+                slow.sendall(list(UNFINISHED.values())[number % len(UNFINISHED)])
+            urllib.request.urlopen(f"{address}/api/people", scene_png(0), timeout=60).close()
+            began = time.monotonic()
+        assert time.monotonic() - began < 20, "less than the patience with one of them"
 
 
 def other_addresses() -> set[str]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import pickle
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -268,34 +266,6 @@ def test_people_know_the_query_that_found_them() -> None:
     assert [people.queries.tolist() for people in everybody] == [[0, 1, 2]] * 2
 
 
-class Slow(Oracle):
-    """Stays in the model for a while, as a large one does, and looks at its mode at the end."""
-
-    def forward(self, images: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        output = super().forward(images)
-        time.sleep(0.02)
-        self.modes.append(self.training)
-        return output
-
-
-def test_threads_that_share_a_predictor_leave_the_model_in_its_mode() -> None:
-    model = Slow([CENTER]).train()
-    predictor = dsct.Predictor(model, short_side=48)
-    with ThreadPoolExecutor(8) as threads:
-        found = list(threads.map(predictor, [noise(64, 48)] * 16))
-    assert [len(people) for people in found] == [1] * 16
-    assert model.modes == [False] * 32
-    assert all(module.training for module in model.modules())
-
-
-def test_threads_that_share_only_a_model_leave_it_in_its_mode() -> None:
-    model = Slow([CENTER]).train()
-    with ThreadPoolExecutor(8) as threads:
-        list(threads.map(lambda image: dsct.predict(image, model, short_side=48), [noise(64, 48)] * 16))
-    assert model.modes == [False] * 32
-    assert all(module.training for module in model.modules())
-
-
 def test_a_predictor_can_be_pickled_and_copied(tiny: dsct.DSCT) -> None:
     predictor = dsct.Predictor(tiny, short_side=64, score_threshold=0.0)
     image = noise(64, 48)
@@ -315,10 +285,9 @@ def test_shipped_weights_say_what_they_are_once(
 ) -> None:
     save_model(tiny, tmp_path / "tiny.safetensors")
     monkeypatch.setattr(shipped_weights, "SHIPPED_WEIGHTS", tmp_path / "tiny.safetensors")
-    shipped_weights._shipped_model.cache_clear()
+    monkeypatch.setattr(shipped_weights, "_SHIPPED", {})
     with caplog.at_level(logging.WARNING, logger="dsct"):
         first, second = (dsct.predict(noise(64, 48), short_side=64, long_side=200) for _ in range(2))
-    shipped_weights._shipped_model.cache_clear()
     assert [record.getMessage() for record in caplog.records] == [SHIPPED_NOTE]
     assert first.note == second.note == SHIPPED_NOTE
     assert "synthetic scenes" in str(first)

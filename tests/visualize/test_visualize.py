@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +25,7 @@ from dsct.prediction.people import People
 from dsct.prediction.person_colors import WRONG_COLOR, person_color
 from dsct.visualize import contact_sheet, draw_people
 from dsct.visualize.drawing.person_cards import MISSED, RIGHT, WRONG
+from dsct.visualize.drawing.saving import save_figure
 
 
 def scene(width: int, height: int, boxes: Any, multi_label: bool = False, note: str | None = None) -> People:
@@ -258,3 +261,26 @@ def test_rejects(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="dpi must be above 0, got 0"):
         contact_sheet([(people.source, people, None)], path, dpi=0)
     assert not path.exists()
+
+
+class SlowFigure(Figure):
+    """Takes its time to be saved."""
+
+    def savefig(self, *arguments: Any, **options: Any) -> None:
+        time.sleep(0.1)
+        super().savefig(*arguments, **options)
+        time.sleep(0.1)
+
+
+def test_threads_that_save_figures_leave_the_settings_as_they_were(tmp_path: Path) -> None:
+    own = ("pdf.fonttype", "svg.hashsalt")
+    before = [matplotlib.rcParams[name] for name in own]
+
+    def save(number: int) -> None:
+        time.sleep(number / 20)
+        save_figure(SlowFigure(figsize=(1, 1)), tmp_path / f"{number}.svg")
+
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(save, range(3)))
+    assert [matplotlib.rcParams[name] for name in own] == before
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1

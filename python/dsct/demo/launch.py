@@ -8,9 +8,12 @@ import socket
 import threading
 import webbrowser
 from collections.abc import Callable
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
+
+from dsct.demo.connections import MAX_CONNECTIONS, Connection
 
 HOST = "127.0.0.1"
 
@@ -42,10 +45,22 @@ def serve(
         if open_browser:
             # In a thread, because some browsers only return when they are closed.
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
         # Ctrl-C is the way to end it; uvicorn has closed everything before it raises this.
         with contextlib.suppress(KeyboardInterrupt):
-            server.run(sockets=[listener])
+            server_of(app).run(sockets=[listener])
+
+
+def server_of(app: ASGIApp) -> uvicorn.Server:
+    """A server of `app` with the limits of `dsct.demo.connections`; a client's mistake is no error of the server.
+
+    Example:
+        >>> from starlette.applications import Starlette
+        >>> server_of(Starlette()).config.backlog
+        64
+    """
+    # No more are accepted at a time than are kept, since each that gives way takes a file until it is closed.
+    limits: Any = {"http": Connection, "ws": "none", "backlog": MAX_CONNECTIONS}
+    return uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", **limits))
 
 
 def listen(port: int) -> socket.socket:

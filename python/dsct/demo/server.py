@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from dsct.modules import DSCT
 
 PAGE = Path(__file__).with_name("page")
+#: That wait for the model, the one that it is looking at included.
+MAX_IMAGES = 8
 
 
 def create_app(model: DSCT, *, name: str = "your model", note: str | None = None) -> ASGIApp:
@@ -57,7 +59,7 @@ def create_app(model: DSCT, *, name: str = "your model", note: str | None = None
         Route("/scenes/{number:int}.png", demo.scene),
         Mount("/page", StaticFiles(directory=PAGE)),
     ]
-    handlers: Any = {Refused: _refused, HTTPException: _not_served, Exception: _failed}
+    handlers: Any = {Refused: _refused, HTTPException: _not_served, ClientDisconnect: _left, Exception: _failed}
     return protected(Starlette(routes=routes, exception_handlers=handlers))
 
 
@@ -66,6 +68,7 @@ class _Demo:
         self._predictor, self._name, self._note = predictor, name, note
         self._everyone = Predictor(predictor.model, score_threshold=-math.inf)
         self._one_at_a_time = anyio.CapacityLimiter(1)
+        self._images = 0  # that have been received and not answered
 
     async def page(self, request: Request) -> Response:
         return FileResponse(PAGE / "index.html")
@@ -98,12 +101,24 @@ class _Demo:
         if everyone not in ("0", "1"):
             raise Refused(400, f"everyone must be 0 or 1, got {everyone[:20]}.")
         predictor = self._everyone if everyone == "1" else self._predictor
+        self._require_room()
         data = await receive(request.stream(), request.headers.get("content-length"))
+        self._require_room()  # others may have sent theirs meanwhile
+        self._images += 1
         try:
-            answer = await anyio.to_thread.run_sync(self._read_and_look, data, predictor, limiter=self._one_at_a_time)
+            async with self._one_at_a_time:
+                if await request.is_disconnected():
+                    return Response(status_code=499)  # to nobody
+                answer = await anyio.to_thread.run_sync(self._read_and_look, data, predictor)
         except asyncio.CancelledError:  # by a second Ctrl-C, which no longer waits for the model
             return JSONResponse({"error": "dsct demo was ended."}, status_code=503)
+        finally:
+            self._images -= 1
         return JSONResponse(answer)
+
+    def _require_room(self) -> None:
+        if self._images >= MAX_IMAGES:
+            raise Refused(503, f"dsct demo is busy: {MAX_IMAGES} images are waiting. Try again in a moment.")
 
     def _read_and_look(self, data: bytes, predictor: Predictor) -> dict[str, Any]:
         return look(read_image(data), predictor, self._note)
@@ -115,6 +130,11 @@ async def _refused(request: Request, error: Refused) -> Response:
 
 async def _not_served(request: Request, error: HTTPException) -> Response:
     return JSONResponse({"error": error.detail}, status_code=error.status_code, headers=error.headers)
+
+
+async def _left(request: Request, error: ClientDisconnect) -> Response:
+    """The client went while it sent its image: nobody is there to be answered, and nothing failed."""
+    return Response(status_code=499)
 
 
 async def _failed(request: Request, error: Exception) -> Response:

@@ -17,7 +17,7 @@ from dsct.checkpoint.native import metadata_of
 from dsct.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from dsct.export.standard_operators import standard_operators as table_of_standard_operators
 from dsct.modules import DSCT
-from dsct.modules.evaluating import evaluating
+from dsct.modules.evaluating import evaluation_view
 
 INPUT_NAMES = ("images", "mask")
 OUTPUT_NAMES = ("pred_logits", "pred_boxes")
@@ -63,8 +63,8 @@ def to_exported_program(model: DSCT, *, mask: bool = True, standard_operators: b
     if mask:
         arguments += (torch.zeros(size, dtype=torch.bool, device=parameter.device),)
         sizes += ({0: batch, 1: height, 2: width},)
-    with evaluating(model), torch.no_grad(), deprecations_of_torch_ignored():
-        program = torch.export.export(_LastLayer(model), arguments, dynamic_shapes=sizes)
+    with torch.no_grad(), deprecations_of_torch_ignored():
+        program = torch.export.export(_LastLayer(evaluation_view(model)), arguments, dynamic_shapes=sizes)
         return program.run_decompositions(table_of_standard_operators()) if standard_operators else program
 
 

@@ -14,7 +14,7 @@ from dsct.checkpoint.hugging_face import sizes_of_config
 from dsct.interop.attention import accelerate_attention
 from dsct.interop.deformable_detr import convert as convert_detector
 from dsct.modules import DSCT
-from dsct.modules.evaluating import evaluating
+from dsct.modules.evaluating import evaluation_view
 
 
 @dataclass(frozen=True)
@@ -109,13 +109,13 @@ def convert(model: nn.Module, num_subject_queries: int, num_classes: int, **opti
 def _timed(model: nn.Module, pixel_values: Tensor, repeats: int = 2) -> tuple[list[Tensor], float]:
     """Floating-point outputs of the last pass, and the seconds of the fastest."""
     seconds = []
-    with evaluating(model):
-        for _ in range(repeats):
-            began = time.perf_counter()
-            outputs = model(pixel_values)
-            if pixel_values.is_cuda:
-                torch.cuda.synchronize(pixel_values.device)
-            seconds.append(time.perf_counter() - began)
+    view = evaluation_view(model)
+    for _ in range(repeats):
+        began = time.perf_counter()
+        outputs = view(pixel_values)
+        if pixel_values.is_cuda:
+            torch.cuda.synchronize(pixel_values.device)
+        seconds.append(time.perf_counter() - began)
     values = outputs.values() if isinstance(outputs, Mapping) else [outputs]
     return [value for value in values if isinstance(value, Tensor) and value.is_floating_point()], min(seconds)
 

@@ -18,7 +18,7 @@ from dsct.metrics.bootstrap import Bootstrap
 from dsct.metrics.equal_sizes import Sample, batches_of_equal_size
 from dsct.metrics.evaluator import Evaluator
 from dsct.metrics.results import Evaluation, Throughput
-from dsct.modules.evaluating import evaluating
+from dsct.modules.evaluating import evaluation_view
 from dsct.modules.precision import Precision, autocast
 
 Outputs = dict[str, Any]
@@ -145,25 +145,25 @@ def collect(
     )
     reduced = autocast(device, precision)
     began, model_seconds, done = time.perf_counter(), 0.0, 0
-    with evaluating(model):
-        for ids, batch in batches_of_equal_size(_readable(loader, chosen, on_error), batch_size):
-            on_device = batch.to(device)
-            model_began = time.perf_counter()
-            with reduced:
-                outputs = model(on_device.images, on_device.mask)
-            sizes = torch.stack([target["orig_size"] for target in on_device.targets])
-            results = post_process(outputs, sizes)
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            model_seconds += time.perf_counter() - model_began
-            truths = [
-                {**in_pixels(target), **_about_people(data, index, len(target["boxes"]))}
-                for index, target in zip(ids, batch.targets, strict=True)
-            ]
-            evaluator.update(results, truths, ids)
-            done += len(ids)
-            if on_batch is not None:
-                on_batch(outputs, on_device)
+    view = evaluation_view(model)
+    for ids, batch in batches_of_equal_size(_readable(loader, chosen, on_error), batch_size):
+        on_device = batch.to(device)
+        model_began = time.perf_counter()
+        with reduced:
+            outputs = view(on_device.images, on_device.mask)
+        sizes = torch.stack([target["orig_size"] for target in on_device.targets])
+        results = post_process(outputs, sizes)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        model_seconds += time.perf_counter() - model_began
+        truths = [
+            {**in_pixels(target), **_about_people(data, index, len(target["boxes"]))}
+            for index, target in zip(ids, batch.targets, strict=True)
+        ]
+        evaluator.update(results, truths, ids)
+        done += len(ids)
+        if on_batch is not None:
+            on_batch(outputs, on_device)
     return Throughput(done, time.perf_counter() - began, model_seconds)
 
 

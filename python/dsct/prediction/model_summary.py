@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dsct.checkpoint import load_model
 from dsct.config import DSCTConfig
 from dsct.modules import DSCT
-from dsct.modules.evaluating import evaluating
+from dsct.modules.evaluating import evaluation_view
 from dsct.prediction.model_input import resize_sides
 
 #: Parts of a model, by the beginning of the names of their parameters.
@@ -172,8 +172,8 @@ def _multiply_adds(model: DSCT, size: Sequence[int]) -> dict[str, int]:
     """Multiply-adds by part. Fake tensors pass through the native code too: nothing is computed."""
     parameter = next(model.parameters())
     counter = FlopCounterMode(display=False, custom_mapping=_FORMULAS)
-    with evaluating(model), torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True), counter:
-        model(torch.zeros(1, 3, size[1], size[0], dtype=parameter.dtype, device=parameter.device))
+    with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True), counter:
+        evaluation_view(model)(torch.zeros(1, 3, size[1], size[0], dtype=parameter.dtype, device=parameter.device))
     by_module = {name: sum(counts.values()) // 2 for name, counts in counter.get_flop_counts().items()}
     found = {part: by_module.get(f"DSCT.{module}", 0) for part, module in _MODULES.items()}
     return found | {"heads": by_module["Global"] - sum(found.values())}

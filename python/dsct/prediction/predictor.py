@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from threading import Lock
+from threading import RLock
 from typing import Any, TypeVar, overload
 from weakref import WeakKeyDictionary
 
@@ -17,7 +17,7 @@ from typing_extensions import Unpack
 from dsct.data.image_io import ImageInput, load_image
 from dsct.data.transforms import evaluation_transform
 from dsct.modules import DSCT
-from dsct.modules.evaluating import evaluating
+from dsct.modules.evaluating import evaluation_view
 from dsct.post_process import PostProcess, least_score
 from dsct.prediction import video
 from dsct.prediction.batches import batches
@@ -29,15 +29,18 @@ from dsct.prediction.shipped_weights import AnyModel, resolve_model
 
 T = TypeVar("T")
 
-_LOCKS: WeakKeyDictionary[DSCT, Lock] = WeakKeyDictionary()
-_LOOKING_UP = Lock()
+#: One for every model, whichever predictors run it: predictors can be pickled, locks cannot.
+_LOCKS: WeakKeyDictionary[DSCT, RLock] = WeakKeyDictionary()
+# A thread that held one during a fork is not there to release it in the child.
+os.register_at_fork(after_in_child=_LOCKS.clear)
 
 
 class Predictor:
     """A model ready to find people: loaded once, with its options checked once.
 
     Several threads may share a predictor or its model: they read images at the same time, and the model runs for one
-    after the other. Between two results the model is in the mode in which its owner left it.
+    after the other. Its mode is never touched, so another thread may train it meanwhile; what is predicted then is of
+    weights in between two steps, or in the middle of one.
 
     Args:
         model: a model, the path of a native safetensors file, or None for the small weights that come with dsct. These
@@ -116,7 +119,7 @@ class Predictor:
             raise TypeError("stream: images must be several images, got one; call the predictor with it instead")
         read = read_each(images, self._transform, on_error)
         for batch in batches(read, self._batch_size, key=lambda one: one.pixels.shape):
-            yield from self._people(batch, self._run(self.model, batch))
+            yield from self._people(batch, self._run(lambda model, pixels: model(pixels), batch))
 
     def frames(
         self, path: str | os.PathLike[str], *, every: int = 1, start: float | None = None, stop: float | None = None
@@ -159,7 +162,7 @@ class Predictor:
         require_trace(self.model)
         loaded = load_image(image)
         batch = [prepare(image, loaded, self._transform)]
-        output, trace = self._run(lambda pixels: self.model(pixels, return_trace=True), batch)
+        output, trace = self._run(lambda model, pixels: model(pixels, return_trace=True), batch)
         (people,) = self._people(batch, output)
         return Look(loaded, people, subject_traces(people, trace, self.model.config.num_context_queries))
 
@@ -178,20 +181,21 @@ class Predictor:
             OSError: the image cannot be read.
         """
         loaded = load_image(image)
-        maps = self._run(self.model.backbone[0], [prepare(image, loaded, self._transform)])
+        batch = [prepare(image, loaded, self._transform)]
+        maps = self._run(lambda model, pixels: model.backbone[0](pixels), batch)
         return loaded, [features[0] for features in maps]
 
     def _timed(self, frames: Iterable[tuple[float, Image.Image]]) -> Iterator[tuple[float, People]]:
         for batch in batches(frames, self._batch_size):
             yield from zip((time for time, _ in batch), self.stream(frame for _, frame in batch), strict=True)
 
-    def _run(self, call: Callable[[Tensor], T], batch: Sequence[ModelInput]) -> T:
-        """The result of `call`, the model or a part of it, for the pixels of a batch, in evaluation mode."""
+    def _run(self, call: Callable[[DSCT, Tensor], T], batch: Sequence[ModelInput]) -> T:
+        """The result of `call` for the model, in evaluation mode, and the pixels of a batch."""
         parameter = next(self.model.parameters())
         pixels = torch.stack([one.pixels for one in batch]).to(parameter.device, parameter.dtype)
-        # Two threads that switch one model to evaluation mode and back would leave it in the wrong one.
-        with _lock_of(self.model), evaluating(self.model), torch.no_grad():
-            return call(pixels)
+        # One after the other: a user's own backbone may keep something in a list, and memory does not multiply.
+        with _LOCKS.setdefault(self.model, RLock()), torch.no_grad():
+            return call(evaluation_view(self.model), pixels)
 
     def _people(self, batch: Sequence[ModelInput], output: dict[str, Any]) -> list[People]:
         sizes = torch.tensor([one.size[::-1] for one in batch], device=output["pred_boxes"].device)
@@ -315,9 +319,3 @@ def predict_frames(
         0.3 (128, 96)
     """
     return Predictor(model, **options).frames(path, every=every, start=start, stop=stop)
-
-
-def _lock_of(model: DSCT) -> Lock:
-    """One for every model, whichever predictors run it; predictors can be pickled, locks cannot."""
-    with _LOOKING_UP:
-        return _LOCKS.setdefault(model, Lock())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -24,6 +23,8 @@ SHIPPED_NOTE = (
 
 logger = logging.getLogger("dsct")
 
+_SHIPPED: dict[str, DSCT] = {}
+
 
 def resolve_model(model: AnyModel, device: str | torch.device | None) -> tuple[DSCT, str | None]:
     """The model to run, and the note of its results."""
@@ -36,9 +37,11 @@ def resolve_model(model: AnyModel, device: str | torch.device | None) -> tuple[D
     return (model if device is None else model.to(device)), None
 
 
-@lru_cache
 def _shipped_model(device: str) -> DSCT:
-    """Loaded, and logged, once per device: a model that moved would leave a predictor without its device."""
-    model = load_model(SHIPPED_WEIGHTS, device)
-    logger.warning(SHIPPED_NOTE)
-    return model
+    """Kept, and logged, once per device: a model that moved would leave a predictor without its device."""
+    if device not in _SHIPPED:
+        loaded = load_model(SHIPPED_WEIGHTS, device)
+        # Of threads that loaded at the same time, one is the first.
+        if _SHIPPED.setdefault(device, loaded) is loaded:
+            logger.warning(SHIPPED_NOTE)
+    return _SHIPPED[device]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from dsct.data.records import Dataset
-from dsct.modules.evaluating import evaluating
+from dsct.modules.evaluating import evaluation_view
 from dsct.modules.precision import Precision, autocast
 from dsct.prediction.look import require_trace
 
@@ -63,17 +63,17 @@ def context_share(
         {'weight_spatial': 1.5, 'weight_semantic': 0.5, 'images': 2.0}
     """
     sums = {**dict.fromkeys(COLUMNS, 0.0), "images": 0.0}
-    with evaluating(model):
-        for index in indices[:IMAGES]:
-            # Alone, so that nothing is padded.
-            image = data[index][0].to(device)
-            with autocast(device, precision):
-                _, trace = model(image[None], None, return_trace=True)
-            layers = [layer for layer in trace if layer["context_weights"] is not None]
-            for layer in layers:
-                first = layer["spatial_indices"].shape[-1]
-                parts = layer["context_weights"].double().tensor_split([first], dim=-1)
-                for name, part in zip(COLUMNS, parts, strict=True):
-                    sums[name] += part.sum(dim=-1).mean().item() / len(layers)
-            sums["images"] += 1
+    view = evaluation_view(model)
+    for index in indices[:IMAGES]:
+        # Alone, so that nothing is padded.
+        image = data[index][0].to(device)
+        with autocast(device, precision):
+            _, trace = view(image[None], None, return_trace=True)
+        layers = [layer for layer in trace if layer["context_weights"] is not None]
+        for layer in layers:
+            first = layer["spatial_indices"].shape[-1]
+            parts = layer["context_weights"].double().tensor_split([first], dim=-1)
+            for name, part in zip(COLUMNS, parts, strict=True):
+                sums[name] += part.sum(dim=-1).mean().item() / len(layers)
+        sums["images"] += 1
     return sums

@@ -17,7 +17,7 @@ from dsct.data.transforms import evaluation_transform
 from dsct.metrics import Evaluation, Evaluator
 from dsct.metrics.inference import in_pixels
 from dsct.modules import DSCT
-from dsct.modules.evaluating import evaluating
+from dsct.modules.evaluating import evaluation_view
 from dsct.post_process import PostProcess
 from dsct.train.config import TrainConfig
 from dsct.train.distributed import Processes
@@ -183,7 +183,6 @@ def _learn(
 def _evaluate(model: DSCT, batch: Batch) -> Evaluation:
     evaluator = Evaluator(model.config.names, model.config.multi_label, labels="overfitted images")
     sizes = torch.stack([target["orig_size"] for target in batch.targets])
-    with evaluating(model):
-        found = PostProcess(model.config)(model(batch.images, batch.mask), sizes)
+    found = PostProcess(model.config)(evaluation_view(model)(batch.images, batch.mask), sizes)
     evaluator.update(found, [in_pixels(target) for target in batch.targets])
     return evaluator.compute()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import matplotlib
@@ -14,6 +15,12 @@ from dsct.visualize.drawing.figure import DPI
 
 #: Ending -> metadata that would make two files of one figure differ.
 FORMATS: dict[str, dict[str, Any]] = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+
+#: Matplotlib's settings are those of all threads: two that change them and back would leave them changed.
+_ONE_AT_A_TIME = RLock()
+os.register_at_fork(
+    before=_ONE_AT_A_TIME.acquire, after_in_parent=_ONE_AT_A_TIME.release, after_in_child=_ONE_AT_A_TIME.release
+)
 
 
 def require_format(path: str | os.PathLike[str]) -> str:
@@ -56,5 +63,5 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: float = DPI) 
         raise ValueError(f"dpi must be above 0, got {dpi}")
     # Fonts of type 42, which publishers ask for; names inside SVG would be random without a salt.
     settings: Any = {"pdf.fonttype": 42, "svg.hashsalt": "dsct"}
-    with matplotlib.rc_context(settings), replaced_when_complete(path) as partial:
+    with _ONE_AT_A_TIME, matplotlib.rc_context(settings), replaced_when_complete(path) as partial:
         figure.savefig(partial, format=ending[1:], dpi=dpi, metadata=FORMATS[ending])
