@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dsct.checkpoint.files import replaced_when_complete
 from dsct.export.exported_program import (
+    Size,
     deprecations_of_torch_ignored,
     metadata,
     require_model,
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from dsct.modules import DSCT
 
 
-def to_aot_inductor(model: DSCT, path: str | os.PathLike[str], *, mask: bool = True) -> None:
+def to_aot_inductor(model: DSCT, path: str | os.PathLike[str], *, mask: bool = True, size: Size | None = None) -> None:
     """Compiles the model for the kind of device that it is on; this needs minutes and a C++ compiler.
 
     ``torch._inductor.aoti_load_package(path)`` returns a function of images and mask; its ``get_metadata()`` contains
@@ -28,10 +29,11 @@ def to_aot_inductor(model: DSCT, path: str | os.PathLike[str], *, mask: bool = T
         model: as in :func:`dsct.export.to_exported_program`.
         path: the file, ending in ``.pt2``; missing folders are created.
         mask: whether the function takes a padding mask.
+        size: as in :func:`dsct.export.to_exported_program`.
 
     Raises:
         TypeError: `model` is not a :class:`dsct.DSCT`.
-        ValueError: `path` does not end in ``.pt2``.
+        ValueError: `path` does not end in ``.pt2``, or `size` is not three positive integers.
         OSError: the file cannot be written.
 
     Example:
@@ -47,7 +49,7 @@ def to_aot_inductor(model: DSCT, path: str | os.PathLike[str], *, mask: bool = T
         raise ValueError(f"to_aot_inductor: path must end in .pt2, got {path}")
     from torch._inductor import aoti_compile_and_package  # imports a compiler
 
-    program = to_exported_program(model, mask=mask)
+    program = to_exported_program(model, mask=mask, size=size)
     with replaced_when_complete(path) as partial:
         written = partial.with_name(f"{partial.name}.pt2")  # Inductor requires the suffix
         try:
