@@ -15,7 +15,9 @@ def main() -> None:
     compiled = openvino.Core().compile_model(case.model, "CPU", options)
     run(
         case,
-        lambda images, mask: [compiled({"images": images, "mask": mask})[name] for name in ("pred_logits", "pred_boxes")],
+        lambda images, mask: [
+            compiled({"images": images, "mask": mask})[name] for name in ("pred_logits", "pred_boxes")
+        ],
         openvino.__version__.split("-")[0],
     )
 
