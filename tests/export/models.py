@@ -26,12 +26,14 @@ def model_of(**overrides: Any) -> dsct.DSCT:
 
 
 def model_with_ties(**overrides: Any) -> dsct.DSCT:
-    """Six of nine context queries are at one point, the corner (1, 1), so that four nearest are no clear choice."""
+    """Every third context query is at the same corner of the image, so that the nearest four are those of lowest index."""
     model = model_of(**overrides)
     points = model.transformer.reference_points
+    corners = torch.tensor([[25.0, 25.0], [-25.0, 25.0], [25.0, -25.0]])  # of which the sigmoid is 0 or 1
     with torch.no_grad():
-        corner = torch.linalg.lstsq(points.weight, (25 - points.bias)[:, None]).solution[:, 0]  # sigmoid(25) is 1
-        model.query_embed.weight[1:7, : len(corner)] = corner
+        positions = torch.linalg.lstsq(points.weight, (corners - points.bias).T).solution.T
+        for query, row in enumerate(model.query_embed.weight):
+            row[: positions.shape[1]] = positions[query % 3]
     return model
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 Arrays = Sequence[np.ndarray]
-SECONDS = 4.0
+SECONDS = 4.0  # of measuring
 
 
 class Case(NamedTuple):
@@ -27,6 +27,7 @@ class Case(NamedTuple):
     out: Path
     form: str  # "free" or "fixed" sizes
     precision: str
+    seconds: float  # of measuring
 
     @property
     def model(self) -> Path:
@@ -48,8 +49,8 @@ class Case(NamedTuple):
 
 def arguments() -> Case:
     """From the command line."""
-    folder, out, form, precision = sys.argv[1:]
-    return Case(Path(folder), Path(out), form, precision)
+    folder, out, form, precision, *seconds = sys.argv[1:]
+    return Case(Path(folder), Path(out), form, precision, float(seconds[0]) if seconds else SECONDS)
 
 
 def run(case: Case, forward: Callable[[np.ndarray, np.ndarray], Arrays], version: str, note: str = "") -> None:
@@ -59,7 +60,7 @@ def run(case: Case, forward: Callable[[np.ndarray, np.ndarray], Arrays], version
         for kind, array in zip(("logits", "boxes"), forward(images, mask), strict=True):
             np.asarray(array, dtype=np.float32).tofile(case.out / f"{name}.{kind}")
     first: Any = next(iter(inputs.values()))
-    quickest, end = float("inf"), time.perf_counter() + SECONDS
+    quickest, end = float("inf"), time.perf_counter() + case.seconds
     while time.perf_counter() < end or quickest == float("inf"):
         start = time.perf_counter()
         forward(*first)
