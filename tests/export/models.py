@@ -26,7 +26,7 @@ def model_of(**overrides: Any) -> dsct.DSCT:
 
 
 def model_with_ties(**overrides: Any) -> dsct.DSCT:
-    """Every third context query is at the same corner of the image, so that the nearest four are those of lowest index."""
+    """Every third context query is at the same corner of the image: the nearest four are the first of equals."""
     model = model_of(**overrides)
     points = model.transformer.reference_points
     corners = torch.tensor([[25.0, 25.0], [-25.0, 25.0], [25.0, -25.0]])  # of which the sigmoid is 0 or 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -71,9 +72,9 @@ def output_of(words: Sequence[str], folder: Path | None = None) -> str:
 
 
 def _reason(text: str) -> str:
-    """The line of an exception, without addresses and paths."""
-    lines = [line.strip() for line in text.splitlines() if "Error" in line or "error" in line] or ["refused"]
-    return lines[-1].replace("|", "/")[:120]
+    """The line of the last exception."""
+    lines = re.findall(r"^[\w.]*(?:Error|Fail|Exception|InvalidArgument)[\w.]*:.*$", text, flags=re.MULTILINE)
+    return str(lines[-1] if lines else text.strip()[-120:]).replace("|", "/")[:120]
 
 
 def _python(runtime: Runtime, folder: Path) -> Command:

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 
 import dsct
+from dsct.data import SyntheticDataset
+from dsct.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from dsct.export import save_exported_program, to_onnx
 from dsct.prediction.shipped_weights import SHIPPED_WEIGHTS
 from tests.comparison import padded_images, randomise
@@ -25,7 +27,8 @@ def resnet50() -> dsct.DSCT:
     """The size of the paper's model; the weights are random, and far enough from equal that mistakes show."""
     torch.manual_seed(0)
     model = dsct.DSCT(dsct.DSCTConfig.paper_emotic(backbone="resnet50")).eval()
-    randomise(model.transformer, 0.02)
+    for part, scale in ((model.transformer, 0.02), (model.class_embed_dsct, 0.2), (model.bbox_embed_dsct, 0.1)):
+        randomise(part, scale)
     return model
 
 
@@ -38,11 +41,10 @@ MODELS: dict[str, tuple[Callable[[], dsct.DSCT], Sequence[Size]]] = {
 
 def write_inputs(model: dsct.DSCT, sizes: Sequence[Size], folder: Path) -> None:
     """As ``programs/case.py`` describes; beside them the float64 model's answer, ``NAME.npz``."""
-    torch.manual_seed(0)
     lines = []
     kind = next(model.parameters()).dtype
     for number, size in enumerate(sizes):
-        images, mask = padded_images(*size, dtype=torch.float32)
+        images, mask = scenes("test", size), padded_images(*size)[1]
         images.numpy().tofile(folder / f"{number}.images")
         mask.numpy().astype(np.uint8).tofile(folder / f"{number}.mask")
         lines.append(f"{number} {size[0]} {size[1]} {size[2]}\n")
@@ -51,7 +53,17 @@ def write_inputs(model: dsct.DSCT, sizes: Sequence[Size], folder: Path) -> None:
         answer = {name: output[f"pred_{name}"].numpy() for name in ("logits", "boxes")}
         np.savez(folder / f"{number}.npz", **answer)
     model.to(kind)
+    np.save(folder / "calibration.npy", scenes("train", (16, *sizes[0][1:])).numpy())
     (folder / "inputs.txt").write_text("".join(lines))
+
+
+def scenes(split: str, size: Size) -> torch.Tensor:
+    """Synthetic scenes (B, 3, H, W), normalised: the upper left of squares."""
+    batch, height, width = size
+    drawn = SyntheticDataset(split, batch, image_size=(max(height, width),) * 2)
+    mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    images = torch.stack([torch.as_tensor(drawn[index][0]) for index in range(batch)])
+    return (images[..., :height, :width] / 255 - mean) / std
 
 
 def write_files(model: dsct.DSCT, sizes: Sequence[Size], folder: Path) -> None:
