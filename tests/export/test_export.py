@@ -110,10 +110,10 @@ def test_the_command_writes_a_program(tmp_path: Path) -> None:
     weights, file = tmp_path / "model.safetensors", tmp_path / "model.pt2"
     model = model_of()
     dsct.save_model(model, weights)
-    result = CliRunner().invoke(app, ["export", str(weights), str(file), "--no-mask"])
+    result = CliRunner().invoke(app, ["export", str(weights), str(file), "--no-mask", "--size", "2x96x64"])
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith(f"wrote {file} (")
-    inputs = padded_images(dtype=torch.float32, height=96)[:1]
+    inputs = padded_images(2, 96, 64, dtype=torch.float32)[:1]
     assert_same(torch.export.load(file).module()(*inputs), of_last_layer(model, *inputs), 1e-4)
 
 
@@ -122,6 +122,8 @@ def test_the_command_writes_a_program(tmp_path: Path) -> None:
     [
         (["model.pt"], "the destination must end in .onnx or .pt2, got model.pt"),
         (["model.pt2", "--opset", "18"], "--opset is for .onnx files"),
+        (["model.pt2", "--size", "480x640"], "--size must be batch x height x width, such as 1x480x640, got 480x640"),
+        (["model.pt2", "--size", "1x0x64"], "--size must be batch x height x width, such as 1x480x640, got 1x0x64"),
         (["model.onnx", "--compile"], "--compile writes a .pt2 file, not .onnx"),
         (
             ["model.pt2", "--compile", "--standard-operators"],
