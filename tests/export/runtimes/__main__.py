@@ -24,7 +24,7 @@ ONNX = ("onnx==1.23.2", "sympy==1.14.0")
 RUNTIMES = (
     Runtime("native", "native.py", (), (*FREE, ("free", "bfloat16"))),
     Runtime("`torch.export`", "torch_export.py", (), (*FREE, *FIXED, ("free", "bfloat16"), ("free", "float16"),
-                                                     ("free", "standard"))),
+                                                     ("free", "standard operators"))),
     Runtime("AOTInductor", "aot_inductor.py", (), (*FREE, *FIXED)),
     Runtime("ONNX Runtime", "onnx_runtime.py", ("onnxruntime==1.32.0", *ONNX),
             (*FREE, *FIXED, ("free", "float16"), ("free", "int8"))),

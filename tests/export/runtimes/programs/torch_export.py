@@ -9,7 +9,7 @@ from case import arguments, run
 
 
 def main() -> None:
-    """One row; `precision` is that of the parameters, or "standard" for standard operators."""
+    """One row; `precision` is that of the parameters, or "standard operators"."""
     import torch
 
     import dsct
@@ -17,7 +17,7 @@ def main() -> None:
 
     case = arguments()
     torch.set_num_threads(2)
-    standard = case.precision == "standard"
+    standard = case.precision == "standard operators"
     kind = torch.float32 if standard else getattr(torch, case.precision)
     first = next(iter(case.inputs().values()))[1]
     model, file = dsct.load_model(case.folder / "model.safetensors").to(kind), case.out / "model.pt2"
