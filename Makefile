@@ -16,8 +16,8 @@ EXECUTED := $(patsubst %,target/%,$(wildcard notebooks/*.ipynb))
 # As many test processes as there are processors, but no more than memory allows: each takes 2 GB.
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
 
-.PHONY: help setup check demo test test-rust test-python sanitize bench bench-cuda wheel lint lint-rust lint-python format \
-	docs notebooks clean
+.PHONY: help setup check demo test test-rust test-python sanitize bench bench-cuda runtimes wheel lint lint-rust lint-python \
+	format docs notebooks clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,11 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml $(NATIVE)
 	maturin develop --release --extras dev,docs --quiet
 	touch $@
 
+# What cannot be installed beside the dependencies: another version of one of them, for a process of its own.
+$(VENV)/.peers: $(VENV)/.torch
+	pip install --quiet --no-deps --target $(VENV)/openvino-2025.4.1 openvino==2025.4.1
+	touch $@
+
 $(VENV)/.bench: $(VENV)/.installed
 	maturin develop --release --extras bench --quiet
 	touch $@
@@ -50,7 +55,7 @@ test: test-rust test-python ## All tests: Rust, Python, examples in docstrings.
 test-rust: setup
 	cargo test --release --quiet
 
-test-python: setup
+test-python: setup $(VENV)/.peers
 	OMP_NUM_THREADS=1 python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # The sanitizer of the pinned stable compiler, which hides it behind the switch of unstable features. Libtorch itself is
@@ -75,6 +80,9 @@ docs: setup $(if $(filter true,$(EXECUTE_NOTEBOOKS)),$(EXECUTED)) ## The documen
 	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --quiet
 	cp -r target/doc site/rust
+
+runtimes: setup ## The table of runtimes for exported models, up to an hour; needs the network.
+	python -m tests.export.runtimes
 
 $(VENV)/.notebooks: $(VENV)/.installed
 	maturin develop --release --extras notebooks --quiet

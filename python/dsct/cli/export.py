@@ -24,11 +24,14 @@ def export(
         bool, typer.Option("--standard-operators", help="A .pt2 that runs without dsct, but slower.")
     ] = False,
     opset: Annotated[int | None, typer.Option(help="Version of ONNX's operators, 18 to 20; by default 18.")] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="BxHxW", help="Take only this batch, height and width, such as 1x480x640.")
+    ] = None,
 ) -> None:
     """Write a model as a file that runs without dsct's Python code; ONNX always has standard operators.
 
-    It takes images (and a mask) of any batch and size, normalised as in training, and returns pred_logits and
-    pred_boxes.
+    It takes images (and a mask) of any batch and size, unless --size is given, normalised as in training, and returns
+    pred_logits and pred_boxes.
     """
     if destination.suffix not in (".onnx", ".pt2"):
         raise ValueError(f"the destination must end in .onnx or .pt2, got {destination}")
@@ -38,14 +41,22 @@ def export(
         raise ValueError("--compile excludes --standard-operators: a compiled file calls dsct's operators")
     if opset is not None and destination.suffix != ".onnx":
         raise ValueError("--opset is for .onnx files")
+    only = None if size is None else _batch_height_width(size)
     from dsct.export import save_exported_program, to_aot_inductor, to_onnx
 
     model = dsct.load_model(weights)
     with Console(stderr=True).status("this takes a few minutes"):
         if destination.suffix == ".onnx":
-            to_onnx(model, destination, mask=mask, **({} if opset is None else {"opset": opset}))
+            to_onnx(model, destination, mask=mask, size=only, **({} if opset is None else {"opset": opset}))
         elif compiled:
-            to_aot_inductor(model, destination, mask=mask)
+            to_aot_inductor(model, destination, mask=mask, size=only)
         else:
-            save_exported_program(model, destination, mask=mask, standard_operators=standard_operators)
+            save_exported_program(model, destination, mask=mask, standard_operators=standard_operators, size=only)
     typer.echo(f"wrote {destination} ({destination.stat().st_size / 1e6:.1f} MB)")
+
+
+def _batch_height_width(text: str) -> tuple[int, int, int]:
+    sides = text.split("x")
+    if len(sides) != 3 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise ValueError(f"--size must be batch x height x width, such as 1x480x640, got {text}")
+    return int(sides[0]), int(sides[1]), int(sides[2])

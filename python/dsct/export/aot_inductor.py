@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsct.checkpoint.files import replaced_when_complete
 from dsct.export.exported_program import (
+    Size,
     deprecations_of_torch_ignored,
     metadata,
     require_model,
@@ -16,22 +20,28 @@ from dsct.export.exported_program import (
 if TYPE_CHECKING:
     from dsct.modules import DSCT
 
+SERIALIZATION_ID = ".data/serialization_id"
+"""In torch's archives: 40 decimal digits, otherwise random."""
 
-def to_aot_inductor(model: DSCT, path: str | os.PathLike[str], *, mask: bool = True) -> None:
+
+def to_aot_inductor(model: DSCT, path: str | os.PathLike[str], *, mask: bool = True, size: Size | None = None) -> None:
     """Compiles the model for the kind of device that it is on; this needs minutes and a C++ compiler.
 
     ``torch._inductor.aoti_load_package(path)`` returns a function of images and mask; its ``get_metadata()`` contains
     the class names. A package calls ``torch.ops.dsct``, so it runs in Python after ``import dsct``, on machines
-    like the one that compiled it and under the same torch.
+    like the one that compiled it and under the same torch. Builds of one model by one torch and one compiler are equal
+    to the byte if Inductor's cache is in the same folder (``TORCHINDUCTOR_CACHE_DIR``), which the compiler writes
+    into the machine code.
 
     Args:
         model: as in :func:`dsct.export.to_exported_program`.
         path: the file, ending in ``.pt2``; missing folders are created.
         mask: whether the function takes a padding mask.
+        size: as in :func:`dsct.export.to_exported_program`.
 
     Raises:
         TypeError: `model` is not a :class:`dsct.DSCT`.
-        ValueError: `path` does not end in ``.pt2``.
+        ValueError: `path` does not end in ``.pt2``, or `size` is not three positive integers.
         OSError: the file cannot be written.
 
     Example:
@@ -47,7 +57,7 @@ def to_aot_inductor(model: DSCT, path: str | os.PathLike[str], *, mask: bool = T
         raise ValueError(f"to_aot_inductor: path must end in .pt2, got {path}")
     from torch._inductor import aoti_compile_and_package  # imports a compiler
 
-    program = to_exported_program(model, mask=mask)
+    program = to_exported_program(model, mask=mask, size=size)
     with replaced_when_complete(path) as partial:
         written = partial.with_name(f"{partial.name}.pt2")  # Inductor requires the suffix
         try:
@@ -57,6 +67,23 @@ def to_aot_inductor(model: DSCT, path: str | os.PathLike[str], *, mask: bool = T
                     package_path=str(written),
                     inductor_configs={"aot_inductor.metadata": metadata(model)},
                 )
-            os.replace(written, partial)
+            _write_reproducibly(written, partial)
         finally:
             written.unlink(missing_ok=True)
+
+
+def _write_reproducibly(package: Path, path: Path) -> None:
+    """The same package with what differs from build to build replaced: the folder inside, the sources, a random number.
+
+    The folder is called after the temporary file, and the sources, which nobody reads again, list the compiler's calls.
+    """
+    digest = hashlib.sha256()
+    with zipfile.ZipFile(package) as source, zipfile.ZipFile(path, "w") as target:
+        contents = {name.partition("/")[2]: source.read(name) for name in source.namelist()}
+        for name in sorted(contents):
+            if name.endswith(".cpp") or name == SERIALIZATION_ID:
+                continue
+            target.writestr(zipfile.ZipInfo(f"model/{name}"), contents[name])
+            digest.update(contents[name])
+        number = int.from_bytes(digest.digest()[:16], "big")
+        target.writestr(zipfile.ZipInfo(f"model/{SERIALIZATION_ID}"), f"{number:040d}")

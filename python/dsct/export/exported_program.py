@@ -23,8 +23,13 @@ INPUT_NAMES = ("images", "mask")
 OUTPUT_NAMES = ("pred_logits", "pred_boxes")
 _LARGEST = 2**16  # images of a batch, and pixels of a side
 
+Size = tuple[int, int, int]
+"""Number of images, height and width."""
 
-def to_exported_program(model: DSCT, *, mask: bool = True, standard_operators: bool = False) -> ExportedProgram:
+
+def to_exported_program(
+    model: DSCT, *, mask: bool = True, standard_operators: bool = False, size: Size | None = None
+) -> ExportedProgram:
     """Records the model in evaluation mode.
 
     Args:
@@ -32,14 +37,17 @@ def to_exported_program(model: DSCT, *, mask: bool = True, standard_operators: b
         mask: whether the program takes a padding mask with the images, as batches of different sizes need.
         standard_operators: express deformable attention with ``grid_sample``, so that the program needs only torch.
             Otherwise it calls ``torch.ops.dsct``, which is faster and exists after ``import dsct``.
+        size: (B, H, W) of the only images that the program takes; None leaves all three free. Some runtimes need
+            fixed sizes, others are faster with them.
 
     Returns:
         A program from images (B, 3, H, W) and, with `mask`, a mask (B, H, W) bool, True = padding, to logits (B, N, C)
-        and boxes (B, N, 4). B is free; H and W are free from one pixel more than the stride of the coarsest level (65
-        with four levels) to 65,536.
+        and boxes (B, N, 4). Without `size` B is free; H and W are free from one pixel more than the stride of the
+        coarsest level (65 with four levels) to 65,536.
 
     Raises:
         TypeError: `model` is not a :class:`dsct.DSCT`.
+        ValueError: `size` is not three positive integers.
 
     Example:
         >>> import torch, dsct
@@ -51,25 +59,25 @@ def to_exported_program(model: DSCT, *, mask: bool = True, standard_operators: b
     require_model(model, "to_exported_program")
     parameter = next(model.parameters())
     stride = _coarsest_stride(model)
-    # No side of any level may be 1: the recorder would treat it as a constant.
-    size = (2, 3 * stride, 4 * stride)
-    images = torch.zeros(size[0], 3, *size[1:], dtype=parameter.dtype, device=parameter.device)
-    batch, height, width = (
-        Dim(name, min=least, max=_LARGEST)
-        for name, least in (("batch", 1), ("height", stride + 1), ("width", stride + 1))
-    )
+    # No side of any level may be 1 where it is free: the recorder would treat it as a constant.
+    batch, height, width = (2, 3 * stride, 4 * stride) if size is None else _checked(size)
+    images = torch.zeros(batch, 3, height, width, dtype=parameter.dtype, device=parameter.device)
     arguments: tuple[Tensor, ...] = (images,)
-    sizes: tuple[dict[int, Dim], ...] = ({0: batch, 2: height, 3: width},)
     if mask:
-        arguments += (torch.zeros(size, dtype=torch.bool, device=parameter.device),)
-        sizes += ({0: batch, 1: height, 2: width},)
+        arguments += (torch.zeros(batch, height, width, dtype=torch.bool, device=parameter.device),)
+    sizes = _free_sizes(stride)[: len(arguments)] if size is None else None
     with torch.no_grad(), deprecations_of_torch_ignored():
         program = torch.export.export(_LastLayer(evaluation_view(model)), arguments, dynamic_shapes=sizes)
         return program.run_decompositions(table_of_standard_operators()) if standard_operators else program
 
 
 def save_exported_program(
-    model: DSCT, path: str | os.PathLike[str], *, mask: bool = True, standard_operators: bool = False
+    model: DSCT,
+    path: str | os.PathLike[str],
+    *,
+    mask: bool = True,
+    standard_operators: bool = False,
+    size: Size | None = None,
 ) -> None:
     """Writes the model for ``torch.export.load``, whose ``extra_files`` reads the metadata.
 
@@ -78,9 +86,11 @@ def save_exported_program(
         path: the file, ending in ``.pt2``; missing folders are created.
         mask: as in :func:`to_exported_program`.
         standard_operators: as in :func:`to_exported_program`.
+        size: as in :func:`to_exported_program`.
 
     Raises:
         TypeError: `model` is not a :class:`dsct.DSCT`.
+        ValueError: `size` is not three positive integers.
         OSError: the file cannot be written.
 
     Example:
@@ -92,7 +102,7 @@ def save_exported_program(
         >>> names["dsct_class_names"][:8]
         '["Anger"'
     """
-    program = to_exported_program(model, mask=mask, standard_operators=standard_operators)
+    program = to_exported_program(model, mask=mask, standard_operators=standard_operators, size=size)
     with replaced_when_complete(path) as partial, partial.open("wb") as file:
         torch.export.save(program, file, extra_files=metadata(model))
 
@@ -131,6 +141,26 @@ class _LastLayer(nn.Module):
     def forward(self, images: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         output = self.model(images, mask)
         return output["pred_logits"], output["pred_boxes"]
+
+
+def _checked(size: object) -> Size:
+    # Not isinstance(…, int) alone, which takes True.
+    if (
+        not isinstance(size, (tuple, list))
+        or len(size) != 3
+        or not all(type(side) is int and side > 0 for side in size)
+    ):
+        raise ValueError(f"export: size must be three positive integers, (batch, height, width), got {size!r}")
+    return size[0], size[1], size[2]
+
+
+def _free_sizes(stride: int) -> tuple[dict[int, Dim], dict[int, Dim]]:
+    """Of images and mask."""
+    batch, height, width = (
+        Dim(name, min=least, max=_LARGEST)
+        for name, least in (("batch", 1), ("height", stride + 1), ("width", stride + 1))
+    )
+    return {0: batch, 2: height, 3: width}, {0: batch, 1: height, 2: width}
 
 
 def _coarsest_stride(model: DSCT) -> int:

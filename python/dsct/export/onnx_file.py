@@ -16,6 +16,7 @@ from dsct.checkpoint.files import replaced_when_complete
 from dsct.export.exported_program import (
     INPUT_NAMES,
     OUTPUT_NAMES,
+    Size,
     metadata,
     require_model,
     to_exported_program,
@@ -28,23 +29,31 @@ OPSET = 18  # what most programs read; 20 renames the interpolation of GridSampl
 OPSETS = range(18, 21)  # torch would convert to older ones; newer ones add nothing, and some runtimes stumble there
 
 
-def to_onnx(model: DSCT, path: str | os.PathLike[str], *, mask: bool = True, opset: int = OPSET) -> None:
+def to_onnx(
+    model: DSCT,
+    path: str | os.PathLike[str],
+    *,
+    mask: bool = True,
+    opset: int = OPSET,
+    size: Size | None = None,
+) -> None:
     """Writes the model in ONNX's standard operators; needs ``pip install dsct[onnx]``.
 
     Inputs are ``images`` (batch, 3, height, width) float32 and, with `mask`, ``mask`` (batch, height, width) bool,
     True = padding; outputs ``pred_logits`` (batch, N, C) and ``pred_boxes`` (batch, N, 4), cxcywh in [0, 1]. Batch,
-    height and width are free. The metadata contain, as JSON, the keys of a weights file, ``dsct_class_names`` and
-    ``dsct_normalization``.
+    height and width are free without `size`. The metadata contain, as JSON, the keys of a weights file,
+    ``dsct_class_names`` and ``dsct_normalization``.
 
     Args:
         model: in float32; it is not changed.
         path: the file, ending in ``.onnx``; missing folders are created.
         mask: whether the file takes a padding mask, as batches of different sizes need.
         opset: version of the operators, from 18 to 20. All compute the same.
+        size: as in :func:`dsct.export.to_exported_program`.
 
     Raises:
         TypeError: `model` is not a :class:`dsct.DSCT`, or its parameters are not float32.
-        ValueError: `opset` is another number.
+        ValueError: `opset` is another number, or `size` not three positive integers.
         ImportError: a package of ``dsct[onnx]`` is missing.
         OSError: the file cannot be written.
 
@@ -64,7 +73,7 @@ def to_onnx(model: DSCT, path: str | os.PathLike[str], *, mask: bool = True, ops
     if opset not in OPSETS:
         raise ValueError(f"to_onnx: opset must be from {OPSETS[0]} to {OPSETS[-1]}, got {opset!r}")
     _require_packages()
-    program = to_exported_program(model, mask=mask, standard_operators=True)
+    program = to_exported_program(model, mask=mask, standard_operators=True, size=size)
     names = INPUT_NAMES if mask else INPUT_NAMES[:1]
     with torch.no_grad(), _quiet():
         converted: Any = torch.onnx.export(
@@ -73,7 +82,8 @@ def to_onnx(model: DSCT, path: str | os.PathLike[str], *, mask: bool = True, ops
     written = converted.model.opset_imports[""]
     if written != opset:  # torch writes another without an error
         raise ValueError(f"to_onnx: opset must be one that this torch writes, got {opset}; it would write {written}")
-    _name_axes(converted.model.graph)
+    if size is None:
+        _name_axes(converted.model.graph)
     if opset >= 20:
         _leave_out_interpolation(converted.model.graph)
     converted.model.metadata_props.update(metadata(model))

@@ -5,6 +5,7 @@ Each function computes what the operator of the same name does; ``ExportedProgra
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,6 +34,8 @@ def standard_operators() -> Table:
         torch.ops.dsct.ms_deform_attn.default: ms_deform_attn,
         torch.ops.dsct.ms_deform_attn_fused.default: ms_deform_attn_fused,
         torch.ops.aten.sort.stable: sort,
+        torch.ops.aten.scatter_add.default: scatter_add,
+        torch.ops.aten.linalg_vector_norm.default: vector_norm,
     }
 
 
@@ -44,10 +47,11 @@ def ms_deform_attn(
     queries, levels, points = sampling_locations.shape[1], *sampling_locations.shape[3:5]
     grids = (2 * sampling_locations - 1).to(value.dtype).permute(3, 0, 2, 1, 4, 5)  # (L, B, M, Q, P, 2)
     sizes = [(spatial_shapes[2 * level], spatial_shapes[2 * level + 1]) for level in range(levels)]
-    maps = torch.split(value, [height * width for height, width in sizes], dim=1)
+    starts = [0, *itertools.accumulate(height * width for height, width in sizes)]
+    maps = [value[:, start:end].permute(0, 2, 3, 1) for start, end in itertools.pairwise(starts)]
     sampled = [
         grid_sample(
-            map_.permute(0, 2, 3, 1).reshape(batch * heads, channels, height, width),
+            map_.reshape(batch * heads, channels, height, width),
             grid.reshape(batch * heads, queries, points, 2),
             mode="bilinear",
             padding_mode="zeros",
@@ -76,5 +80,30 @@ def ms_deform_attn_fused(
 
 
 def sort(x: Tensor, *, stable: bool | None = None, dim: int = -1, descending: bool = False) -> tuple[Tensor, Tensor]:
-    """Sorted values and their indices; runtimes whose TopK prefers the lower index, as ONNX has it, keep it stable."""
-    return torch.topk(x, x.shape[dim], dim, largest=descending)
+    """A stable sort by ranks, of which no two are equal: runtimes order equal numbers each in their own way.
+
+    The ranks are counted, which takes n² comparisons.
+    """
+    row = x.movedim(dim, -1)
+    one, other = row[..., :, None], row[..., None, :]
+    index = torch.arange(row.shape[-1], device=x.device)
+    better = other > one if descending else other < one
+    rank = (better | ((other == one) & (index < index[:, None]))).to(torch.float32).sum(dim=-1)
+    order = rank.topk(row.shape[-1], largest=False).indices
+    return row.gather(-1, order).movedim(-1, dim), order.movedim(-1, dim)
+
+
+def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    """A product with a one-hot matrix; `index` must have the size of `x` in all dimensions but `dim`."""
+    cells = torch.arange(x.shape[dim], device=x.device)
+    hot = (index.movedim(dim, -1)[..., None] == cells).to(src.dtype)
+    return x + (src.movedim(dim, -1)[..., None] * hot).sum(dim=-2).movedim(-1, dim)
+
+
+def vector_norm(
+    x: Tensor, ord: float = 2, dim: Sequence[int] | None = None, keepdim: bool = False, *, dtype: Any = None
+) -> Any:
+    """The Euclidean norm by its formula; other norms stay as they are."""
+    if ord != 2 or dim is None or dtype is not None:
+        return NotImplemented
+    return x.square().sum(dim=list(dim), keepdim=keepdim).sqrt()

@@ -55,8 +55,9 @@ def _level_mask(mask: Tensor, height: int, width: int) -> Tensor:
 def _sine_position_encoding(mask: Tensor, channels: int, dtype: torch.dtype) -> Tensor:
     """(B, H, W) -> (B, H, W, E): the first half of the channels for the place in the column, then in the row."""
     half = channels // 2
-    index = torch.arange(half // 2, dtype=torch.float64, device=mask.device)
-    frequency = (index * (-2.0 * math.log(10000.0) / half)).exp().to(dtype)
+    # From numbers, so that a file has them as constants of its own type.
+    powers = [math.exp(index * (-2.0 * math.log(10000.0) / half)) for index in range(half // 2)]
+    frequency = torch.tensor(powers, dtype=dtype, device=mask.device)
     codes = []
     for axis in (1, 2):
         count = (~mask).to(dtype).cumsum(axis)
