@@ -13,7 +13,7 @@ fn main() {
     let lib = PathBuf::from(std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys names its libtorch folder"));
     let include = lib.parent().expect("libtorch has a root folder").join("include");
 
-    let sources = ["deform_attn_ops", "deform_attn_cuda_ops", "dropout_ops", "rust_api"];
+    let sources = ["deform_attn_ops", "deform_attn_cuda_ops", "dropout_ops", "function_transforms", "rust_api"];
     let mut build = cc::Build::new();
     build
         .cpp(true)
@@ -21,6 +21,7 @@ fn main() {
         .warnings(false)
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
+        .include("cuda/registration/missing")
         .files(sources.map(source));
     let python = std::env::var_os("CARGO_FEATURE_PYTHON").is_some();
     if python {

@@ -113,7 +113,10 @@ inline Tensors composite_backward(const at::Tensor& grad_out, const Arguments& a
 inline std::pair<at::Tensor, Tensors> composite_double_backward(const Tensors& grads, const at::Tensor& grad_out,
                                                                 const Arguments& a) {
   const at::AutoGradMode enabled(true);
-  const auto leaf = [](const at::Tensor& t) { return t.requires_grad() ? t : t.detach().requires_grad_(true); };
+  // Other tensors than the given ones: where grad_out depends on an input, its share is not the input's own.
+  const auto leaf = [](const at::Tensor& t) {
+    return t.requires_grad() ? t.alias() : t.detach().requires_grad_(true);
+  };
   const auto inputs = a.tensors();
   Tensors computed;
   std::vector<size_t> given;  // all four, or all but the reference

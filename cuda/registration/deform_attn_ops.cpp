@@ -12,6 +12,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "deform_attn_call.h"
+#include "function_transforms.h"
 
 namespace dsct {
 namespace {
@@ -138,11 +139,14 @@ struct DeformAttn : torch::autograd::Function<DeformAttn> {
 };
 
 at::Tensor forward_autograd(const Arguments& a) {
+  if (in_transform()) return forward_in_transform(a);
+  if (has_tangent(a.value, a.reference, a.points, a.weights)) return composite_forward(a);
   return DeformAttn::apply(a.value, a.shapes.vec(), optional(a.reference), a.points, a.weights);
 }
 
 Tensors backward_autograd(const at::Tensor& grad_out, const Arguments& a, Mask mask) {
   if (mask == Mask{}) return {};
+  if (in_transform()) return backward_in_transform(grad_out, a, mask);
   return unpacked(DeformAttnBackward::apply(grad_out, a.value, a.shapes.vec(), optional(a.reference), a.points,
                                             a.weights, mask),
                   mask);

@@ -10,6 +10,7 @@
 #include <torch/library.h>
 
 #include "deform_attn_call.h"
+#include "function_transforms.h"
 
 namespace dsct {
 
@@ -72,6 +73,14 @@ struct Dropout : torch::autograd::Function<Dropout> {
 };
 
 at::Tensor dropout_autograd(const at::Tensor& input, double p, const at::Tensor& seed, bool relu) {
+  if (in_transform() || has_tangent(input)) {
+    // The same numbers as a product that torch differentiates in every mode.
+    const auto scale = [&] {
+      at::AutoDispatchBelowADInplaceOrView guard;
+      return call_dropout(at::ones_like(input), p, seed, false);
+    }();
+    return at::where(scale.ne(0), (relu ? input.relu() : input) * scale, 0);
+  }
   return Dropout::apply(input, p, seed, relu);
 }
 

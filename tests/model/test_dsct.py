@@ -333,3 +333,17 @@ def test_any_decoder_with_deformable_detrs_call_can_stand_in() -> None:
 def test_another_kind_of_configuration_is_refused(build: Any) -> None:
     with pytest.raises(TypeError, match=f"{build.__name__}: config must be a dsct.DSCTConfig, got dict"):
         build({"hidden_dim": 32})
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_device_meta_computes_shapes(training: bool) -> None:
+    """Outputs and gradients have shapes and no data, as from torch's own modules."""
+    model = dsct.DSCT(small(dropout=0.1)).train(training)
+    images, mask = torch.rand(2, 3, 64, 96), torch.zeros(2, 64, 96, dtype=torch.bool)
+    expected, output = model(images, mask), model.to("meta")(images.to("meta"), mask.to("meta"))
+    assert output["pred_logits"].is_meta
+    assert output["pred_boxes"].shape == expected["pred_boxes"].shape
+    output["pred_logits"].sum().backward()
+    used = model.transformer.encoder.layers[0].linear1.weight
+    assert used.grad.is_meta
+    assert used.grad.shape == used.shape

@@ -38,7 +38,8 @@ class Block(nn.Module):
 def pair(native: Callable[Inputs, Output]) -> Callable[[Callable[Inputs, Output]], Callable[Inputs, Output]]:
     """Makes the decorated function or method, in torch's operators, the composite form of a native one.
 
-    Both have one signature and compute the same; the composite runs where :func:`is_traced`.
+    Both have one signature and compute the same; the composite runs where :func:`is_traced`, and on the device "meta",
+    which Rust's tensors do not know.
 
     Example:
         >>> def native_twice(x: Tensor) -> Tensor:
@@ -67,8 +68,20 @@ def either(
     *inputs: Inputs.args,
     **options: Inputs.kwargs,
 ) -> Output:
-    """Calls `composite` where :func:`is_traced`, else `native`."""
-    return (composite if is_traced() else native)(*inputs, **options)
+    """Calls `composite` where :func:`is_traced` or without data, else `native`."""
+    return (composite if is_traced() or _is_meta(inputs) else native)(*inputs, **options)
+
+
+def _is_meta(inputs: tuple[Any, ...]) -> bool:
+    """Whether the first tensor among the inputs has no data."""
+    for each in inputs:
+        if isinstance(each, (list, tuple)) and each:
+            each = each[0]
+        if isinstance(each, Tensor):
+            return each.is_meta
+        if not isinstance(each, nn.Module) and isinstance(tensor := getattr(each, "src", None), Tensor):
+            return tensor.is_meta
+    return False
 
 
 def is_traced() -> bool:
