@@ -14,7 +14,7 @@ from dsct.cli import app
 from dsct.config import EMOTIC_CLASSES
 from dsct.data.synthetic import SyntheticDataset
 from tests.data import dataset_files as files
-from tests.train.two_processes import launch
+from tests.train.processes.two_processes import launch
 
 SMALL = [
     "--preset", "tiny", "--set", "num_context_queries=6", "--set", "k_spatial=3", "--set", "k_semantic=2", "--set",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -105,6 +106,9 @@ def train(
         str | None,
         typer.Option(help="Of tensorboard, wandb, mlflow, or none; by default tensorboard where it is installed."),
     ] = None,
+    process_timeout: Annotated[
+        float, typer.Option(min=1, help="Under torchrun: seconds that a process waits for the others.")
+    ] = 1800.0,
     device: DeviceOption = "auto",
     size: Annotated[int, typer.Option(help="Synthetic: number of training images.")] = 3000,
     val_size: Annotated[int, typer.Option(help="Synthetic: number of validation images.")] = 300,
@@ -125,7 +129,8 @@ def train(
     changes = file.settings.changed_by(parse_settings(settings or []))
     folder = run_dir or Path("runs") / dataset.value
     run = (_resumed if resume and not is_hardly_begun(folder) else _begun)(options, given, file, changes, folder)
-    with Processes.from_environment(choose_device(device)) as processes:
+    limit = timedelta(seconds=process_timeout)
+    with Processes.from_environment(choose_device(device), limit) as processes:
         opened = _open(run, cache_dir)
         if processes.is_main:
             _announce(opened, run)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gc
+import json
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -104,7 +105,8 @@ class Processes:
     def barrier(self) -> None:
         """Waits until every process is here."""
         if self.world_size > 1:
-            distributed.barrier()
+            with self._exchange():
+                distributed.barrier()
 
     def sum(self, values: dict[str, float]) -> dict[str, float]:
         """Sums over the processes, in float64 and the same to the bit in every process.
@@ -115,7 +117,7 @@ class Processes:
         Returns:
             The sums by name, for every name that some process has.
         """
-        everyone = self._all_gather(values)
+        everyone = self.all_gather(values)
         names = dict.fromkeys(name for one in everyone for name in one)
         return {name: math.fsum(one.get(name, 0.0) for one in everyone) for name in names}
 
@@ -124,7 +126,8 @@ class Processes:
         if self.world_size == 1:
             return bool(flag)
         raised = torch.tensor(int(flag))
-        distributed.all_reduce(raised, distributed.ReduceOp.MAX)
+        with self._exchange():
+            distributed.all_reduce(raised, distributed.ReduceOp.MAX)
         return bool(raised)
 
     def gather(self, value: T) -> list[T] | None:
@@ -136,7 +139,8 @@ class Processes:
         if self.world_size == 1:
             return [value]
         everyone: list[Any] | None = [None] * self.world_size if self.is_main else None
-        distributed.gather_object(value, everyone)
+        with self._exchange():
+            distributed.gather_object(value, everyone)
         return everyone
 
     def broadcast(self, value: T) -> T:
@@ -144,7 +148,8 @@ class Processes:
         if self.world_size == 1:
             return value
         box = [value]
-        distributed.broadcast_object_list(box)
+        with self._exchange():
+            distributed.broadcast_object_list(box)
         return box[0]
 
     @contextmanager
@@ -163,18 +168,64 @@ class Processes:
             failure = error
         if not self.any(failure is not None):
             return
-        reports = self._all_gather(None if failure is None else f"{type(failure).__name__}: {failure}")
+        reports = self.all_gather(None if failure is None else f"{type(failure).__name__}: {failure}")
         if failure is not None:
             raise failure
         rank, report = next((rank, report) for rank, report in enumerate(reports) if report is not None)
         raise RuntimeError(f"process {rank} failed with {report}")
 
-    def _all_gather(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
+        """The picklable objects of all processes by rank, in every process."""
         if self.world_size == 1:
             return [value]
         everyone: list[Any] = [None] * self.world_size
-        distributed.all_gather_object(everyone, value)
+        with self._exchange():
+            distributed.all_gather_object(everyone, value)
         return everyone
+
+    @contextmanager
+    def _exchange(self) -> Iterator[None]:
+        """Says in a sentence what torch says in a trace of its library."""
+        try:
+            yield
+        except RuntimeError as error:
+            reason = str(error).partition("\n")[0]
+            raise ConnectionError(
+                f"process {self.rank} lost the others: one of them has ended, or is further behind than the time limit "
+                f"(--process-timeout); torch says: {reason}"
+            ) from error
+
+
+def require_agreement(processes: Processes, facts: Mapping[str, Any]) -> None:
+    """Compares facts, nested dictionaries of plain data, of all processes. All call it.
+
+    Raises:
+        ValueError: one of them differs, in every process; the message names it and both values.
+    """
+    everyone = [dict(_flat(each)) for each in processes.all_gather(json.loads(json.dumps(facts)))]
+    first = everyone[0]
+    differing = []
+    for rank, given in enumerate(everyone[1:], start=1):
+        for name in [*first, *(given.keys() - first.keys())]:
+            mine, theirs = (_shown(values.get(name, "none")) for values in (first, given))
+            if mine != theirs:
+                differing.append(f"{name}: {mine} in process 0, {theirs} in process {rank}")
+    if differing:
+        more = f"; and {len(differing) - 3} more" if len(differing) > 3 else ""
+        raise ValueError(f"all processes must train the same: {'; '.join(differing[:3])}{more}")
+
+
+def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:16]}..."
 
 
 def _numbers() -> tuple[int, int, int]:

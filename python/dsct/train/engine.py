@@ -23,7 +23,7 @@ from dsct.metrics import Evaluation, Evaluator
 from dsct.metrics.inference import PostProcess
 from dsct.train.config import TrainConfig
 from dsct.train.display import Display, peak_memory
-from dsct.train.distributed import Processes
+from dsct.train.distributed import Processes, require_agreement
 from dsct.train.epoch_report import epoch_line, epoch_record
 from dsct.train.interrupt import Stopped, StopRequest, StopTogether
 from dsct.train.loading.class_balance import repeat_factors, require_weights
@@ -34,7 +34,7 @@ from dsct.train.loggers import Callback, RunInfo
 from dsct.train.loggers.reporter import Reporter
 from dsct.train.progress import Progress, TrainResult
 from dsct.train.resume import load_state, save_state, seed_everything
-from dsct.train.run_config import NAME, describe_data, describe_run, gone_on, read_run, write_run
+from dsct.train.run_config import NAME, describe_data, describe_run, gone_on, read_run, what_must_agree, write_run
 from dsct.train.run_folder.contents import LAST, has_state, remove_partial_files
 from dsct.train.run_folder.lock import only_trainer
 from dsct.train.sharded_state import model_state
@@ -70,7 +70,8 @@ class Trainer:
 
     Raises:
         ValueError: `val_data` is a test split, the training data is empty or shows nobody, its boxes are no pixels, the
-            criterion lacks the class weights of the recipe, or the recipe is not compatible with `fsdp`.
+            criterion lacks the class weights of the recipe, the recipe is not compatible with `fsdp`, or the processes
+            do not agree on model, recipe, weights or data.
         TypeError: the recipe needs annotations that the training data does not have.
 
     Example:
@@ -114,7 +115,10 @@ class Trainer:
         self.val_data = val_data
         self.config = config
         self.run_dir = Path(run_dir)
-        self.description = describe_data(description or {}, train_data, val_data)
+        with self.processes.fail_together():
+            self.description = describe_data(description or {}, train_data, val_data)
+            facts = what_must_agree(self.model, config, self.description, criterion, fsdp)
+        require_agreement(self.processes, facts)
         self.started_with = dict(started_with or {})
         self.visible = visible and self.processes.is_main
         self.progress = Progress()
@@ -191,6 +195,7 @@ class Trainer:
         """Starts or goes on; the run's ``config.json`` and log are then up to date."""
         world = self.processes.world_size
         about = describe_run(self.model.config, self.config, self.description, self.started_with, world)
+        require_agreement(self.processes, {"resume": resume})
         self._is_saved = self._has_state(resume)
         with self.processes.fail_together():
             if self.processes.is_main and resume and (self.run_dir / NAME).is_file():

@@ -9,10 +9,10 @@ import torch
 
 from dsct.checkpoint import load_model
 from dsct.train import Processes
-from tests.train import trainer_worker
-from tests.train.trainer_worker import RECIPES
+from tests.train.processes import trainer_worker
+from tests.train.processes.trainer_worker import RECIPES
+from tests.train.processes.two_processes import launch
 from tests.train.training_run import assert_same_run, final_state, log_rows
-from tests.train.two_processes import launch
 
 SAME = {"epoch", "step", "lr", "is_best", "val_box_recall", "val_official_accuracy", "val_detection_mAP"}
 

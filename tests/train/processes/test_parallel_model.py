@@ -13,8 +13,8 @@ from dsct.train.loading.sampling import EpochBatches, ShardedBatches, shard_indi
 from dsct.train.parallel_model import wrap
 from dsct.train.sharded_state import load_model_state, load_optimizer_state, model_state, optimizer_state
 from tests.comparison import padded_images, randomise, small
-from tests.train import distributed_worker as worker
-from tests.train.two_processes import launch
+from tests.train.processes import distributed_worker as worker
+from tests.train.processes.two_processes import launch
 
 KINDS = ("ddp", "fsdp")
 TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
