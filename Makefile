@@ -16,7 +16,7 @@ EXECUTED := $(patsubst %,target/%,$(wildcard notebooks/*.ipynb))
 # As many test processes as there are processors, but no more than memory allows: each takes 2 GB.
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
 
-.PHONY: help setup check demo test test-rust test-python sanitize bench bench-cuda runtimes wheel lint lint-rust lint-python \
+.PHONY: faults help setup check demo test test-rust test-python sanitize bench bench-cuda runtimes wheel lint lint-rust lint-python \
 	format docs notebooks clean
 
 help: ## List the targets.
@@ -93,6 +93,9 @@ notebooks: $(VENV)/.notebooks ## Open the notebooks in JupyterLab.
 
 bench: $(VENV)/.bench ## All benchmarks on this CPU, up to an hour: results and README in tests/bench.
 	python -m tests.bench
+
+faults: setup ## End trainings by kills, full disks and lost processes, and compare what they become; a quarter of an hour.
+	python -m tests.faults
 
 bench-cuda: $(VENV)/.bench ## The benchmark on this machine's NVIDIA GPU.
 	python -m tests.bench.bench_cuda

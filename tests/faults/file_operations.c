@@ -30,8 +30,8 @@ static int is_below(const char* path) {
   return *folder && getpid() == owner && path && !strncmp(path, folder, strlen(folder));
 }
 
-// Whether this operation is the moment.
-static int is_moment(void) { return ++count == moment; }
+// Whether this operation is the moment; a disk stays full after it.
+static int is_moment(void) { return ++count == moment || (fills_disk && moment > 0 && count > moment); }
 
 static void die(void) { kill(getpid(), SIGKILL); }
 

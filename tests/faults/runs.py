@@ -88,7 +88,9 @@ def train(
         file = os.open(output, os.O_WRONLY | os.O_CREAT, 0o600)
         os.dup2(file, 1)
         os.dup2(file, 2)
-        code = _trained([*ARGUMENTS, "--set", f"workers={workers}", "--run-dir", str(run_dir), *options], run_dir, at, full)
+        code = _trained(
+            [*ARGUMENTS, "--set", f"workers={workers}", "--run-dir", str(run_dir), *options], run_dir, at, full
+        )
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
