@@ -14,6 +14,9 @@ from pathlib import Path
 from tests.faults import runs
 from tests.faults.runs import Fault, finished, moments, require_equal, require_one_sentence, train
 
+#: At the end of a run nothing more is written: files are closed, moved and unlocked.
+LAST_OPERATIONS = 5
+
 
 class Cases:
     """All kinds of faults, on runs in one folder."""
@@ -85,6 +88,8 @@ class Cases:
                         raise Fault(f"exit code {code}: {training.said()}")
                     require_one_sentence(training.said(), run_dir)
                     finished(run_dir)
+                elif at <= self.operations - LAST_OPERATIONS:
+                    raise Fault("was not noticed")
                 require_equal(run_dir, self.undisturbed)
 
             self.case(f"no space from file operation {at} of {self.operations}", body)

@@ -104,16 +104,10 @@ def _trained(arguments: list[str], run_dir: Path, at: int, full: bool) -> int:
     if at >= 0:
         library.faults_arm(str(run_dir).encode(), ctypes.c_long(at), int(full))
     try:
-        app(arguments, standalone_mode=False)
+        app(arguments)
         code = 0
-    except SystemExit as exit_of_program:
-        code = int(exit_of_program.code or 0)
-    except BaseException as error:
-        code = getattr(error, "exit_code", None) or 71
-        if code == 71:
-            import traceback
-
-            traceback.print_exc()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 71
     if at == 0:
         library.faults_count.restype = ctypes.c_long
         (run_dir.parent / "operations").write_text(str(library.faults_count()))
