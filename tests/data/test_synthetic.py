@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import re
+import subprocess
+import sys
 from collections import Counter
 from fractions import Fraction
 from itertools import product
@@ -267,3 +270,16 @@ class TestDataset:
     def test_index_out_of_range(self, index):
         with pytest.raises(IndexError, match=rf"index must be in 0\.\.1, got {index}"):
             SyntheticDataset(size=2)[index]
+
+
+def test_a_cache_on_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    """By a limit on the size of files, in a process of its own; writing to a mapped file would end it by a signal."""
+    program = (
+        "import resource, sys; from dsct.data.synthetic import SyntheticDataset; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); "
+        "SyntheticDataset('train', 8, image_size=(64, 48), cache_dir=sys.argv[1])"
+    )
+    run = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert re.search(r"OSError: \[Errno 27\] cache_dir cannot hold the images: File too large: '.*npy'", run.stderr)
+    assert not list(tmp_path.iterdir())

@@ -213,11 +213,15 @@ class SyntheticDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
         with tempfile.TemporaryDirectory(dir=folder) as workplace:
             partial = Path(workplace) / name
             shape = (self.size, height, width, 3)
-            images = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
-            for index in range(self.size):
-                images[index] = self._draw(index)
-            images.flush()
-            os.replace(partial, path)
+            try:
+                # Written, not mapped: a full disk ends a process that writes to a mapped file.
+                with partial.open("wb") as file:
+                    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+                    for index in range(self.size):
+                        file.write(self._draw(index).tobytes())
+                os.replace(partial, path)
+            except OSError as error:
+                raise OSError(error.errno, f"cache_dir cannot hold the images: {error.strerror}", str(path)) from error
         return path
 
 

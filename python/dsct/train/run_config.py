@@ -98,7 +98,7 @@ def read_run(run_dir: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"no run to resume in {run_dir}: {path} does not exist")
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a JSON file: {error}") from error
     if not isinstance(saved, dict) or not {"model", "train", "data"} <= saved.keys():
         raise ValueError(f"{path} must hold model, train and data of a run, got {_listed(saved)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import builtins
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -120,14 +120,7 @@ class TestMat:
             EmoticDataset.from_mat(path, **{name: value})
 
     def test_without_scipy(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        real = builtins.__import__
-
-        def missing(name: str, *args: Any, **kwargs: Any) -> Any:
-            if name.startswith("scipy"):
-                raise ImportError(name)
-            return real(name, *args, **kwargs)
-
         path = write_mat(tmp_path / "Annotations.mat", {"train": TWO_IMAGES})
-        monkeypatch.setattr(builtins, "__import__", missing)
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
         with pytest.raises(ImportError, match=r"needs SciPy, which is not installed: pip install scipy"):
             EmoticDataset.from_mat(path)

@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torchvision.ops import box_iou
 from typer.testing import CliRunner
 
+import dsct.data.checks.check as check_module
 from dsct.cli import app
 from dsct.config import CAER_S_CLASSES, EMOTIC_CLASSES
 from dsct.data import Annotations
@@ -147,6 +150,36 @@ def test_boxes(tmp_path: Path) -> None:
     assert find(result, "box leaves the image").places[0].detail == "person 1: -5 0 20 20 in 160 x 120"
     assert find(result, "duplicate box").places[0].detail == "people 2 and 3"
     assert result.whole.tiny_boxes == 2
+
+
+def test_thousands_of_boxes_in_one_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All pairs are compared without being in memory at once, which took gigabytes; every one counts."""
+    number = 3000
+    boxes = np.zeros((number, 4), dtype=np.float32)
+    boxes[:, 0] = 100 * np.arange(number)
+    boxes[:, 2:] = boxes[:, :2] + 50
+    boxes[-1], boxes[-2] = boxes[0], boxes[1] + [0, 0, 5, 5]
+    one = record(None, boxes, size=(100 * number, 100))
+    compared: list[int] = []
+
+    def counted(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        compared.append(len(rows) * len(columns))
+        return box_iou(rows, columns)
+
+    monkeypatch.setattr(check_module, "box_iou", counted)
+    result = check([Records([one])])
+    assert kinds(result) == {"duplicate box": 1, "overlapping people": 1, "images not on disk": 1}
+    assert f"people 1 and {number}" in str(find(result, "duplicate box").places[0])
+    assert f"people 2 and {number - 1}: IoU 0.83" in str(find(result, "overlapping people").places[0])
+    assert max(compared) <= 64 * number
+
+
+def test_many_equal_boxes_are_counted_and_a_few_named() -> None:
+    boxes = np.tile(np.array([[1, 1, 20, 20]], dtype=np.float32), (200, 1))
+    result = check([Records([record(None, boxes)])])
+    found = find(result, "duplicate box")
+    assert found.count == 200 * 199 // 2
+    assert len(found.places) == MOST_PLACES
 
 
 def test_labels_must_fit_the_classes() -> None:

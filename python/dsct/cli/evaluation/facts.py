@@ -46,7 +46,7 @@ def _data_of_run(weights: Path) -> dict[str, Any]:
     """The description of its data; empty where there is no run, or the file is another program's."""
     try:
         described = json.loads((weights.parent / "config.json").read_text(encoding="utf-8"))["data"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
     return described if isinstance(described, dict) else {}
 

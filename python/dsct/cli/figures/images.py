@@ -129,7 +129,7 @@ def read_results(path: Path, chosen: list[Chosen], class_names: tuple[str, ...] 
         by_image = {str(record["image"]): record for record in records}
         names = class_names or next((tuple(p["probabilities"]) for r in records for p in r["people"]), ())
         return [_people(_record_of(one, by_image, path), names, one, path) for one in chosen]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (json.JSONDecodeError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} must be what `dsct predict --out` writes as .json or .jsonl: {error!r}") from error
 
 

@@ -36,7 +36,7 @@ def read_evaluation(path: Path) -> Evaluation:
         raise FileNotFoundError(f"no evaluation at {path}; `dsct eval --out` or `--json` writes one")
     try:
         return _evaluation(json.loads(path.read_text(encoding="utf-8")))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} must be what `dsct eval` writes as JSON: {error!r}") from error
 
 

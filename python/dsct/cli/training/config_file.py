@@ -77,7 +77,7 @@ def _parsed(path: Path) -> Any:
     if path.suffix.lower() not in (".yaml", ".yml"):
         try:
             return json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"--config {path} is no JSON file ({error}); YAML files end in .yaml or .yml") from error
     try:
         import yaml
@@ -87,5 +87,5 @@ def _parsed(path: Path) -> Any:
         ) from error
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"--config {path} is no YAML file: {' '.join(str(error).split())}") from error

@@ -40,7 +40,7 @@ def load_coco_json(path: Path) -> Entry:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not a JSON file: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: a COCO file must hold one object, got {type(content).__name__}")

@@ -7,7 +7,6 @@ matrices of characters where the original has struct arrays and texts; both are 
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from dsct.config import EMOTIC_CLASSES
 from dsct.data.annotation_files.emotic_arrays import ATTRIBUTES, CONTINUOUS
 from dsct.data.annotation_files.emotic_csv import class_numbers, emotic_image
 from dsct.data.annotation_files.raw_annotations import RawAnnotations, RawImage, RawPerson
+from dsct.data.mat_file import read_variable
 
 SPLITS = ("train", "val", "test")
 LABELS = ("combined", "union")
@@ -34,7 +34,8 @@ class MatFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._content = path.read_bytes()
+        if not path.is_file():
+            raise FileNotFoundError(f"no file at {path}")
 
     def people(self, split: str, labels: str) -> RawAnnotations:
         """The images of one split; their sizes are a guess.
@@ -61,22 +62,9 @@ class MatFile:
 
     def _struct_array(self, split: str) -> list[Any]:
         """The structs of a split."""
+        content = read_variable(self.path, split)
         try:
-            from scipy.io import loadmat
-        except ImportError as error:
-            raise ImportError(
-                "reading Annotations.mat needs SciPy, which is not installed: pip install scipy"
-            ) from error
-        try:
-            content = loadmat(io.BytesIO(self._content), variable_names=[split])
-        except NotImplementedError as error:
-            raise ValueError(f"{self.path}: MATLAB 7.3 files are not read; save it in MATLAB with '-v7'") from error
-        except Exception as error:  # SciPy raises many types for damaged files
-            raise ValueError(f"{self.path}: not a MATLAB 5 file: {error}") from error
-        if split not in content:
-            raise ValueError(f"{self.path}: there is no variable {split!r}")
-        try:
-            images = _structs(content[split])
+            images = _structs(content)
         except ValueError as error:
             raise ValueError(
                 f"{self.path}: {split} must be a struct array or a cell array of structs, {error}"

@@ -76,7 +76,7 @@ def read_via_csv(path: Path) -> ToolExport:
             shape, said = (json.loads(row[column] or "{}") for column in CSV_COLUMNS[1:])
             if shape:
                 _add(image, shape, said, {})
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}, line {line}: {error}") from error
     return ToolExport(path, "VIA CSV", {"": list(images.values())}, certain_sizes=False)
 

@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from torchvision.ops import box_iou
 
-from dsct.data.checks.findings import Finding, Findings, Location
+from dsct.data.checks.findings import MOST_PLACES, Finding, Findings, Location
 from dsct.data.checks.opened_records import AnnotatedSplit, Record, open_images, read_records
 from dsct.data.checks.summary import Summary, class_membership, summarize
 from dsct.data.crowding import crowding
 from dsct.data.records import Annotations
 
 OVERLAP = 0.7  # IoU above which two boxes of an image may be the same person
+ROWS = 64  # of all pairs of boxes of an image that are compared at a time
 OUTSIDE = 1.0  # pixels by which a box may leave the image: annotation tools round
 
 
@@ -142,13 +143,25 @@ def _check_boxes(record: Record, findings: Findings) -> None:
             findings.add("box leaves the image", record.at(box))
         if min(x2 - x1, y2 - y1) < 1:
             findings.add("degenerate box", record.at(f"person {person}: {x2 - x1:g} x {y2 - y1:g} px"))
-    overlap = box_iou(*[torch.from_numpy(boxes)] * 2).triu(diagonal=1) if len(boxes) > 1 else torch.zeros(1, 1)
-    for first, second in (overlap > OVERLAP).nonzero().tolist():
-        pair = f"people {first + 1} and {second + 1}"
-        if (boxes[first] == boxes[second]).all():
-            findings.add("duplicate box", record.at(pair))
-        else:
-            findings.add("overlapping people", record.at(f"{pair}: IoU {float(overlap[first, second]):.2f}"))
+    _check_overlaps(record, findings)
+
+
+def _check_overlaps(record: Record, findings: Findings) -> None:
+    boxes = torch.from_numpy(record.annotations.boxes)
+    # Some rows of all pairs at a time: an image may hold tens of thousands of boxes.
+    for start in range(0, len(boxes) - 1, ROWS):
+        rows = boxes[start : start + ROWS]
+        overlap = box_iou(rows, boxes).triu(diagonal=start + 1)
+        close = overlap > OVERLAP
+        equal = close & (rows[:, None] == boxes).all(-1)
+        for kind, found in (("duplicate box", equal), ("overlapping people", close & ~equal)):
+            pairs = found.nonzero()
+            for number, (first, second) in enumerate(pairs[:MOST_PLACES].tolist(), start=1):
+                pair = f"people {start + first + 1} and {second + 1}"
+                shown = "" if kind == "duplicate box" else f": IoU {float(overlap[first, second]):.2f}"
+                # The last one that is named stands for those that are not.
+                rest = len(pairs) - number if number == MOST_PLACES else 0
+                findings.add(kind, record.at(f"{pair}{shown}"), 1 + rest)
 
 
 def _check_labels(records: list[Record], data: AnnotatedSplit, findings: Findings) -> None:
