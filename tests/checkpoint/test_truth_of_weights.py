@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -210,3 +211,16 @@ def test_a_header_of_any_length_is_known_by_its_content(tmp_path: Path) -> None:
         path = tmp_path / "weights.bin"
         path.write_bytes(sealed({"weight": torch.zeros(3)}, {"note": "x" * length}))
         assert read_checkpoint(path).tensors["weight"].shape == (3,)
+
+
+def test_an_archive_that_unpacks_to_more_than_itself_is_refused(tmp_path: Path) -> None:
+    """PyTorch stores tensors as they are: a small file that claims much is an attack on memory."""
+    torch.save({"weight": torch.zeros(100_000)}, tmp_path / "stored.pth")
+    with zipfile.ZipFile(tmp_path / "stored.pth") as stored:
+        content = {name: stored.read(name) for name in stored.namelist()}
+    with zipfile.ZipFile(tmp_path / "packed.pth", "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, data in content.items():
+            packed.writestr(name, data)
+    assert (tmp_path / "packed.pth").stat().st_size < 10_000
+    with pytest.raises(ValueError, match=r"packed\.pth .*its entries claim 40\d+ bytes, the file has \d+"):
+        read_checkpoint(tmp_path / "packed.pth")

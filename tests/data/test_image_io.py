@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from dsct.data.image_io import load_image
+from dsct.data.image_io import load_image, turned_by_exif, upright_size
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
 EXIF_ORIENTATION = 0x0112
@@ -62,6 +62,10 @@ def test_exif_orientation_is_undone(tmp_path: Path, orientation: int) -> None:
     np.testing.assert_array_equal(np.asarray(load_image(path)), upright)
     with Image.open(path) as image:
         np.testing.assert_array_equal(np.asarray(load_image(image)), upright)
+    height, width = upright.shape[:2]
+    assert height != width
+    assert upright_size(path) == (width, height)
+    assert turned_by_exif(path) == (orientation in (5, 6, 7, 8))
 
 
 @pytest.mark.parametrize(("mode", "opaque"), [("RGBA", RED), ("LA", (76, 76, 76)), ("PA", RED)])
@@ -101,9 +105,9 @@ def test_grey_and_bilevel() -> None:
 
 
 def test_16_bit_grey_is_scaled_not_clipped(tmp_path: Path) -> None:
-    deep = np.array([[0, 257, 32896, 65535]], dtype=np.uint16)
+    deep = np.array([[0, 257, 32896, 65535, 256, 65279, 513]], dtype=np.uint16)
     path = saved(Image.fromarray(deep), tmp_path / "a.png")
-    expected = [0, 1, 128, 255]
+    expected = [0, 1, 128, 255, 0, 254, 1]  # by 257, which leaves white white; by 256 the last three would be more
     assert np.asarray(load_image(path))[0, :, 0].tolist() == expected
     assert np.asarray(load_image(Image.fromarray(deep.astype(np.int32))))[0, :, 0].tolist() == expected
 
