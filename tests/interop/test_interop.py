@@ -133,8 +133,6 @@ def test_attention_of_the_original_inside_a_model_keeps_parameters_and_hooks() -
 
 
 def test_what_cannot_be_replaced_is_named() -> None:
-    with pytest.raises(ValueError, match="must contain the attention"):
-        accelerate_attention(MSDeformAttn(32, 2, 4, 3))
     with pytest.raises(TypeError, match=r"must be a torch\.nn\.Module, got str"):
         accelerate_attention("model")  # type: ignore[arg-type]
 

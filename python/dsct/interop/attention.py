@@ -1,50 +1,43 @@
-"""Replaces the deformable attention in existing models by the package's operator.
+"""Exchanges the computation of deformable attention in existing models for the package's operator.
 
 Modules are recognised by the way they are called, never by where they come from, so that copies of the well-known
-classes in other code bases are found too. Parameters stay where they are and keep their names.
+classes in other code bases are found too. A module stays the object that it is, with its parameters, hooks, handles and
+attributes: its class alone becomes a subclass with another ``forward``.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
+import functools
+import warnings
+from collections.abc import Iterable
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
+from torch.nn.utils import parametrize
 
+from dsct.interop.calls import KINDS, Kind
 from dsct.modules.ms_deform_attn import MSDeformAttn
-from dsct.ops import ms_deform_attn, ms_deform_attn_fused
 
-__all__ = ["accelerate_attention"]
+__all__ = ["accelerate_attention", "exchanged_modules", "restore_attention"]
 
-#: First parameters of ``forward`` of the supported modules.
-CORE_CALL = (
-    "value", "value_spatial_shapes", "value_spatial_shapes_list", "level_start_index", "sampling_locations",
-    "attention_weights",
-)  # fmt: skip
-ORIGINAL_CALL = (
-    "query", "reference_points", "input_flatten", "input_spatial_shapes", "input_level_start_index",
-    "input_padding_mask",
-)  # fmt: skip
-MMCV_CALL = (
-    "query", "key", "value", "identity", "query_pos", "key_padding_mask", "reference_points", "spatial_shapes",
-    "level_start_index",
-)  # fmt: skip
-PROJECTIONS = ("sampling_offsets", "attention_weights", "value_proj", "output_proj")
+_ORIGINAL_CLASS = "_dsct_original_class"
 
 
 def accelerate_attention(model: nn.Module) -> dict[str, str]:
-    """Replaces, in place, every supported deformable attention by the package's operator.
+    """Exchanges, in place, the computation of every supported deformable attention for the package's operator.
 
     Supported, and recognised by the parameters of ``forward``, are Hugging Face's ``MultiScaleDeformableAttention``
-    (the sampling alone), Deformable DETR's ``MSDeformAttn``, and the ``MultiScaleDeformableAttention`` of mmcv and
-    detrex.
+    (the sampling alone), Deformable DETR's ``MSDeformAttn`` and its copies (RF-DETR's, Ultralytics'), and the
+    ``MultiScaleDeformableAttention`` of mmcv and detrex. A module that resembles one of them but takes more arguments,
+    has other attributes, or a ``forward`` of its own on the instance is left as it is, with a warning that names it.
 
     Args:
-        model: it is changed; its parameters, their names and its hooks stay.
+        model: it is changed; its modules, parameters, hooks and their handles stay. :func:`restore_attention` undoes
+            it.
 
     Returns:
-        Name in the model -> its kind, for every module that was replaced; empty if there was none.
+        Name in the model -> its kind, for every module that was exchanged; empty if there was none. A module that is at
+        several places is there with each of its names.
 
     Raises:
         TypeError: `model` is not a module.
@@ -56,125 +49,100 @@ def accelerate_attention(model: nn.Module) -> dict[str, str]:
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"accelerate_attention: model must be a torch.nn.Module, got {type(model).__name__}")
-    replaced = {}
-    for name, module in list(model.named_modules(remove_duplicate=False)):
-        if isinstance(module, (MSDeformAttn, _Replacement)):
+    chosen: dict[nn.Module, Kind] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, MSDeformAttn) or _original_class(module) is not None:
             continue
-        for kind, call, has_projections, make in _KINDS:
-            if _is_called(module, call) and has_projections == all(hasattr(module, part) for part in PROJECTIONS):
-                _replace(model, name, make(module), module)
-                replaced[name] = kind
-                break
-    return replaced
+        kind = next((kind for kind in KINDS if kind.resembles(module)), None)
+        if kind is None:
+            continue
+        if obstacle := kind.obstacle(module):
+            warnings.warn(f"{name or 'model'} ({type(module).__name__}) is left as it is: {obstacle}", stacklevel=2)
+        else:
+            chosen[module] = kind
+    done: list[nn.Module] = []
+    try:
+        for module, kind in chosen.items():
+            done.append(module)
+            _exchange(module, kind)
+    except BaseException:
+        _restore(done)
+        raise
+    names = model.named_modules(remove_duplicate=False)
+    return {name: chosen[module].name for name, module in names if module in chosen}
 
 
-class _Replacement(nn.Module):
-    """A module that computes in place of another one, with its parameters."""
+def exchanged_modules(model: nn.Module) -> list[nn.Module]:
+    """The modules of `model` whose computation is exchanged, each once.
+
+    Example:
+        >>> exchanged_modules(nn.Linear(1, 1))
+        []
+    """
+    return [module for module in model.modules() if _original_class(module) is not None]
 
 
-class CoreAttention(_Replacement):
-    """The sampling alone, as Hugging Face calls it."""
+def restore_attention(model: nn.Module, *, keep: Iterable[nn.Module] = ()) -> None:
+    """Undoes :func:`accelerate_attention`, in place.
 
-    def __init__(self, _module: nn.Module) -> None:
-        super().__init__()
+    Args:
+        model: as it was given to :func:`accelerate_attention`.
+        keep: modules that stay exchanged.
 
-    def forward(
-        self,
-        value: Tensor,
-        value_spatial_shapes: Tensor,
-        value_spatial_shapes_list: list[tuple[int, int]],
-        level_start_index: Tensor,
-        sampling_locations: Tensor,
-        attention_weights: Tensor,
-        im2col_step: int | None = None,
-    ) -> Tensor:
-        """(B, S, M, D), …, (B, Q, M, L, P, 2), (B, Q, M, L, P) -> (B, Q, M · D)."""
-        shapes = value_spatial_shapes if value_spatial_shapes_list is None else value_spatial_shapes_list
-        return ms_deform_attn(value, shapes, None, sampling_locations, attention_weights)
+    Example:
+        >>> restore_attention(nn.Linear(1, 1))
+    """
+    kept = set(keep)
+    _restore(module for module in exchanged_modules(model) if module not in kept)
 
 
-class MmcvAttention(_Replacement):
-    """The whole module as mmcv and detrex call it, with residual and dropout."""
-
-    sampling_offsets: nn.Module
-    attention_weights: nn.Module
-    value_proj: nn.Module
-    output_proj: nn.Module
-    dropout: nn.Module | None
-
-    def __init__(self, module: Any) -> None:
-        super().__init__()
-        self.dropout = None  # detrex and mmcv have one; a fork may not
-        for name, child in module.named_children():
-            setattr(self, name, child)
-        self.num_heads, self.num_levels, self.num_points = module.num_heads, module.num_levels, module.num_points
-        self.batch_first = bool(module.batch_first)
-
-    def forward(
-        self,
-        query: Tensor,
-        key: Tensor | None = None,
-        value: Tensor | None = None,
-        identity: Tensor | None = None,
-        query_pos: Tensor | None = None,
-        key_padding_mask: Tensor | None = None,
-        reference_points: Tensor | None = None,
-        spatial_shapes: Tensor | None = None,
-        level_start_index: Tensor | None = None,
-        **_ignored: Any,
-    ) -> Tensor:
-        """``query`` (B, Q, E), or (Q, B, E) unless ``batch_first`` -> the same shape, residual added."""
-        if reference_points is None or spatial_shapes is None:
-            raise ValueError("MmcvAttention: reference_points and spatial_shapes must be given, got None")
-        value = query if value is None else value
-        identity = query if identity is None else identity
-        query = query if query_pos is None else query + query_pos
-        if not self.batch_first:
-            query, value = query.transpose(0, 1), value.transpose(0, 1)
-        batch, queries, _ = query.shape
-        value = self.value_proj(value)
-        if key_padding_mask is not None:
-            value = value.masked_fill(key_padding_mask[..., None], 0.0)
-        points: tuple[int, ...] = (batch, queries, self.num_heads, self.num_levels, self.num_points)
-        out = ms_deform_attn_fused(
-            value.view(batch, value.shape[1], self.num_heads, -1),
-            spatial_shapes,
-            reference_points,
-            self.sampling_offsets(query).view(*points, 2),
-            self.attention_weights(query).view(points),
-        )
-        out = self.output_proj(out)
-        if not self.batch_first:
-            out = out.transpose(0, 1)
-        out = out if self.dropout is None else self.dropout(out)
-        return out + identity  # type: ignore[no-any-return]
+def _exchange(module: nn.Module, kind: Kind) -> None:
+    # A parametrized module has a class of its own, whose removal takes the class below: that is where ours belongs.
+    own = type(module)
+    original = own.__bases__[0] if parametrize.is_parametrized(module) else own
+    made = _made_class(original, kind)
+    if original is own:
+        module.__class__ = made
+    else:
+        own.__bases__ = (made,)
 
 
-def _original(module: Any) -> MSDeformAttn:
-    """Our module around the parameters of an original ``MSDeformAttn``."""
-    attention = MSDeformAttn(module.d_model, module.n_levels, module.n_heads, module.n_points)
-    for part in PROJECTIONS:
-        setattr(attention, part, getattr(module, part))
-    return attention
+@functools.cache
+def _made_class(original: type, kind: Kind) -> type:
+    names = {
+        "forward": kind.forward,
+        "__reduce_ex__": _reduce,
+        "__module__": original.__module__,
+        "__qualname__": original.__qualname__,
+        "__doc__": original.__doc__,
+        _ORIGINAL_CLASS: (original, kind.name),
+    }
+    return type(original.__name__, (original,), names)
 
 
-_KINDS: tuple[tuple[str, tuple[str, ...], bool, Callable[[nn.Module], nn.Module]], ...] = (
-    ("Hugging Face", CORE_CALL, False, CoreAttention),
-    ("Deformable DETR", ORIGINAL_CALL, True, _original),
-    ("mmcv", MMCV_CALL, True, MmcvAttention),
-)
+def _original_class(module: nn.Module) -> type | None:
+    found = getattr(type(module), _ORIGINAL_CLASS, None)
+    return None if found is None else found[0]
 
 
-def _is_called(module: nn.Module, call: tuple[str, ...]) -> bool:
-    parameters = list(inspect.signature(module.forward).parameters)
-    return tuple(parameters[: len(call)]) == call
+def _restore(modules: Iterable[nn.Module]) -> None:
+    for module in modules:
+        original, own = _original_class(module), type(module)
+        if original is None:
+            continue
+        if _ORIGINAL_CLASS in vars(own):
+            module.__class__ = original
+        else:
+            own.__bases__ = (original,)
 
 
-def _replace(model: nn.Module, name: str, new: nn.Module, old: nn.Module) -> None:
-    parent, _, last = name.rpartition(".")
-    if not last:
-        raise ValueError("accelerate_attention: model must contain the attention, got the attention itself")
-    new.train(old.training)
-    for hooks in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks"):
-        getattr(new, hooks).update(getattr(old, hooks))
-    setattr(model.get_submodule(parent), last, new)
+def _reduce(module: Any, protocol: Any) -> Any:
+    """For pickle and ``copy``, which do not find a class by its name that was made here."""
+    original, name = getattr(type(module), _ORIGINAL_CLASS)
+    _, _, *state = super(type(module), module).__reduce_ex__(max(2, protocol))
+    return (_blank, (original, name), *state)
+
+
+def _blank(original: type, name: str) -> Any:
+    made: Any = _made_class(original, next(kind for kind in KINDS if kind.name == name))
+    return made.__new__(made)

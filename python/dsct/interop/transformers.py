@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from dsct.checkpoint.hugging_face import sizes_of_config
-from dsct.interop.attention import accelerate_attention
+from dsct.interop.attention import accelerate_attention, exchanged_modules, restore_attention
 from dsct.interop.deformable_detr import convert as convert_detector
 from dsct.modules import DSCT
 from dsct.modules.evaluating import evaluation_view
+
+Run: TypeAlias = Callable[[nn.Module], Any]
+Trial: TypeAlias = Mapping[str, Any] | Run | Literal["images"] | None
+"""What to compare a model on: the arguments of its call, a function that calls it, images, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class Acceleration:
     """The result of :func:`accelerate`.
 
     Attributes:
-        exchanged: name in the model -> kind of attention, for every module that was replaced.
+        exchanged: name in the model -> kind of attention, for every module whose computation was exchanged.
         difference: largest difference of an output before and after, relative to its largest value.
         seconds_before: seconds of a forward pass on the images.
         seconds_after: the same with the package's operator.
@@ -38,47 +43,114 @@ class Acceleration:
     seconds_after: float
 
     def __str__(self) -> str:
+        if math.isnan(self.difference):
+            return f"{len(self.exchanged)} attention modules replaced; nothing was compared"
         return (f"{len(self.exchanged)} attention modules replaced; outputs differ by {self.difference:.1e}; "
                 f"{self.seconds_before:.3g} s -> {self.seconds_after:.3g} s, "
                 f"{self.seconds_before / self.seconds_after:.2f} times as fast")  # fmt: skip
 
 
-def accelerate(model: nn.Module, pixel_values: Tensor | None = None, *, verbose: bool = True) -> Acceleration:
-    """Replaces the attention in a Hugging Face model by the package's operator, in place, and shows what that changes.
+def accelerate(
+    model: nn.Module, pixel_values: Tensor | None = None, *, trial: Trial = "images", verbose: bool = True
+) -> Acceleration:
+    """Exchanges the attention in a Hugging Face model for the package's operator, in place, and shows what it changes.
 
     Args:
         model: any model with Hugging Face's ``MultiScaleDeformableAttention``; it keeps its mode and parameters.
-        pixel_values: (B, 3, H, W) images to compare and time on; by default one random image of 480 x 640.
+        pixel_values: (B, 3, H, W) images to compare and time on; by default one random image, of the size that the
+            model's configuration names, or of 480 x 640.
+        trial: what to compare and time on, for a model that needs more than images: its arguments by name, or a
+            function of the model that calls it and returns the outputs. None exchanges without comparing: what a module
+            of another meaning would compute is then not noticed.
         verbose: print the result.
 
     Returns:
-        The result.
+        The result; without a trial its numbers are NaN.
 
     Raises:
-        ValueError: the model contains no such attention, or its outputs changed by more than 1e-3.
+        TypeError: `trial` is none of these, or is given beside `pixel_values`.
+        ValueError: the model contains no such attention, does not run on the trial, gives outputs that are not finite
+            by itself, or outputs that the exchange changes by more than 1e-3. After any error the model is as it was.
 
     Example:
         ``accelerate(DeformableDetrForObjectDetection.from_pretrained("SenseTime/deformable-detr"))``
     """
-    parameter = next(model.parameters())
-    if pixel_values is None:
-        pixel_values = torch.randn(1, 3, 480, 640)
-    pixel_values = pixel_values.to(parameter.device, parameter.dtype)
-    expected, before = _timed(model, pixel_values)
-    replaced = accelerate_attention(model)
-    if not replaced:
-        raise ValueError(f"model must contain MultiScaleDeformableAttention, found none in {type(model).__name__}")
-    found, after = _timed(model, pixel_values)
-    difference = max(_difference(one, other) for one, other in zip(found, expected, strict=True))
-    # Half precision rounds at 1e-2; a larger difference is not rounding.
-    if not difference < (1e-3 if parameter.dtype in (torch.float32, torch.float64) else 5e-2):
-        raise ValueError(
-            f"model computes something other than deformable attention: outputs changed by {difference:.1e}"
-        )
-    result = Acceleration(replaced, difference, before, after)
+    run = _runner(model, pixel_values, trial)
+    before = exchanged_modules(model)
+    try:
+        result = _compared(model, run)
+    except BaseException:
+        restore_attention(model, keep=before)
+        raise
     if verbose:
         print(result)
     return result
+
+
+def _compared(model: nn.Module, run: Run | None) -> Acceleration:
+    if run is None:
+        return Acceleration(_exchanged(model), math.nan, math.nan, math.nan)
+    try:
+        expected, before = _timed(model, run)
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"{type(model).__name__} must run on the trial: give its inputs as trial={{...}}, or trial=None to "
+            f"exchange without comparing; it said: {reason}"
+        ) from error
+    dtype = next(model.parameters()).dtype
+    if not all(value.isfinite().all() for value in expected):
+        raise ValueError(
+            f"outputs of {type(model).__name__} are not finite in {dtype} by themselves, so there is nothing to "
+            "compare with: accelerate it in float32 and convert it then, or give other inputs (trial={...}) or none"
+        )
+    exchanged = _exchanged(model)
+    found, after = _timed(model, run)
+    difference = max((_difference(one, other) for one, other in zip(found, expected, strict=True)), default=0.0)
+    # Half precision rounds at 1e-2; a larger difference is not rounding.
+    if not difference < (1e-3 if dtype in (torch.float32, torch.float64) else 5e-2):
+        raise ValueError(
+            f"model computes something other than deformable attention: outputs changed by {difference:.1e}"
+        )
+    return Acceleration(exchanged, difference, before, after)
+
+
+def _exchanged(model: nn.Module) -> dict[str, str]:
+    exchanged = accelerate_attention(model)
+    if not exchanged:
+        raise ValueError(f"model must contain MultiScaleDeformableAttention, found none in {type(model).__name__}")
+    return exchanged
+
+
+def _runner(model: nn.Module, pixel_values: Tensor | None, trial: Trial) -> Run | None:
+    """How to call a view of the model."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"accelerate: model must be a torch.nn.Module, got {type(model).__name__}")
+    if trial is None or trial != "images":
+        if pixel_values is not None:
+            raise TypeError("accelerate: give pixel_values or trial, not both")
+        if isinstance(trial, Mapping):
+            return lambda view: view(**trial)
+        if trial is not None and not callable(trial):
+            raise TypeError(f"accelerate: trial must be a dictionary, a function or None, got {type(trial).__name__}")
+        return trial
+    parameter = next(model.parameters())
+    if pixel_values is None:
+        random = torch.Generator().manual_seed(0)
+        pixel_values = torch.randn(1, 3, *_image_size(getattr(model, "config", None)), generator=random)
+    images = pixel_values.to(parameter.device, parameter.dtype)
+    return lambda view: view(images)
+
+
+def _image_size(config: Any) -> tuple[int, int]:
+    """(height, width) that the model was made for, where it was made for one."""
+    for owner in (config, getattr(config, "backbone_config", None)):
+        size = getattr(owner, "image_size", None)
+        if isinstance(size, int):
+            return size, size
+        if isinstance(size, list | tuple) and len(size) == 2:
+            return int(size[0]), int(size[1])
+    return 480, 640
 
 
 def convert(model: nn.Module, num_subject_queries: int, num_classes: int, **options: Any) -> DSCT:
@@ -106,20 +178,33 @@ def convert(model: nn.Module, num_subject_queries: int, num_classes: int, **opti
 
 
 @torch.no_grad()
-def _timed(model: nn.Module, pixel_values: Tensor, repeats: int = 2) -> tuple[list[Tensor], float]:
+def _timed(model: nn.Module, run: Run, repeats: int = 2) -> tuple[list[Tensor], float]:
     """Floating-point outputs of the last pass, and the seconds of the fastest."""
     seconds = []
     view = evaluation_view(model)
+    device = next(model.parameters()).device
     for _ in range(repeats):
         began = time.perf_counter()
-        outputs = view(pixel_values)
-        if pixel_values.is_cuda:
-            torch.cuda.synchronize(pixel_values.device)
+        outputs = run(view)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - began)
-    values = outputs.values() if isinstance(outputs, Mapping) else [outputs]
-    return [value for value in values if isinstance(value, Tensor) and value.is_floating_point()], min(seconds)
+    return [value for value in _tensors_in(outputs) if value.is_floating_point()], min(seconds)
+
+
+def _tensors_in(outputs: Any) -> Iterator[Tensor]:
+    if isinstance(outputs, Tensor):
+        yield outputs
+    elif isinstance(outputs, Mapping | list | tuple):
+        for value in outputs.values() if isinstance(outputs, Mapping) else outputs:
+            yield from _tensors_in(value)
 
 
 def _difference(found: Tensor, expected: Tensor) -> float:
-    scale = expected.abs().max().clamp(min=1e-12)
-    return float((found - expected).abs().max() / scale)
+    """Relative to the largest value; infinite where a number is finite on one side only."""
+    if not found.isfinite().all():
+        return math.inf
+    if not expected.numel():
+        return 0.0
+    found, expected = found.double(), expected.double()
+    return float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-12))
