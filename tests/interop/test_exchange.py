@@ -1,0 +1,188 @@
+"""What ``transformers.accelerate`` compares, what it refuses, and that an error leaves the model as it was."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dsct.interop import transformers
+from dsct.interop.attention import accelerate_attention
+from tests.interop.hugging_face_detector import hugging_face_detector
+from tests.reference.deform_attn import ms_deform_attn as reference
+
+
+@pytest.fixture
+def detector() -> Any:
+    return hugging_face_detector()
+
+
+def kinds(model: nn.Module) -> list[type]:
+    return [type(module) for module in model.modules()]
+
+
+def test_outputs_that_are_not_finite_by_themselves_are_said(detector: Any) -> None:
+    before = kinds(detector)
+    with torch.no_grad():
+        detector.class_embed[0].bias[0] = torch.nan
+    with pytest.raises(ValueError, match=r"not finite in torch\.float32 by themselves, so there is nothing to compare"):
+        transformers.accelerate(detector, verbose=False)
+    assert kinds(detector) == before
+
+
+def test_a_difference_of_nan_is_never_overlooked(detector: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dsct.interop import calls
+
+    def broken(*given: Any) -> Tensor:
+        out = exact(*given)
+        out[..., 0] = torch.nan
+        return out
+
+    before, exact = kinds(detector), calls.ms_deform_attn
+    monkeypatch.setattr(calls, "ms_deform_attn", broken)
+    with pytest.raises(ValueError, match="outputs changed by inf"):
+        transformers.accelerate(detector, verbose=False)
+    assert kinds(detector) == before
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_any_error_leaves_the_model_as_it_was(detector: Any, error: type[BaseException]) -> None:
+    before, calls = kinds(detector.train()), []
+
+    def trial(view: nn.Module) -> Any:
+        calls.append(view)
+        torch.rand(3)
+        if len(calls) == 3:  # the first pass after the exchange
+            raise error
+        return view(torch.zeros(1, 3, 64, 64))
+
+    state = torch.get_rng_state()
+    with pytest.raises(error):
+        transformers.accelerate(detector, trial=trial, verbose=False)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(parameter.grad is None for parameter in detector.parameters())
+    assert len(calls) == 3
+    assert kinds(detector) == before
+    assert detector.training
+
+
+def test_what_the_user_exchanged_before_stays(detector: Any) -> None:
+    accelerate_attention(detector)
+    before = kinds(detector)
+    with pytest.raises(ValueError, match="found none in"):
+        transformers.accelerate(detector, torch.zeros(1, 3, 64, 64), verbose=False)
+    assert kinds(detector) == before
+
+
+def test_a_trial_by_name_and_none_at_all(detector: Any) -> None:
+    other = copy.deepcopy(detector)
+    result = transformers.accelerate(detector, trial={"pixel_values": torch.rand(1, 3, 64, 96)}, verbose=False)
+    assert result.difference < 1e-4
+    assert len(result.exchanged) == 4
+    unseen = transformers.accelerate(other, trial=None, verbose=False)
+    assert unseen.exchanged == result.exchanged
+    assert str(unseen) == "4 attention modules replaced; nothing was compared"
+
+
+def test_a_trial_that_does_not_fit_is_said(detector: Any) -> None:
+    before = kinds(detector)
+    with pytest.raises(ValueError, match=r"must run on the trial: give its inputs as trial=\{\.\.\.\}.*it said:"):
+        transformers.accelerate(detector, trial={"input_ids": torch.zeros(1, 3).long()}, verbose=False)
+    with pytest.raises(TypeError, match="trial must be a dictionary, a function or None, got int"):
+        transformers.accelerate(detector, trial=3, verbose=False)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="give pixel_values or trial, not both"):
+        transformers.accelerate(detector, torch.zeros(1, 3, 64, 64), trial=None)
+    assert kinds(detector) == before
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_other_precisions(detector: Any, dtype: torch.dtype) -> None:
+    result = transformers.accelerate(detector.to(dtype), torch.rand(1, 3, 64, 96), verbose=False)
+    assert result.difference < (5e-2 if dtype == torch.bfloat16 else 1e-6)
+
+
+class Attention(nn.Module):
+    """As Hugging Face's, in the way that is given."""
+
+    def __init__(self, way: Any) -> None:
+        super().__init__()
+        self.way = way
+
+    def forward(
+        self, value: Tensor, value_spatial_shapes: Tensor, value_spatial_shapes_list: Any, level_start_index: Any,
+        sampling_locations: Tensor, attention_weights: Tensor, im2col_step: int,
+    ) -> Tensor:  # fmt: skip
+        shapes = value_spatial_shapes_list
+        return self.way(reference(value.float(), shapes, sampling_locations.float(), attention_weights.float())).to(
+            value.dtype
+        )  # type: ignore[no-any-return]
+
+
+class Small(nn.Module):
+    """The attention, a layer, and what is made of its output at the end."""
+
+    def __init__(self, way: Any = lambda out: out, end: Any = lambda out: out) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.attention, self.layer, self.end = Attention(way), nn.Linear(8, 8), end
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, value: Tensor) -> dict[str, Any]:
+        shapes, points = [(2, 3)], value.new_full((1, 5, 2, 1, 2, 2), 0.4)
+        weights = value.new_full((1, 5, 2, 1, 2), 0.5)
+        value = self.layer(value).view(1, 6, 2, 4)
+        return {"out": self.end(self.dropout(self.attention(value, None, shapes, None, points, weights, 64)))}
+
+
+VALUE = torch.linspace(-1, 1, 48).view(1, 6, 8)
+
+
+def test_a_model_that_is_not_finite_in_half_precision_is_compared_in_float32() -> None:
+    model = Small(end=lambda out: out * 60000 * 4).half()
+    before = model(VALUE.half())["out"]
+    assert not before.isfinite().all()
+    parameters = [(id(each), each.dtype) for each in model.parameters()]
+    result = transformers.accelerate(model, trial={"value": VALUE.half()}, verbose=False)
+    assert result.exchanged == {"attention": "Hugging Face"}
+    assert result.difference < 1e-5
+    assert "compared in float32, as its own outputs in float16 are not finite" in str(result)
+    assert [(id(each), each.dtype) for each in model.parameters()] == parameters
+
+
+def test_a_wrong_result_is_found_in_float32_too() -> None:
+    model = Small(lambda out: out + 1, lambda out: out * 60000 * 4).half()
+    with pytest.raises(ValueError, match="computes something other than deformable attention"):
+        transformers.accelerate(model, trial={"value": VALUE.half()}, verbose=False)
+    assert type(model.attention) is Attention
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_infinities_that_a_model_means_are_compared_as_such(training: bool) -> None:
+    def masked(out: Tensor) -> Tensor:
+        return out.masked_fill(torch.arange(8) > 5, -torch.inf)
+
+    model = Small(end=masked).train(training)
+    assert transformers.accelerate(model, VALUE, verbose=False).difference < 1e-6
+    assert (model.training, model.dropout.training) == (training, training)
+    for end in (lambda out: masked(out).masked_fill(out > 0, torch.inf), lambda out: out / 0):
+        transformers.accelerate(Small(end=end), VALUE, verbose=False)
+
+
+@pytest.mark.parametrize("value", [torch.inf, -torch.inf, torch.nan])
+def test_what_is_not_finite_on_one_side_only_is_a_difference(value: float) -> None:
+    def spoilt(out: Tensor) -> Tensor:
+        return out.index_fill(-1, torch.tensor([1]), value)
+
+    with pytest.raises(ValueError, match=r"changed by inf|not finite"):
+        transformers.accelerate(model := Small(spoilt), VALUE, verbose=False)
+    assert type(model.attention) is Attention
+
+
+def test_outputs_without_numbers_cannot_be_compared() -> None:
+    model = Small()
+    with pytest.raises(ValueError, match="outputs of Small must contain tensors of floating-point numbers"):
+        transformers.accelerate(model, trial=lambda view: view(VALUE)["out"].argmax(-1), verbose=False)
+    assert type(model.attention) is Attention
