@@ -75,9 +75,9 @@ def _points_per_level(module: Any) -> None:
 @pytest.mark.parametrize(
     ("kind", "change", "reason"),
     [
-        (UnknownArgument, lambda _: None, r"attention \(UnknownArgument\) is left as it is: .* also takes temperature"),
-        (MSDeformAttn, _own_forward, r"attention \(MSDeformAttn\) is left as it is: its forward was exchanged by"),
-        (MSDeformAttn, _points_per_level, r"left as it is: n_points must be a whole number"),
+        (UnknownArgument, lambda _: None, r"attention \(UnknownArgument\) left as it was: .* also takes temperature"),
+        (MSDeformAttn, _own_forward, r"attention \(MSDeformAttn\) left as it was: its forward was exchanged by"),
+        (MSDeformAttn, _points_per_level, r"left as it was: n_points must be a whole number"),
     ],
 )
 def test_what_only_resembles_is_left_alone_and_named(kind: Any, change: Callable[[Any], None], reason: str) -> None:

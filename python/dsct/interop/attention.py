@@ -50,14 +50,15 @@ def accelerate_attention(model: nn.Module) -> dict[str, str]:
     if not isinstance(model, nn.Module):
         raise TypeError(f"accelerate_attention: model must be a torch.nn.Module, got {type(model).__name__}")
     chosen: dict[nn.Module, Kind] = {}
-    for name, module in model.named_modules():
+    left: dict[nn.Module, str] = {}
+    for module in model.modules():
         if isinstance(module, MSDeformAttn) or _original_class(module) is not None:
             continue
         kind = next((kind for kind in KINDS if kind.resembles(module)), None)
         if kind is None:
             continue
         if obstacle := kind.obstacle(module):
-            warnings.warn(f"{name or 'model'} ({type(module).__name__}) is left as it is: {obstacle}", stacklevel=2)
+            left[module] = obstacle
         else:
             chosen[module] = kind
     done: list[nn.Module] = []
@@ -68,8 +69,24 @@ def accelerate_attention(model: nn.Module) -> dict[str, str]:
     except BaseException:
         _restore(done)
         raise
+    for sentence in _left_alone(model, left):
+        warnings.warn(sentence, stacklevel=2)
     names = model.named_modules(remove_duplicate=False)
     return {name: chosen[module].name for name, module in names if module in chosen}
+
+
+def _left_alone(model: nn.Module, left: dict[nn.Module, str]) -> list[str]:
+    """A sentence for each class of attention that stays as it was."""
+    reason = "it is called in a way that is not known, or samples by a function instead of a module"
+    found: dict[tuple[type, str], list[str]] = {}
+    for name, module in model.named_modules():
+        is_attention = hasattr(module, "sampling_offsets") and hasattr(module, "attention_weights")
+        if module in left or (is_attention and not isinstance(module, MSDeformAttn) and not exchanged_modules(module)):
+            found.setdefault((type(module), left.get(module, reason)), []).append(name or "model")
+    return [
+        f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''} ({kind.__name__}) left as it was: {why}"
+        for (kind, why), names in found.items()
+    ]
 
 
 def exchanged_modules(model: nn.Module) -> list[nn.Module]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
@@ -82,7 +83,7 @@ def accelerate(
     run = _runner(model, pixel_values, trial)
     before = exchanged_modules(model)
     try:
-        with torch.random.fork_rng(range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()):
+        with torch.random.fork_rng(range(torch.cuda.device_count()) if torch.cuda.is_available() else ()):
             result = _compared(model, run)
     except BaseException:
         restore_attention(model, keep=before)
@@ -142,9 +143,17 @@ def _tried(model: nn.Module, run: Run) -> tuple[list[Tensor], float]:
 
 
 def _exchanged(model: nn.Module) -> dict[str, str]:
-    exchanged = accelerate_attention(model)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        exchanged = accelerate_attention(model)
+    reasons = [str(each.message) for each in caught]
     if not exchanged:
-        raise ValueError(f"model must contain MultiScaleDeformableAttention, found none in {type(model).__name__}")
+        reason = f"; nothing exchanged: {'; '.join(reasons)}" if reasons else ""
+        raise ValueError(
+            f"model must contain MultiScaleDeformableAttention, found none in {type(model).__name__}{reason}"
+        )
+    for each in reasons:
+        warnings.warn(each, stacklevel=4)
     return exchanged
 
 
