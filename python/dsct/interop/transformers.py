@@ -13,7 +13,6 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from dsct.checkpoint.hugging_face import sizes_of_config
 from dsct.interop.attention import accelerate_attention, exchanged_modules, restore_attention
 from dsct.interop.deformable_detr import convert as convert_detector
 from dsct.modules import DSCT
@@ -218,9 +217,7 @@ def convert(model: nn.Module, num_subject_queries: int, num_classes: int, **opti
     Example:
         ``convert(DeformableDetrForObjectDetection.from_pretrained("SenseTime/deformable-detr"), 4, 26)``
     """
-    own: Any = getattr(model, "config", None)
-    sizes = {} if own is None else sizes_of_config(own.to_json_string(use_diff=False))
-    return convert_detector(model, num_subject_queries, num_classes, **{**sizes, **options})
+    return convert_detector(model, num_subject_queries, num_classes, **options)
 
 
 @torch.no_grad()
