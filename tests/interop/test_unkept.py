@@ -70,7 +70,7 @@ def test_modules_tell_what_no_configuration_does() -> None:
     last.dilation = (2, 2)
     for layer in detector.model.decoder.layers:
         layer.mlp.activation_fn = nn.GELU()
-    with pytest.warns(UserWarning, match="DC5") as found:
+    with pytest.warns(UserWarning, match=r"DC5|activation of the decoder") as found:
         deformable_detr.convert(detector, 3, 7, nheads=4, enc_n_points=2, verbose=False)
     assert [str(each.message) for each in found] == [
         "the last stage of the file's backbone is dilated (DC5), the model's is not",
