@@ -60,6 +60,59 @@ class MSDeformAttn(Projections):
         return self.output_proj(found)
 
 
+class MoreArguments(MSDeformAttn):
+    """With the argument that RF-DETR's decoder adds; one level of reference points may stand for all."""
+
+    def forward(
+        self,
+        query: Tensor,
+        reference_points: Tensor,
+        input_flatten: Tensor,
+        input_spatial_shapes: Tensor,
+        input_level_start_index: Tensor,
+        input_padding_mask: Tensor | None = None,
+        input_spatial_shapes_hw: list[tuple[int, int]] | None = None,
+    ) -> Tensor:
+        shapes = input_spatial_shapes if input_spatial_shapes_hw is None else torch.tensor(input_spatial_shapes_hw)
+        return self.output_proj(sample(self, query, reference_points, input_flatten, shapes, input_padding_mask))
+
+
+class UnknownArgument(MSDeformAttn):
+    """With one whose meaning nobody else can know."""
+
+    def forward(
+        self,
+        query: Tensor,
+        reference_points: Tensor,
+        input_flatten: Tensor,
+        input_spatial_shapes: Tensor,
+        input_level_start_index: Tensor,
+        input_padding_mask: Tensor | None = None,
+        temperature: float = 2.0,
+        **options: Any,
+    ) -> Tensor:
+        call = (query, reference_points, input_flatten, input_spatial_shapes, input_level_start_index)
+        return temperature * super().forward(*call, input_padding_mask)
+
+
+class UltralyticsAttention(Projections):
+    """Called as Ultralytics' RT-DETR does: no starts of levels, one level of reference points."""
+
+    def __init__(self, d_model: int, n_levels: int, n_heads: int, n_points: int) -> None:
+        super().__init__(d_model, n_heads, n_levels, n_points)
+        self.d_model, self.n_levels, self.n_heads, self.n_points = d_model, n_levels, n_heads, n_points
+
+    def forward(
+        self,
+        query: Tensor,
+        refer_bbox: Tensor,
+        value: Tensor,
+        value_shapes: list[list[int]],
+        value_mask: Tensor | None = None,
+    ) -> Tensor:
+        return self.output_proj(sample(self, query, refer_bbox, value, torch.tensor(value_shapes), value_mask))
+
+
 class MultiScaleDeformableAttention(Projections):
     """Called as mmcv's and detrex's, with a residual."""
 

@@ -1,172 +1,18 @@
-"""A module whose attention is exchanged stays the object that it was, and an error leaves the model as it was."""
+"""What ``transformers.accelerate`` compares, what it refuses, and that an error leaves the model as it was."""
 
 from __future__ import annotations
 
 import copy
-import io
-import pickle
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations
 
 from dsct.interop import transformers
-from dsct.interop.attention import accelerate_attention, restore_attention
-from tests.comparison import randomise
+from dsct.interop.attention import accelerate_attention
 from tests.interop.hugging_face_detector import hugging_face_detector
-from tests.interop.look_alikes import MSDeformAttn
-
-SHAPES = torch.tensor([[4, 6], [2, 3]])
-STARTS = torch.tensor([0, 24])
-
-
-class WithOneMore(MSDeformAttn):
-    """As RF-DETR's, whose decoder passes the same shapes a second time, as numbers."""
-
-    def forward(  # type: ignore[override]
-        self, query: Tensor, reference_points: Tensor, input_flatten: Tensor, input_spatial_shapes: Tensor,
-        input_level_start_index: Tensor, input_padding_mask: Tensor | None = None,
-        input_spatial_shapes_hw: Any = None,
-    ) -> Tensor:  # fmt: skip
-        assert input_spatial_shapes_hw == SHAPES.tolist()
-        reference_points = reference_points.expand(-1, -1, len(SHAPES), -1)
-        out: Tensor = super().forward(
-            query, reference_points, input_flatten, input_spatial_shapes, input_level_start_index, input_padding_mask
-        )
-        return out
-
-
-class WithTemperature(MSDeformAttn):
-    """One more parameter whose meaning nobody knows."""
-
-    def forward(  # type: ignore[override]
-        self, query: Tensor, reference_points: Tensor, input_flatten: Tensor, input_spatial_shapes: Tensor,
-        input_level_start_index: Tensor, input_padding_mask: Tensor | None = None, temperature: float = 1.0,
-    ) -> Tensor:  # fmt: skip
-        return query * temperature
-
-
-def attention(kind: type[MSDeformAttn] = MSDeformAttn) -> MSDeformAttn:
-    torch.manual_seed(0)
-    module = kind(32, 2, 4, 3)
-    randomise(module)
-    return module
-
-
-def arguments(levels: int = 2) -> tuple[Tensor, ...]:
-    return torch.randn(2, 5, 32), torch.rand(2, 5, levels, 2), torch.randn(2, 30, 32), SHAPES, STARTS
-
-
-def test_every_kind_of_hook_survives_with_its_handle() -> None:
-    model, heard = nn.ModuleDict({"attention": attention()}), []
-    module = model["attention"]
-
-    def hear(name: str) -> Any:
-        return lambda *_given, **_named: heard.append(name)
-
-    handles = [
-        module.register_forward_hook(hear("forward")),
-        module.register_forward_hook(lambda _m, _a, named, _o: heard.append(sorted(named)), with_kwargs=True),
-        module.register_forward_hook(hear("always"), always_call=True),
-        module.register_forward_pre_hook(hear("pre")),
-        module.register_forward_pre_hook(lambda _m, _a, _k: heard.append("pre named"), with_kwargs=True),
-        module.register_full_backward_hook(hear("backward")),
-        module.register_full_backward_pre_hook(hear("backward pre")),
-        module.register_state_dict_post_hook(hear("state")),
-        module.register_load_state_dict_post_hook(hear("load")),
-    ]
-    given = arguments()
-    query = given[0].requires_grad_()
-    named = {"input_flatten": given[2], "input_spatial_shapes": SHAPES, "input_level_start_index": STARTS}
-
-    def run() -> list[Any]:
-        heard.clear()
-        module(query, given[1], **named).sum().backward()
-        module.load_state_dict(module.state_dict())
-        with pytest.raises((ValueError, RuntimeError)):
-            module(*given[:2], torch.zeros(2, 7, 32), SHAPES, STARTS)
-        return list(heard)
-
-    expected = run()
-    assert accelerate_attention(model) == {"attention": "Deformable DETR"}
-    assert model["attention"] is module
-    assert run() == expected
-    assert {"always", "pre named", "backward pre", "load"} <= {each for each in expected if isinstance(each, str)}
-    for handle in handles:
-        handle.remove()
-    assert not run()
-
-
-def test_attributes_parametrizations_and_the_own_class_survive() -> None:
-    model = nn.ModuleDict({"attention": attention()})
-    module = model["attention"]
-    parametrizations.weight_norm(module.value_proj)
-    module.note = "mine"
-    expected = module(*(given := arguments()))
-    accelerate_attention(model)
-    assert module.note == "mine"
-    assert isinstance(module, MSDeformAttn)
-    assert type(module).__name__ == "MSDeformAttn"
-    torch.testing.assert_close(module(*given), expected, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("copied", ["deepcopy", "pickle", "torch.save"])
-def test_an_exchanged_model_is_copied_and_saved(copied: str) -> None:
-    model = nn.ModuleDict({"attention": attention()})
-    accelerate_attention(model)
-    if copied == "deepcopy":
-        other = copy.deepcopy(model)
-    elif copied == "pickle":
-        other = pickle.loads(pickle.dumps(model))
-    else:
-        torch.save(model, file := io.BytesIO())
-        file.seek(0)
-        other = torch.load(file, weights_only=False)
-    given = arguments()
-    assert type(other["attention"]) is type(model["attention"])
-    assert torch.equal(other["attention"](*given), model["attention"](*given))
-
-
-def test_restored_is_as_it_was() -> None:
-    model = nn.ModuleDict({"attention": attention()})
-    accelerate_attention(model)
-    restore_attention(model)
-    assert type(model["attention"]) is MSDeformAttn
-
-
-def test_a_module_at_two_places_is_exchanged_once_and_named_twice() -> None:
-    module = attention()
-    model = nn.ModuleList([module, module])
-    assert accelerate_attention(model) == {"0": "Deformable DETR", "1": "Deformable DETR"}
-    assert model[0] is model[1] is module
-
-
-def test_the_attention_itself() -> None:
-    module = attention()
-    expected = module(*(given := arguments()))
-    assert accelerate_attention(module) == {"": "Deformable DETR"}
-    torch.testing.assert_close(module(*given), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_shapes_that_are_passed_twice_and_one_level_of_reference_points() -> None:
-    model = nn.ModuleDict({"attention": attention(WithOneMore)})
-    given = arguments(levels=1)
-    expected = model["attention"](*given, input_spatial_shapes_hw=SHAPES.tolist())
-    assert accelerate_attention(model) == {"attention": "Deformable DETR"}
-    found = model["attention"](*given, input_spatial_shapes_hw=SHAPES.tolist())
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-
-
-def test_a_parameter_of_unknown_meaning_leaves_the_module_alone() -> None:
-    model = nn.ModuleDict({"attention": attention(WithTemperature)})
-    with pytest.warns(UserWarning, match=r"attention \(WithTemperature\) is left as it is: .* also takes temperature"):
-        assert accelerate_attention(model) == {}
-    assert type(model["attention"]) is WithTemperature
-
-
-# ---------------------------------------------------------------- the comparison
+from tests.reference.deform_attn import ms_deform_attn as reference
 
 
 @pytest.fixture
@@ -188,15 +34,15 @@ def test_outputs_that_are_not_finite_by_themselves_are_said(detector: Any) -> No
 
 
 def test_a_difference_of_nan_is_never_overlooked(detector: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dsct.interop import attention as exchange
+    from dsct.interop import calls
 
     def broken(*given: Any) -> Tensor:
         out = exact(*given)
         out[..., 0] = torch.nan
         return out
 
-    before, exact = kinds(detector), exchange.ms_deform_attn
-    monkeypatch.setattr(exchange, "ms_deform_attn", broken)
+    before, exact = kinds(detector), calls.ms_deform_attn
+    monkeypatch.setattr(calls, "ms_deform_attn", broken)
     with pytest.raises(ValueError, match="outputs changed by inf"):
         transformers.accelerate(detector, verbose=False)
     assert kinds(detector) == before
@@ -208,12 +54,16 @@ def test_any_error_leaves_the_model_as_it_was(detector: Any, error: type[BaseExc
 
     def trial(view: nn.Module) -> Any:
         calls.append(view)
+        torch.rand(3)
         if len(calls) == 3:  # the first pass after the exchange
             raise error
         return view(torch.zeros(1, 3, 64, 64))
 
+    state = torch.get_rng_state()
     with pytest.raises(error):
         transformers.accelerate(detector, trial=trial, verbose=False)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(parameter.grad is None for parameter in detector.parameters())
     assert len(calls) == 3
     assert kinds(detector) == before
     assert detector.training
@@ -252,3 +102,87 @@ def test_a_trial_that_does_not_fit_is_said(detector: Any) -> None:
 def test_other_precisions(detector: Any, dtype: torch.dtype) -> None:
     result = transformers.accelerate(detector.to(dtype), torch.rand(1, 3, 64, 96), verbose=False)
     assert result.difference < (5e-2 if dtype == torch.bfloat16 else 1e-6)
+
+
+class Attention(nn.Module):
+    """As Hugging Face's, in the way that is given."""
+
+    def __init__(self, way: Any) -> None:
+        super().__init__()
+        self.way = way
+
+    def forward(
+        self, value: Tensor, value_spatial_shapes: Tensor, value_spatial_shapes_list: Any, level_start_index: Any,
+        sampling_locations: Tensor, attention_weights: Tensor, im2col_step: int,
+    ) -> Tensor:  # fmt: skip
+        shapes = value_spatial_shapes_list
+        return self.way(reference(value.float(), shapes, sampling_locations.float(), attention_weights.float())).to(
+            value.dtype
+        )  # type: ignore[no-any-return]
+
+
+class Small(nn.Module):
+    """The attention, a layer, and what is made of its output at the end."""
+
+    def __init__(self, way: Any = lambda out: out, end: Any = lambda out: out) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.attention, self.layer, self.end = Attention(way), nn.Linear(8, 8), end
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, value: Tensor) -> dict[str, Any]:
+        shapes, points = [(2, 3)], value.new_full((1, 5, 2, 1, 2, 2), 0.4)
+        weights = value.new_full((1, 5, 2, 1, 2), 0.5)
+        value = self.layer(value).view(1, 6, 2, 4)
+        return {"out": self.end(self.dropout(self.attention(value, None, shapes, None, points, weights, 64)))}
+
+
+VALUE = torch.linspace(-1, 1, 48).view(1, 6, 8)
+
+
+def test_a_model_that_is_not_finite_in_half_precision_is_compared_in_float32() -> None:
+    model = Small(end=lambda out: out * 60000 * 4).half()
+    before = model(VALUE.half())["out"]
+    assert not before.isfinite().all()
+    parameters = [(id(each), each.dtype) for each in model.parameters()]
+    result = transformers.accelerate(model, trial={"value": VALUE.half()}, verbose=False)
+    assert result.exchanged == {"attention": "Hugging Face"}
+    assert result.difference < 1e-5
+    assert "compared in float32, as its own outputs in float16 are not finite" in str(result)
+    assert [(id(each), each.dtype) for each in model.parameters()] == parameters
+
+
+def test_a_wrong_result_is_found_in_float32_too() -> None:
+    model = Small(lambda out: out + 1, lambda out: out * 60000 * 4).half()
+    with pytest.raises(ValueError, match="computes something other than deformable attention"):
+        transformers.accelerate(model, trial={"value": VALUE.half()}, verbose=False)
+    assert type(model.attention) is Attention
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_infinities_that_a_model_means_are_compared_as_such(training: bool) -> None:
+    def masked(out: Tensor) -> Tensor:
+        return out.masked_fill(torch.arange(8) > 5, -torch.inf)
+
+    model = Small(end=masked).train(training)
+    assert transformers.accelerate(model, VALUE, verbose=False).difference < 1e-6
+    assert (model.training, model.dropout.training) == (training, training)
+    for end in (lambda out: masked(out).masked_fill(out > 0, torch.inf), lambda out: out / 0):
+        transformers.accelerate(Small(end=end), VALUE, verbose=False)
+
+
+@pytest.mark.parametrize("value", [torch.inf, -torch.inf, torch.nan])
+def test_what_is_not_finite_on_one_side_only_is_a_difference(value: float) -> None:
+    def spoilt(out: Tensor) -> Tensor:
+        return out.index_fill(-1, torch.tensor([1]), value)
+
+    with pytest.raises(ValueError, match=r"changed by inf|not finite"):
+        transformers.accelerate(model := Small(spoilt), VALUE, verbose=False)
+    assert type(model.attention) is Attention
+
+
+def test_outputs_without_numbers_cannot_be_compared() -> None:
+    model = Small()
+    with pytest.raises(ValueError, match="outputs of Small must contain tensors of floating-point numbers"):
+        transformers.accelerate(model, trial=lambda view: view(VALUE)["out"].argmax(-1), verbose=False)
+    assert type(model.attention) is Attention

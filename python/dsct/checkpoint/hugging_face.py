@@ -149,12 +149,45 @@ def sizes_of_config(text: str) -> dict[str, Any]:
     return {field: content[theirs] for field, theirs in fields.items() if theirs in content}
 
 
-def is_dilated(text: str) -> bool:
-    """Whether a ``config.json`` describes a backbone whose last stage is dilated (DC5), which no tensor shows."""
+#: Fields of a ``config.json`` with the only value that a DSCT computes with, where no tensor shows another.
+_FIXED: dict[str, Any] = {
+    "activation_function": "relu",
+    "position_embedding_type": "sine",
+    "num_channels": 3,
+    "two_stage": False,
+    "with_box_refine": False,
+}
+#: The same for the backbone.
+_FIXED_IN_BACKBONE: dict[str, Any] = {
+    "hidden_act": "relu",
+    "downsample_in_first_stage": False,
+    "downsample_in_bottleneck": False,
+}
+
+
+def unkept_by_config(text: str) -> tuple[str, ...]:
+    """A sentence for everything in a ``config.json`` that changes what the weights compute and that a DSCT cannot keep.
+
+    Example:
+        >>> unkept_by_config('{"activation_function": "gelu", "dilation": false}')
+        ("activation_function is 'gelu' in the detector and 'relu' in the model",)
+    """
     content = _json_object(text, "config.json")
     backbone = content.get("backbone_config")
-    stride = backbone.get("output_stride") if isinstance(backbone, dict) else None
-    return bool(content.get("dilation")) or stride == 16
+    backbone = backbone if isinstance(backbone, dict) else {}
+    found = []
+    if content.get("dilation") or backbone.get("output_stride") == 16:
+        found.append("the last stage of the file's backbone is dilated (DC5), the model's is not")
+    for fields, fixed, prefix in ((content, _FIXED, ""), (backbone, _FIXED_IN_BACKBONE, "backbone_config.")):
+        found += [
+            f"{prefix}{name} is {fields[name]!r} in the detector and {value!r} in the model"
+            for name, value in fixed.items()
+            if name in fields and fields[name] != value
+        ]
+    encoder, decoder = content.get("encoder_attention_heads"), content.get("decoder_attention_heads")
+    if None not in (encoder, decoder) and encoder != decoder:
+        found.append(f"decoder_attention_heads is {decoder} in the detector and {encoder} in the model")
+    return tuple(found)
 
 
 def _files_of_index(path: Path) -> list[Path]:

@@ -18,7 +18,7 @@ import torch
 from dsct.checkpoint.class_rows import ClassRows
 from dsct.checkpoint.files import HUGGING_FACE_KEY, Checkpoint, read_checkpoint
 from dsct.checkpoint.fit import other_architecture, other_backbone
-from dsct.checkpoint.hugging_face import Incoming, is_dilated
+from dsct.checkpoint.hugging_face import Incoming, unkept_by_config
 from dsct.checkpoint.layouts import Layout, incoming_tensors, recognise
 from dsct.checkpoint.native import distinct_tensors, shared_names
 from dsct.checkpoint.report import LoadReport, Shape
@@ -226,12 +226,12 @@ def _refinement(incoming: Mapping[str, Incoming]) -> tuple[str, ...]:
 def _hidden_differences(checkpoint: Checkpoint, config: DSCTConfig) -> tuple[str, ...]:
     """Differences that change the meaning of weights but not their shapes."""
     theirs = sizes_beside(checkpoint)
-    warnings = []
+    warnings: list[str] = []
     if checkpoint.config is not None:
         fields = checkpoint.config.to_dict()
         theirs = {name: fields[name] for name in ("nheads", "enc_n_points", "dec_n_points")}
-    elif HUGGING_FACE_KEY in checkpoint.metadata and is_dilated(checkpoint.metadata[HUGGING_FACE_KEY]):
-        warnings.append("the last stage of the file's backbone is dilated (DC5), the model's is not")
+    elif HUGGING_FACE_KEY in checkpoint.metadata:
+        warnings += unkept_by_config(checkpoint.metadata[HUGGING_FACE_KEY])
     for name, value in theirs.items():
         if value != getattr(config, name):
             warnings.append(f"{name} is {value} in the file and {getattr(config, name)} in the model")

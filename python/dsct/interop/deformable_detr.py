@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import re
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import nn
 
+from dsct.checkpoint.hugging_face import sizes_of_config, unkept_by_config
 from dsct.checkpoint.pretrained import load_pretrained
 from dsct.checkpoint.sizes import sizes_of
 from dsct.config import DSCTConfig, context_sets
@@ -28,8 +32,9 @@ def convert(
 ) -> DSCT:
     """Builds an emotion model from a Deformable DETR of the original code or of a fork with its parameter names.
 
-    Sizes are read from the weights. Heads, subject queries and whatever else the detector does not have are new; the
-    printed report says which.
+    Sizes are read from the weights, and from the ``config`` of a Hugging Face model. Heads, subject queries and
+    whatever else the detector does not have are new; the printed report says which. So does it of what changes the
+    meaning of the weights and cannot be kept, such as a dilated backbone or another activation.
 
     Args:
         model: the detector; it is not changed.
@@ -38,9 +43,9 @@ def convert(
         multi_label: whether a person can show several.
         class_names: C names.
         reuse_box_head: start from the detector's box head.
-        verbose: print what was reused.
-        **config: further fields of :class:`dsct.DSCTConfig`. ``nheads`` and the numbers of points cannot be read from
-            the weights: 8 and 4 unless given.
+        verbose: print what was reused; otherwise what cannot be kept is a ``UserWarning``.
+        **config: further fields of :class:`dsct.DSCTConfig`. ``nheads`` and the numbers of points are in no weights:
+            those of a Hugging Face ``config``, otherwise 8 and 4 unless given.
 
     Returns:
         The model, in training mode.
@@ -56,7 +61,9 @@ def convert(
         (32, 4)
     """
     tensors: dict[str, Any] = dict(model.state_dict())
-    sizes = sizes_of(tensors)
+    own: Any = getattr(model, "config", None)
+    text: str = own.to_json_string(use_diff=False) if hasattr(own, "to_json_string") else "{}"
+    sizes = {**sizes_of(tensors), **sizes_of_config(text)}
     missing = [
         name for name in ("backbone", "hidden_dim", "enc_layers", "dec_layers") if name not in {**sizes, **config}
     ]
@@ -72,5 +79,27 @@ def convert(
             class_names=names,
         )
     )  # fmt: skip
-    load_pretrained(built, tensors, reuse_box_head=reuse_box_head, verbose=verbose)
+    report = load_pretrained(built, tensors, reuse_box_head=reuse_box_head, verbose=False)
+    unkept = tuple(dict.fromkeys((*unkept_by_config(text), *_unkept_by_modules(model))))
+    if verbose:
+        print(dataclasses.replace(report, warnings=(*report.warnings, *unkept)))
+    else:
+        for sentence in unkept:
+            warnings.warn(sentence, stacklevel=2)
     return built
+
+
+def _unkept_by_modules(model: nn.Module) -> Iterator[str]:
+    """What the modules do otherwise than a DSCT's, and no tensor shows."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d) and "backbone" in name and set(module.dilation) != {1}:
+            yield "the last stage of the file's backbone is dilated (DC5), the model's is not"
+    for name, module in model.named_modules():
+        if not re.search(r"\b(encoder|decoder)\.layers\.\d+(\.mlp)?$", name):
+            continue
+        for attribute in ("activation", "activation_fn"):
+            function = getattr(module, attribute, None)
+            found = getattr(function, "__name__", type(function).__name__).lower()
+            if callable(function) and not found.startswith("relu"):
+                part = "encoder" if "encoder.layers" in name else "decoder"
+                yield f"the activation of the {part} is {found} in the detector and relu in the model"

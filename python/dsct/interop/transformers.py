@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from dsct.checkpoint.hugging_face import sizes_of_config
 from dsct.interop.attention import accelerate_attention, exchanged_modules, restore_attention
 from dsct.interop.deformable_detr import convert as convert_detector
 from dsct.modules import DSCT
@@ -31,6 +32,7 @@ class Acceleration:
         difference: largest difference of an output before and after, relative to its largest value.
         seconds_before: seconds of a forward pass on the images.
         seconds_after: the same with the package's operator.
+        note: what else is to be known about the comparison.
 
     Example:
         >>> print(Acceleration({"encoder.attn": "Hugging Face"}, 1e-6, seconds_before=0.6, seconds_after=0.2))
@@ -41,13 +43,15 @@ class Acceleration:
     difference: float
     seconds_before: float
     seconds_after: float
+    note: str = ""
 
     def __str__(self) -> str:
         if math.isnan(self.difference):
             return f"{len(self.exchanged)} attention modules replaced; nothing was compared"
+        note = f"; {self.note}" if self.note else ""
         return (f"{len(self.exchanged)} attention modules replaced; outputs differ by {self.difference:.1e}; "
                 f"{self.seconds_before:.3g} s -> {self.seconds_after:.3g} s, "
-                f"{self.seconds_before / self.seconds_after:.2f} times as fast")  # fmt: skip
+                f"{self.seconds_before / self.seconds_after:.2f} times as fast{note}")  # fmt: skip
 
 
 def accelerate(
@@ -78,7 +82,8 @@ def accelerate(
     run = _runner(model, pixel_values, trial)
     before = exchanged_modules(model)
     try:
-        result = _compared(model, run)
+        with torch.random.fork_rng(range(torch.cuda.device_count()) if torch.cuda.is_available() else ()):
+            result = _compared(model, run)
     except BaseException:
         restore_attention(model, keep=before)
         raise
@@ -90,35 +95,64 @@ def accelerate(
 def _compared(model: nn.Module, run: Run | None) -> Acceleration:
     if run is None:
         return Acceleration(_exchanged(model), math.nan, math.nan, math.nan)
-    try:
-        expected, before = _timed(model, run)
-    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(
-            f"{type(model).__name__} must run on the trial: give its inputs as trial={{...}}, or trial=None to "
-            f"exchange without comparing; it said: {reason}"
-        ) from error
+    expected, before = _tried(model, run)
     dtype = next(model.parameters()).dtype
-    if not all(value.isfinite().all() for value in expected):
+    precise = dtype in (torch.float32, torch.float64)
+    if any(value.isnan().any() or (not precise and value.isinf().any()) for value in expected):
+        if not precise:
+            return _compared_in_float32(model, run, dtype)
         raise ValueError(
             f"outputs of {type(model).__name__} are not finite in {dtype} by themselves, so there is nothing to "
-            "compare with: accelerate it in float32 and convert it then, or give other inputs (trial={...}) or none"
+            "compare with: give other inputs (trial={...}), or none (trial=None)"
         )
     exchanged = _exchanged(model)
     found, after = _timed(model, run)
-    difference = max((_difference(one, other) for one, other in zip(found, expected, strict=True)), default=0.0)
+    difference = max(_difference(one, other) for one, other in zip(found, expected, strict=True))
     # Half precision rounds at 1e-2; a larger difference is not rounding.
-    if not difference < (1e-3 if dtype in (torch.float32, torch.float64) else 5e-2):
+    if not difference < (1e-3 if precise else 5e-2):
         raise ValueError(
             f"model computes something other than deformable attention: outputs changed by {difference:.1e}"
         )
     return Acceleration(exchanged, difference, before, after)
 
 
+def _compared_in_float32(model: nn.Module, run: Run, dtype: torch.dtype) -> Acceleration:
+    """Half precision may overflow in the peer's computation alone; then a copy says what the exchange does."""
+    name = str(dtype).removeprefix("torch.")
+    result = _compared(copy.deepcopy(model).float(), run)
+    note = f"compared in float32, as its own outputs in {name} are not finite"
+    return replace(result, exchanged=_exchanged(model), note=note)
+
+
+def _tried(model: nn.Module, run: Run) -> tuple[list[Tensor], float]:
+    """:func:`_timed`, with a word on trials for models that want other inputs."""
+    try:
+        outputs, seconds = _timed(model, run)
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"{type(model).__name__} must run on the trial: give its inputs as trial={{...}}, or trial=None to "
+            f"exchange without comparing; it said: {reason}"
+        ) from error
+    if not any(value.numel() for value in outputs):
+        raise ValueError(
+            f"outputs of {type(model).__name__} must contain tensors of floating-point numbers, to compare them"
+        )
+    return outputs, seconds
+
+
 def _exchanged(model: nn.Module) -> dict[str, str]:
-    exchanged = accelerate_attention(model)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        exchanged = accelerate_attention(model)
+    reasons = [str(each.message) for each in caught]
     if not exchanged:
-        raise ValueError(f"model must contain MultiScaleDeformableAttention, found none in {type(model).__name__}")
+        reason = f"; nothing exchanged: {'; '.join(reasons)}" if reasons else ""
+        raise ValueError(
+            f"model must contain MultiScaleDeformableAttention, found none in {type(model).__name__}{reason}"
+        )
+    for each in reasons:
+        warnings.warn(each, stacklevel=4)
     return exchanged
 
 
@@ -130,7 +164,7 @@ def _runner(model: nn.Module, pixel_values: Tensor | None, trial: Trial) -> Run 
         if pixel_values is not None:
             raise TypeError("accelerate: give pixel_values or trial, not both")
         if isinstance(trial, Mapping):
-            return lambda view: view(**trial)
+            return lambda view: view(**_in_precision_of(view, trial))
         if trial is not None and not callable(trial):
             raise TypeError(f"accelerate: trial must be a dictionary, a function or None, got {type(trial).__name__}")
         return trial
@@ -138,8 +172,19 @@ def _runner(model: nn.Module, pixel_values: Tensor | None, trial: Trial) -> Run 
     if pixel_values is None:
         random = torch.Generator().manual_seed(0)
         pixel_values = torch.randn(1, 3, *_image_size(getattr(model, "config", None)), generator=random)
-    images = pixel_values.to(parameter.device, parameter.dtype)
-    return lambda view: view(images)
+    images = pixel_values.to(parameter.device)
+    return lambda view: view(images.to(next(view.parameters()).dtype))
+
+
+def _in_precision_of(view: nn.Module, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs as they are given; in float32 where a copy of a model in half precision is."""
+    half = (torch.float16, torch.bfloat16)
+    if next(view.parameters()).dtype != torch.float32:
+        return dict(inputs)
+    return {
+        name: value.float() if isinstance(value, Tensor) and value.dtype in half else value
+        for name, value in inputs.items()
+    }
 
 
 def _image_size(config: Any) -> tuple[int, int]:
@@ -172,9 +217,7 @@ def convert(model: nn.Module, num_subject_queries: int, num_classes: int, **opti
     Example:
         ``convert(DeformableDetrForObjectDetection.from_pretrained("SenseTime/deformable-detr"), 4, 26)``
     """
-    own: Any = getattr(model, "config", None)
-    sizes = {} if own is None else sizes_of_config(own.to_json_string(use_diff=False))
-    return convert_detector(model, num_subject_queries, num_classes, **{**sizes, **options})
+    return convert_detector(model, num_subject_queries, num_classes, **options)
 
 
 @torch.no_grad()
@@ -201,10 +244,14 @@ def _tensors_in(outputs: Any) -> Iterator[Tensor]:
 
 
 def _difference(found: Tensor, expected: Tensor) -> float:
-    """Relative to the largest value; infinite where a number is finite on one side only."""
-    if not found.isfinite().all():
+    """Relative to the largest finite value; infinite where a number is not finite on one side, or in another way."""
+    if found.shape != expected.shape:
         return math.inf
-    if not expected.numel():
-        return 0.0
     found, expected = found.double(), expected.double()
+    finite = expected.isfinite()
+    if not torch.equal(finite, found.isfinite()) or not torch.equal(found[~finite], expected[~finite]):
+        return math.inf
+    if not finite.any():
+        return 0.0
+    found, expected = found[finite], expected[finite]
     return float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-12))
