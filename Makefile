@@ -38,9 +38,16 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml $(NATIVE)
 	maturin develop --release --extras dev,docs --quiet
 	touch $@
 
-# What cannot be installed beside the dependencies: another version of one of them, for a process of its own.
-$(VENV)/.peers: $(VENV)/.torch
+# Detectors whose attention is exchanged, and what they import beyond our own dependencies: 180 MB in all.
+PEERS := rfdetr==1.11.2 pydeprecate==0.9.0 ultralytics==8.4.190 opencv-python-headless==5.0.0.93 \
+	onedl-mmcv==2.3.6 onedl-mmengine==0.10.12 addict==2.4.0 termcolor==3.3.0
+
+# What cannot be installed beside the dependencies: another version of one of them, or another program's requirements,
+# for a process of its own.
+$(VENV)/.peers: $(VENV)/.torch Makefile
+	rm -rf $(VENV)/openvino-2025.4.1 $(VENV)/peers
 	pip install --quiet --no-deps --target $(VENV)/openvino-2025.4.1 openvino==2025.4.1
+	pip install --quiet --no-deps --target $(VENV)/peers $(PEERS)
 	touch $@
 
 $(VENV)/.bench: $(VENV)/.installed
