@@ -69,7 +69,8 @@ int derivatives() {
 // The calls of a vmap as one call of a larger batch: every tensor's first dimension is that of the images.
 class Vmapped {
   int64_t level;
-  c10::SymInt size;
+  c10::SymInt size = 0;
+  bool is_batched = false;
 
  public:
   explicit Vmapped(std::initializer_list<at::Tensor> tensors)
@@ -77,9 +78,12 @@ class Vmapped {
     for (const auto& tensor : tensors) {
       if (!tensor.defined()) continue;
       const auto [plain, dim] = at::functorch::unwrapTensorAtLevel(tensor, level);
-      if (dim) size = plain.sym_size(*dim);
+      if (dim) size = plain.sym_size(*dim), is_batched = true;
     }
   }
+
+  // Not where only an outer vmap batches the tensors.
+  bool any() const { return is_batched; }
 
   at::Tensor fold(const at::Tensor& tensor) const {
     if (!tensor.defined()) return tensor;
@@ -104,12 +108,13 @@ class Vmapped {
 at::Tensor forward_vmapped(const Arguments& a) {
   const Vmapped batch({a.value, a.reference, a.points, a.weights});
   const c10::impl::ExcludeDispatchKeyGuard below(c10::DispatchKey::FuncTorchBatched);
-  return batch.unfold(call_forward(batch.fold(a)));
+  return batch.any() ? batch.unfold(call_forward(batch.fold(a))) : call_forward(a);
 }
 
 Tensors backward_vmapped(const at::Tensor& grad_out, const Arguments& a, Mask mask) {
   const Vmapped batch({grad_out, a.value, a.reference, a.points, a.weights});
   const c10::impl::ExcludeDispatchKeyGuard below(c10::DispatchKey::FuncTorchBatched);
+  if (!batch.any()) return call_backward(grad_out, a, mask);
   auto grads = call_backward(batch.fold(grad_out), batch.fold(a), mask);
   for (auto& grad : grads) grad = batch.unfold(grad);
   return grads;
