@@ -107,7 +107,7 @@ def train(
         typer.Option(help="Of tensorboard, wandb, mlflow, or none; by default tensorboard where it is installed."),
     ] = None,
     process_timeout: Annotated[
-        float, typer.Option(min=1, help="Under torchrun: seconds that a process waits for the others.")
+        float, typer.Option(min=1, max=1e7, help="Under torchrun: seconds that a process waits for the others.")
     ] = 1800.0,
     device: DeviceOption = "auto",
     size: Annotated[int, typer.Option(help="Synthetic: number of training images.")] = 3000,
@@ -124,14 +124,12 @@ def train(
     """
     options = dict(context.params)
     given = {name for name in options if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"}
-    require_fitting_options(dataset, given)
-    file = ConfigFile(Settings(), None, None) if config is None else read_config_file(config)
-    changes = file.settings.changed_by(parse_settings(settings or []))
-    folder = run_dir or Path("runs") / dataset.value
-    run = (_resumed if resume and not is_hardly_begun(folder) else _begun)(options, given, file, changes, folder)
     limit = timedelta(seconds=process_timeout)
+    # Joined first: what is wrong in one process only is then known to all.
     with Processes.from_environment(choose_device(device), limit) as processes:
-        opened = _open(run, cache_dir)
+        with processes.fail_together():
+            run = _asked_for(options, given)
+            opened = _open(run, cache_dir)
         if processes.is_main:
             _announce(opened, run)
         result = _fit(run, opened, processes)
@@ -142,6 +140,16 @@ def train(
 # `--help` lists what `--set` may change.
 train.__doc__ = f"{inspect.getdoc(train)}\n\n{fields_help()}"
 train = one_line_errors(train)
+
+
+def _asked_for(options: dict[str, Any], given: set[str]) -> Run:
+    dataset: DatasetName = options["dataset"]
+    require_fitting_options(dataset, given)
+    file = ConfigFile(Settings(), None, None) if options["config"] is None else read_config_file(options["config"])
+    changes = file.settings.changed_by(parse_settings(options["settings"] or []))
+    folder: Path = options["run_dir"] or Path("runs") / dataset.value
+    goes_on = options["resume"] and not is_hardly_begun(folder)
+    return (_resumed if goes_on else _begun)(options, given, file, changes, folder)
 
 
 def _begun(options: dict[str, Any], given: set[str], file: ConfigFile, changes: Settings, folder: Path) -> Run:
@@ -211,18 +219,12 @@ def _announce(data: OpenedData, run: Run) -> None:
 
 
 def _fit(run: Run, data: OpenedData, processes: Processes) -> TrainResult:
-    seed_everything(run.recipe.seed)
-    model_config = run.model(data.train)
-    model = dsct.DSCT(model_config)
-    model.preprocess = _preprocess(run.recipe, run.about)
-    weights = None if (run.folder / LAST).is_file() else run.started_with.get("weights")
-    if weights is not None:
-        partial = run.started_with.get("allow_partial", False)
-        dsct.load_pretrained(model, weights, allow_partial=partial, verbose=processes.is_main)
+    with processes.fail_together():
+        model, criterion = _model(run, data.train, processes.is_main)
     trainer = Trainer(
         model,
-        dsct.SetCriterion(model_config, class_weights(data.train, run.recipe.class_weights)),
-        dsct.PostProcess(model_config),
+        criterion,
+        dsct.PostProcess(model.config),
         data.train,
         data.val,
         run.recipe,
@@ -235,6 +237,18 @@ def _fit(run: Run, data: OpenedData, processes: Processes) -> TrainResult:
         visible=processes.is_main,
     )
     return trainer.fit(resume=run.resume)
+
+
+def _model(run: Run, data: Data, verbose: bool) -> tuple[dsct.DSCT, dsct.SetCriterion]:
+    seed_everything(run.recipe.seed)
+    config = run.model(data)
+    model = dsct.DSCT(config)
+    model.preprocess = _preprocess(run.recipe, run.about)
+    weights = None if (run.folder / LAST).is_file() else run.started_with.get("weights")
+    if weights is not None:
+        partial = run.started_with.get("allow_partial", False)
+        dsct.load_pretrained(model, weights, allow_partial=partial, verbose=verbose)
+    return model, dsct.SetCriterion(config, class_weights(data, run.recipe.class_weights))
 
 
 def _preprocess(config: TrainConfig, about: Description) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gc
-import json
 import math
 import os
+import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,6 +18,14 @@ import torch
 from torch import distributed
 
 T = TypeVar("T")
+
+
+class FailedElsewhere(OSError, RuntimeError):
+    """Another process failed, and with it this one; the command line says it in a sentence, as any `OSError`."""
+
+
+#: How their errors can be told: not all are torch's `DistError`.
+LIBRARIES = re.compile(r"gloo/|NCCL|TCPStore|ProcessGroup")
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
@@ -34,6 +42,7 @@ class Processes:
         world_size: number of processes.
         local_rank: number of this process on its machine.
         device: where this process computes.
+        leaves_group: whether the end of the ``with`` block leaves torch's process group.
 
     Example:
         >>> with Processes.from_environment("cpu") as processes:
@@ -45,12 +54,15 @@ class Processes:
     world_size: int = 1
     local_rank: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    leaves_group: bool = field(default=True, repr=False)
 
     @classmethod
     def from_environment(
         cls, device: torch.device | str = "cpu", timeout: timedelta = timedelta(minutes=30)
     ) -> Processes:
         """Joins the processes that ``torchrun`` started; without ``torchrun`` there is one process.
+
+        Where a process group of torch is there already, it is used as it is, see :meth:`of_group`.
 
         Args:
             device: ``"cpu"``, or ``"cuda"`` for GPU number `local_rank`; any device if there is one process.
@@ -61,7 +73,10 @@ class Processes:
 
         Raises:
             ValueError: some of torchrun's variables are missing or are not numbers, or the device cannot be shared.
+            ConnectionError: the others have not come within `timeout`.
         """
+        if distributed.is_available() and distributed.is_initialized():
+            return cls.of_group(device)
         device = torch.device(device)
         if not any(name in os.environ for name in ("RANK", "WORLD_SIZE")):
             return cls(device=device)
@@ -80,8 +95,21 @@ class Processes:
             raise ValueError(f"device must be cpu or cuda for several processes, got {device}")
         # Numbers and objects are exchanged between CPUs, so that agreeing never waits for a GPU.
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        distributed.init_process_group(backend, timeout=timeout)
+        _joined(backend, timeout, rank, world_size)
         return cls(rank, world_size, local_rank, device)
+
+    @classmethod
+    def of_group(cls, device: torch.device | str = "cpu") -> Processes:
+        """The processes of the process group that the caller has initialised; one process if there is none.
+
+        Args:
+            device: where this process computes.
+        """
+        if not (distributed.is_available() and distributed.is_initialized()):
+            return cls(device=torch.device(device))
+        local_rank = int(os.environ.get("LOCAL_RANK", 0))
+        rank, world_size = distributed.get_rank(), distributed.get_world_size()
+        return cls(rank, world_size, local_rank, torch.device(device), leaves_group=False)
 
     def __enter__(self) -> Processes:
         return self
@@ -89,7 +117,7 @@ class Processes:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self.world_size > 1 and distributed.is_initialized():
+        if self.world_size > 1 and self.leaves_group and distributed.is_initialized():
             distributed.destroy_process_group()
             # Gloo's threads end with the last reference to the group, which a sharded model holds in circles and
             # torch's caches beyond it. A thread that drops a tensor while the interpreter ends aborts the process, so
@@ -160,6 +188,7 @@ class Processes:
 
         Raises:
             RuntimeError: the block failed in other processes only; the message says where and how.
+            ConnectionError: another process has ended.
         """
         failure: Exception | None = None
         try:
@@ -172,7 +201,7 @@ class Processes:
         if failure is not None:
             raise failure
         rank, report = next((rank, report) for rank, report in enumerate(reports) if report is not None)
-        raise RuntimeError(f"process {rank} failed with {report}")
+        raise FailedElsewhere(f"process {rank} failed with {report}")
 
     def all_gather(self, value: T) -> list[T]:
         """The picklable objects of all processes by rank, in every process."""
@@ -184,48 +213,52 @@ class Processes:
         return everyone
 
     @contextmanager
-    def _exchange(self) -> Iterator[None]:
-        """Says in a sentence what torch says in a trace of its library."""
+    def naming_lost_ones(self) -> Iterator[None]:
+        """Says in a sentence that another process has ended; torch says it in a trace of the library that it waits in.
+
+        For work that talks to other processes by itself, as the passes through a wrapped model do.
+
+        Raises:
+            ConnectionError: an exchange inside the block failed.
+        """
         try:
             yield
         except RuntimeError as error:
-            reason = str(error).partition("\n")[0]
-            raise ConnectionError(
-                f"process {self.rank} lost the others: one of them has ended, or is further behind than the time limit "
-                f"(--process-timeout); torch says: {reason}"
-            ) from error
+            of_exchange = isinstance(error, distributed.DistError) or LIBRARIES.search(str(error))
+            if self.world_size == 1 or isinstance(error, OSError) or not of_exchange:
+                raise
+            raise self._lost(error) from error
+
+    @contextmanager
+    def _exchange(self) -> Iterator[None]:
+        """The same for blocks that do nothing else."""
+        try:
+            yield
+        except RuntimeError as error:
+            raise self._lost(error) from error
+
+    def _lost(self, error: RuntimeError) -> ConnectionError:
+        return ConnectionError(
+            f"process {self.rank} lost the others: one of them has ended, or is further behind than the time limit "
+            f"(--process-timeout); torch says: {_reason(error)}"
+        )
 
 
-def require_agreement(processes: Processes, facts: Mapping[str, Any]) -> None:
-    """Compares facts, nested dictionaries of plain data, of all processes. All call it.
-
-    Raises:
-        ValueError: one of them differs, in every process; the message names it and both values.
-    """
-    everyone = [dict(_flat(each)) for each in processes.all_gather(json.loads(json.dumps(facts)))]
-    first = everyone[0]
-    differing = []
-    for rank, given in enumerate(everyone[1:], start=1):
-        for name in [*first, *(given.keys() - first.keys())]:
-            mine, theirs = (values.get(name, "none") for values in (first, given))
-            if mine != theirs:
-                differing.append(f"{name}: {_shown(mine)} in process 0, {_shown(theirs)} in process {rank}")
-    if differing:
-        more = f"; and {len(differing) - 3} more" if len(differing) > 3 else ""
-        raise ValueError(f"all processes must train the same: {'; '.join(differing[:3])}{more}")
+def _joined(backend: str, timeout: timedelta, rank: int, world_size: int) -> None:
+    try:
+        distributed.init_process_group(backend, timeout=timeout)
+    except (RuntimeError, ValueError) as error:
+        place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        raise ConnectionError(
+            f"process {rank} could not join {world_size} processes at {place} within {timeout.total_seconds():g} s "
+            f"(--process-timeout); torch says: {_reason(error)}"
+        ) from error
 
 
-def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in facts.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:16]}..."
+def _reason(error: Exception) -> str:
+    """The first sentence of what torch says, without the place in its sources."""
+    text = re.sub(r"^\[\S+:\d+\] ", "", " ".join(str(error).split()))
+    return text.partition(". ")[0]
 
 
 def _numbers() -> tuple[int, int, int]:

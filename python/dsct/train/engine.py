@@ -5,6 +5,7 @@ Model, criterion and post-processing are arguments; the loop knows only their ca
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from dsct.metrics import Evaluation, Evaluator
 from dsct.metrics.inference import PostProcess
 from dsct.train.config import TrainConfig
 from dsct.train.display import Display, peak_memory
-from dsct.train.distributed import Processes, require_agreement
+from dsct.train.distributed import Processes
 from dsct.train.epoch_report import epoch_line, epoch_record
 from dsct.train.interrupt import Stopped, StopRequest, StopTogether
 from dsct.train.loading.class_balance import repeat_factors, require_weights
@@ -32,9 +33,10 @@ from dsct.train.loading.people import people_in, require_people
 from dsct.train.loading.sampling import EpochBatches, ShardedBatches, aspect_ratios, training_loader
 from dsct.train.loggers import Callback, RunInfo
 from dsct.train.loggers.reporter import Reporter
+from dsct.train.processes.agreement import require_agreement, what_must_agree
 from dsct.train.progress import Progress, TrainResult
 from dsct.train.resume import load_state, save_state, seed_everything
-from dsct.train.run_config import NAME, describe_data, describe_run, gone_on, read_run, what_must_agree, write_run
+from dsct.train.run_config import NAME, describe_data, describe_run, gone_on, read_run, write_run
 from dsct.train.run_folder.contents import LAST, has_state, remove_partial_files
 from dsct.train.run_folder.lock import only_trainer
 from dsct.train.sharded_state import model_state
@@ -65,7 +67,8 @@ class Trainer:
         callbacks: are told about steps and epochs, see :class:`dsct.train.Callback`; by default
             :class:`dsct.train.TensorBoard` where it is installed. The run's own files are written in any case.
         visible: show progress.
-        processes: the processes that train together; each builds the same Trainer, the main one writes the files.
+        processes: the processes that train together; each builds the same Trainer, the main one writes the files. By
+            default those of torch's process group, if there is one.
         fsdp: shard the model across the processes (FSDP2) instead of copying it to each (DDP).
 
     Raises:
@@ -105,9 +108,7 @@ class Trainer:
         processes: Processes | None = None,
         fsdp: bool = False,
     ) -> None:
-        if getattr(val_data, "split", None) == "test":
-            raise ValueError("val_data must not be the test split: the best epoch would be chosen on test data")
-        self.processes = processes or Processes(device=torch.device(device))
+        self.processes = processes or Processes.of_group(device)
         self.model = model.to(self.processes.device)
         self.criterion = criterion
         self.post_process = post_process
@@ -115,22 +116,25 @@ class Trainer:
         self.val_data = val_data
         self.config = config
         self.run_dir = Path(run_dir)
-        with self.processes.fail_together():
-            self.description = describe_data(description or {}, train_data, val_data)
-            facts = what_must_agree(self.model, config, self.description, criterion, fsdp)
-        require_agreement(self.processes, facts)
         self.started_with = dict(started_with or {})
         self.visible = visible and self.processes.is_main
         self.progress = Progress()
-        require_weights(config, criterion)
-        require_people(train_data)
-        ratios = aspect_ratios(train_data) if config.batching == "aspect_ratio" else None
-        factors = repeat_factors(train_data, config.repeat_threshold) if config.repeat_threshold else None
-        self._batches = EpochBatches(len(train_data), config.batch_size, config.seed, ratios, factors)
+        with self.processes.fail_together():
+            if getattr(val_data, "split", None) == "test":
+                raise ValueError("val_data must not be the test split: the best epoch would be chosen on test data")
+            self.description = describe_data(description or {}, train_data, val_data)
+            require_weights(config, criterion)
+            require_people(train_data)
+            ratios = aspect_ratios(train_data) if config.batching == "aspect_ratio" else None
+            factors = repeat_factors(train_data, config.repeat_threshold) if config.repeat_threshold else None
+            self._batches = EpochBatches(len(train_data), config.batch_size, config.seed, ratios, factors)
+            facts = what_must_agree(self.model, config, self.description, criterion, self._batches, fsdp)
+        require_agreement(self.processes, facts)
         self._shards = ShardedBatches(self._batches, self.processes)
         self._loader = training_loader(train_data, self._shards, config.workers, config.accumulation)
         self.model.set_activation_checkpointing(config.activation_checkpointing)
-        self._step = OptimizerStep(self.model, criterion, config, len(self._batches), self.processes, fsdp)
+        with self.processes.naming_lost_ones():
+            self._step = OptimizerStep(self.model, criterion, config, len(self._batches), self.processes, fsdp)
         self._report = Reporter(self.run_dir, callbacks, self.processes.is_main)
         self._broken: dict[str, dict[int, str]] = {"train": {}, "val": {}}
         self._is_saved = False
@@ -161,8 +165,9 @@ class Trainer:
                 the previous ones.
             KeyboardInterrupt: after the state was saved.
         """
-        with StopRequest() as stop, Display(self.visible) as display, killed_ones_named():
-            require_agreement(self.processes, {"resume": resume})
+        require_agreement(self.processes, {"resume": resume})
+        lost = self.processes.naming_lost_ones()
+        with lost, StopRequest() as stop, Display(self.visible) as display, killed_ones_named():
             if resume:
                 self._has_state(resume)  # where nothing began, not even a lock is left
             with only_trainer(self.run_dir, self.processes, display.say):
@@ -202,6 +207,7 @@ class Trainer:
                 about = gone_on(read_run(self.run_dir), about, display.say)
         if self._is_saved:
             self.progress = load_state(self.run_dir / LAST, self._step, self.config)
+            require_agreement(self.processes, {f"state in {LAST}": dataclasses.asdict(self.progress)})
         else:
             # Processes draw different random numbers for dropout; their weights are already equal.
             seed_everything(self.config.seed + self.processes.rank)

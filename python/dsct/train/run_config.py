@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import json
 import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -17,12 +15,7 @@ from dsct.config import DSCTConfig
 from dsct.data.records import Dataset
 from dsct.train.config import TrainConfig
 
-if TYPE_CHECKING:
-    from dsct.modules import DSCT
-
 NAME = "config.json"
-#: Of the recipe: what each process may have for itself.
-OWN_FIELDS = frozenset({"workers"})
 
 
 def describe_data(description: Mapping[str, Any], train: Dataset, val: Dataset) -> dict[str, Any]:
@@ -127,33 +120,6 @@ def describe_run(
     }
 
 
-def what_must_agree(
-    model: DSCT, config: TrainConfig, data: Mapping[str, Any], criterion: Any, fsdp: bool
-) -> dict[str, Any]:
-    """What all processes of a run must have in common, as plain data: otherwise they train something else, or wait.
-
-    Args:
-        model: with its initial weights; a configuration as ``config``.
-        config: the recipe.
-        data: of :func:`dsct.train.run_config.describe_data`.
-        criterion: may have class weights.
-        fsdp: whether the model is sharded.
-    """
-    recipe = {name: value for name, value in dataclasses.asdict(config).items() if name not in OWN_FIELDS}
-    weights = getattr(criterion, "class_weights", None)
-    return {
-        **recipe,
-        "model": json.loads(model.config.to_json()),
-        "weights of the model": _digest(model.state_dict()),
-        "class weights": None if weights is None else [float(weight) for weight in weights],
-        "class_names": data["class_names"],
-        "number of images": data["images"],
-        "annotations": data["fingerprints"],
-        "fsdp": fsdp,
-        "torch": torch.__version__,
-    }
-
-
 def gone_on(saved: Mapping[str, Any], now: Mapping[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
     """The description of a run that goes on: how it began, but where its data are and how long it shall be now.
 
@@ -173,11 +139,3 @@ def gone_on(saved: Mapping[str, Any], now: Mapping[str, Any], say: Callable[[str
 
 def _listed(names: Any) -> str:
     return ", ".join(map(str, names)) if names else "none"
-
-
-def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:12]

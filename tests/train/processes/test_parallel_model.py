@@ -103,7 +103,7 @@ def test_processes_agree(found: list[dict[str, Any]]) -> None:
 def test_a_failure_in_one_process_ends_all(found: list[dict[str, Any]]) -> None:
     first, second = (one["agreement"] for one in found)
     own = ["FloatingPointError: the loss is nan in 0", "FloatingPointError: the loss is nan in 1"]
-    assert first["failures"] == [None, f"RuntimeError: process 1 failed with {own[1]}", own[0]]
+    assert first["failures"] == [None, f"FailedElsewhere: process 1 failed with {own[1]}", own[0]]
     assert second["failures"] == [None, own[1], own[1]]
     assert first["afterwards"] == second["afterwards"] == {"ranks": 1.0}
 

@@ -1,0 +1,1 @@
+"""What several processes that train one model must have in common."""
