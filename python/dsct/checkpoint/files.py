@@ -47,6 +47,8 @@ BEST = "best.safetensors"
 #: A partial file that has not been written to for this long belongs to a process that was killed.
 STALE_SECONDS = 3600.0
 
+_LONG_NAME = 200  # bytes
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -168,16 +170,17 @@ def replaced_when_complete(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{_short(path.name)}.{os.getpid()}.partial")
     try:
         yield partial
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:
-        # An error in the middle of a write does not name the file.
-        error.filename = error.filename or str(path)
-        raise
+        # An error in the middle of a write does not name the file, others name the temporary one.
+        if error.filename is not None and str(error.filename) != str(partial):
+            raise
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
     _flush_folder(path.parent)
@@ -248,8 +251,18 @@ def _require_sound_config(metadata: dict[str, str], path: Path) -> None:
         raise ValueError(f"{path} is damaged: its configuration does not have the digest stored with it")
 
 
+def _short(name: str) -> str:
+    """A name that leaves room for what a temporary file adds to it; file systems take 255 bytes."""
+    if len(os.fsencode(name)) <= _LONG_NAME:
+        return name
+    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+    while len(os.fsencode(name)) > _LONG_NAME - len(digest):
+        name = name[:-1]
+    return name + digest
+
+
 def _remove_stale(path: Path) -> None:
-    for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+    for partial in path.parent.glob(f".{glob.escape(_short(path.name))}.*.partial"):
         with contextlib.suppress(FileNotFoundError):  # another process may remove it, too
             if time.time() - partial.stat().st_mtime > STALE_SECONDS:
                 partial.unlink()

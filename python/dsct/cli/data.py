@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dsct.checkpoint import replaced_when_complete
 from dsct.cli.data_convert import convert_data
 from dsct.cli.datasets import check_val_fraction
 from dsct.cli.errors import one_line_errors
@@ -110,7 +111,8 @@ def check_folder(
         )
     show(result, stdout, folder)
     if json_path is not None:
-        json_path.write_text(json.dumps(result.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        with replaced_when_complete(json_path) as partial:
+            partial.write_text(json.dumps(result.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     if sheet is not None:
         contact_sheet(splits, result.findings, sheet, count=sheet_images, seed=seed)
     if not result.ok:

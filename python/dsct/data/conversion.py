@@ -223,5 +223,12 @@ def _put(source: Path, target: Path, link: bool, overwrite: bool) -> bool:
             pass  # another file system, or one without hard links
         else:
             return True
-    shutil.copy2(source, target)
+    partial = target.with_name(f".{os.getpid()}.partial")
+    try:
+        shutil.copy2(source, partial)
+        partial.replace(target)
+    except OSError as error:
+        raise OSError(error.errno, f"{source} cannot be copied: {error.strerror}", str(target)) from error
+    finally:
+        partial.unlink(missing_ok=True)
     return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -103,8 +103,9 @@ def count_frames(path: str | os.PathLike[str], every: int = 1) -> int | None:
 class VideoWriter:
     """Writes images as H.264 video in an MP4 file, for a ``with`` block; however it ends, the video can be played.
 
-    Colours are stored as 4:2:0, so a side of odd length gets one more row or column, a copy of the last. The file is
-    created with the first image. Images of another size are resized to that of the first. There is no audio.
+    Colours are stored as 4:2:0, so a side of odd length gets one more row or column, a copy of the last. Images of
+    another size than the first are resized to that. There is no audio. The file is written beside its place, to which
+    it moves when it is finished; after an error of the disk nothing is left of it.
 
     Args:
         path: the file to write, ending in .mp4; missing folders are created.
@@ -131,6 +132,7 @@ class VideoWriter:
         self._av = _pyav()
         self._container: OutputContainer | None = None
         self._last = -1  # the latest image's time, in ticks
+        self._partial = self.path.with_name(f".{os.getpid()}-{id(self):x}.partial")  # short, as names may be long
 
     def write(self, time: float, image: Image.Image) -> None:
         """Adds an image, shown from `time`, in seconds, to the time of the next; the first is shown at once."""
@@ -148,14 +150,17 @@ class VideoWriter:
         duration = ticks - self._last if self._last >= 0 else round(1 / _TICK)
         frame.pts, frame.duration, frame.time_base = ticks, duration, _TICK
         self._last = ticks
-        self._container.mux(self._stream.encode(frame))
+        with self._named_errors():
+            self._container.mux(self._stream.encode(frame))
 
     def close(self) -> None:
         """Finishes the file, as the end of a ``with`` block does."""
-        container, self._container = self._container, None
-        if container is not None:
-            with container:
-                container.mux(self._stream.encode(None))
+        if self._container is not None:
+            with self._named_errors():
+                self._container.mux(self._stream.encode(None))
+                self._container.close()
+                self._container = None
+                self._partial.replace(self.path)
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -171,7 +176,9 @@ class VideoWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._size, self._first = image.size, time
         codec = "libx264" if "libx264" in self._av.codecs_available else "mpeg4"
-        container: OutputContainer = self._av.open(os.fspath(self.path), "w")
+        container: OutputContainer
+        with self._named_errors():
+            container = self._av.open(os.fspath(self._partial), "w", format="mp4")
         stream: VideoStream = container.add_stream(codec)  # type: ignore[assignment]
         stream.width, stream.height = (side + side % 2 for side in image.size)
         stream.pix_fmt = "yuv420p"
@@ -182,6 +189,19 @@ class VideoWriter:
         stream.codec_context.flags |= Flags.frame_duration
         self._stream = stream
         return container
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """After an error nothing is left of the file; the error names it."""
+        try:
+            yield
+        except OSError as error:
+            container, self._container = self._container, None
+            if container is not None:
+                with suppress(OSError):
+                    container.close()
+            self._partial.unlink(missing_ok=True)
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
 
 
 def _pyav() -> Any:

@@ -16,6 +16,7 @@ from dsct.metrics.details.subgroups import MOST_VALUES
 from dsct.metrics.tables import Share, Table, all_tables
 from dsct.visualize.calibration import calibration_figure
 from dsct.visualize.drawing.figure import NotebookFigure
+from dsct.visualize.drawing.saving import save_figure
 from dsct.visualize.evaluation import class_figure, confusion_figure, subjects_figure
 from dsct.visualize.precision_recall import precision_recall_figure
 from dsct.visualize.subgroups import subgroup_figure
@@ -30,7 +31,7 @@ def write_report(evaluation: Evaluation, facts: Mapping[str, Any], folder: Path,
     write_json(as_json(evaluation, facts), folder / "evaluation.json")
     figures = figures_of(evaluation)
     for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png")
+        save_figure(figure, folder / f"{name}.png")
     with replaced_when_complete(folder / "evaluation.md") as partial:
         partial.write_text(as_markdown(evaluation, facts, [*figures, *drawn]), encoding="utf-8")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import TracebackType
 
@@ -10,10 +11,13 @@ from PIL import Image
 from dsct.cli.prediction.writers import Result
 from dsct.prediction.annotate import annotate
 from dsct.prediction.video import VideoWriter
+from dsct.visualize.drawing.saving import save_figure
 
 
 class AnnotatedFiles:
     """Draws people onto images and videos, in files of a folder, numbered because two inputs may have the same name.
+
+    With the number, a name may be longer than the file system takes; it is then cut.
 
     Args:
         folder: where to write; created if missing.
@@ -23,6 +27,7 @@ class AnnotatedFiles:
     def __init__(self, folder: Path, count: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._digits = folder, max(len(str(count)), 3)
+        self._most_bytes = os.pathconf(folder, "PC_NAME_MAX") - len(".png")
         self._number = 0
         self._source: Path | None = None
         self._video: VideoWriter | None = None
@@ -32,9 +37,9 @@ class AnnotatedFiles:
         if result.path != self._source:
             self._close_video()
             self._source, self._number = result.path, self._number + 1
-        name = f"{self._number:0{self._digits}d}_{result.path.stem}"
+        name = _shortened(f"{self._number:0{self._digits}d}_{result.path.stem}", self._most_bytes)
         if result.time is None:
-            result.people.plot().savefig(self._folder / f"{name}.png")
+            save_figure(result.people.plot(), self._folder / f"{name}.png")
             return
         if self._video is None:
             self._video = VideoWriter(self._folder / f"{name}.mp4")
@@ -53,3 +58,9 @@ class AnnotatedFiles:
         if self._video is not None:
             video, self._video = self._video, None
             video.close()
+
+
+def _shortened(name: str, most_bytes: int) -> str:
+    while len(os.fsencode(name)) > most_bytes:
+        name = name[:-1]
+    return name

@@ -6,6 +6,7 @@ early leaves complete files with the results so far.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -140,6 +141,9 @@ def format_of(path: Path) -> Format:
 class ResultFile:
     """Writes results to a file or, without `path`, prints them. For a ``with`` block, however that ends.
 
+    The file is complete after each result, with what comes after the last one; the next result replaces that. On a full
+    disk it keeps the results before.
+
     Args:
         format: the format.
         path: the file; missing folders are created, and an older file is overwritten.
@@ -149,10 +153,13 @@ class ResultFile:
     """
 
     def __init__(self, format: Format, path: Path | None = None) -> None:
-        self._format, self._file = format, None
+        self._format, self._path, self._file = format, path, None
+        self._place = 0  # of the next result
+        self._replaces = False  # what comes after the last result
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("w", encoding="utf-8", newline="")
+            self._file = path.open("wb", buffering=0)
+            self._replaces = self._file.seekable()
         self._put(format.begin)
 
     def write(self, result: Result) -> None:
@@ -166,16 +173,37 @@ class ResultFile:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            self._put(self._format.end())
+            if not self._replaces:
+                self._put(self._format.end())
         finally:
             if self._file is not None:
                 self._file.close()
 
     def _put(self, text: str) -> None:
-        # Names of files that are not text come as \udc.., which JSON reads back as what they were.
-        text = text.encode("utf-8", "backslashreplace").decode()
         if self._file is None:
-            typer.echo(text, nl=False)
-        else:
-            self._file.write(text)
-            self._file.flush()
+            typer.echo(_encoded(text), nl=False)
+            return
+        content, end = _encoded(text), _encoded(self._format.end()) if self._replaces else b""
+        try:
+            self._write(content + end)
+        except OSError as error:
+            if self._replaces:
+                with contextlib.suppress(OSError):
+                    self._write(end)
+                    self._file.truncate(self._place + len(end))
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
+        self._place += len(content)
+
+    def _write(self, content: bytes) -> None:
+        """Writes all of it after the last result; unbuffered, as a buffer would be written again at the end."""
+        assert self._file is not None
+        if self._replaces:
+            self._file.seek(self._place)
+        rest = memoryview(content)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+
+
+def _encoded(text: str) -> bytes:
+    r"""Names of files that are not text come as \udc.., which JSON reads back as what they were."""
+    return text.encode("utf-8", "backslashreplace")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dsct.checkpoint import replaced_when_complete
 from dsct.data.annotated import AnnotatedDataset
 from dsct.data.records import Annotations
 
@@ -41,12 +41,8 @@ def coco_content(data: AnnotatedDataset, names: Sequence[str]) -> dict[str, Any]
 
 def write_json(path: Path, content: Any) -> None:
     """Writes a file that is there as a whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        part.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replaced_when_complete(path) as partial:
+        partial.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _person(record: Annotations, person: int) -> dict[str, Any]:
