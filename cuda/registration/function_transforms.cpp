@@ -69,20 +69,21 @@ int derivatives() {
 // The calls of a vmap as one call of a larger batch: every tensor's first dimension is that of the images.
 class Vmapped {
   int64_t level;
-  c10::SymInt size;
+  bool any = false;  // a tensor may belong to a vmap further out only
+  c10::SymInt size, images;
 
  public:
-  explicit Vmapped(std::initializer_list<at::Tensor> tensors)
-      : level(at::functorch::maybeCurrentDynamicLayer()->layerId()) {
+  Vmapped(std::initializer_list<at::Tensor> tensors, const at::Tensor& value)
+      : level(at::functorch::maybeCurrentDynamicLayer()->layerId()), images(value.sym_size(0)) {
     for (const auto& tensor : tensors) {
       if (!tensor.defined()) continue;
       const auto [plain, dim] = at::functorch::unwrapTensorAtLevel(tensor, level);
-      if (dim) size = plain.sym_size(*dim);
+      if (dim) any = true, size = plain.sym_size(*dim);
     }
   }
 
   at::Tensor fold(const at::Tensor& tensor) const {
-    if (!tensor.defined()) return tensor;
+    if (!any || !tensor.defined()) return tensor;
     auto [plain, dim] = at::functorch::unwrapTensorAtLevel(tensor, level);
     if (dim) return plain.movedim(*dim, 0).flatten(0, 1);
     auto sizes = plain.sym_sizes().vec();
@@ -95,20 +96,23 @@ class Vmapped {
   }
 
   at::Tensor unfold(const at::Tensor& tensor) const {
-    if (!tensor.defined()) return tensor;
-    const std::vector<c10::SymInt> sizes = {size, tensor.sym_size(0) / size};
+    if (!any || !tensor.defined()) return tensor;
+    const std::vector<c10::SymInt> sizes = {size, images};
     return at::functorch::makeBatched(tensor.unflatten_symint(0, sizes), 0, level);
   }
 };
 
 at::Tensor forward_vmapped(const Arguments& a) {
-  const Vmapped batch({a.value, a.reference, a.points, a.weights});
+  check_arguments(a);
+  const Vmapped batch({a.value, a.reference, a.points, a.weights}, a.value);
   const c10::impl::ExcludeDispatchKeyGuard below(c10::DispatchKey::FuncTorchBatched);
   return batch.unfold(call_forward(batch.fold(a)));
 }
 
 Tensors backward_vmapped(const at::Tensor& grad_out, const Arguments& a, Mask mask) {
-  const Vmapped batch({grad_out, a.value, a.reference, a.points, a.weights});
+  check_arguments(a);
+  check_grad_out(grad_out, a);
+  const Vmapped batch({grad_out, a.value, a.reference, a.points, a.weights}, a.value);
   const c10::impl::ExcludeDispatchKeyGuard below(c10::DispatchKey::FuncTorchBatched);
   auto grads = call_backward(batch.fold(grad_out), batch.fold(a), mask);
   for (auto& grad : grads) grad = batch.unfold(grad);
