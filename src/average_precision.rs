@@ -93,7 +93,7 @@ fn check_values(candidates: Candidates<'_>, weights: ArrayView2<f64>, num_positi
     if scores.iter().any(|score| score.is_nan()) {
         return Err(Error::Value("average_precision: scores must not be NaN".to_owned()));
     }
-    for (name, values) in [("weights", weights), ("num_positive", num_positive)] {
+    for (name, values) in [("weights", weights.view()), ("num_positive", num_positive.view())] {
         if !values.iter().all(|&value| value.is_finite() && value >= 0.0) {
             return Err(Error::Value(format!("average_precision: {name} must be finite and not negative")));
         }
