@@ -241,3 +241,19 @@ def test_mode_and_gradients(training: bool) -> None:
         each(query).square().sum().backward()
         gradients.append([query.grad, *[parameter.grad for parameter in each.parameters()]])
     torch.testing.assert_close(*gradients, rtol=2e-3, atol=2e-4)
+
+
+class WithStep(UnknownArgument):
+    """A parameter of another kind's kernel, which this kind does not take."""
+
+    def forward(  # type: ignore[override]
+        self, query: Any, reference_points: Any, input_flatten: Any, input_spatial_shapes: Any,
+        input_level_start_index: Any, input_padding_mask: Any = None, im2col_step: int = 64, **_more: Any,
+    ) -> Any:  # fmt: skip
+        return query * im2col_step
+
+
+def test_a_parameter_of_another_kind_leaves_the_module_alone() -> None:
+    model = torch.nn.ModuleDict({"attention": WithStep(32, 2, 4, 3)})
+    with pytest.warns(UserWarning, match=r"\(WithStep\) left as it was: its forward also takes im2col_step"):
+        assert accelerate_attention(model) == {}

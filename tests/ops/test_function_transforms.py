@@ -150,6 +150,12 @@ BATCHED: dict[str, Callable[[Function, tuple[Tensor, ...]], Any]] = {
         grad(scalar(f), everything(a)), (None,) + (0,) * (len(a) - 1)
     )(a[0], *three(a)[1:]),
     "gradient of a vmap": lambda f, a: grad(lambda *b: vmap(scalar(f))(*b).sum(), everything(a))(*three(a)),
+    "an inner vmap over something else": lambda f, a: vmap(
+        lambda *one: vmap(lambda scale: f(*one) * scale)(torch.arange(3.0, dtype=torch.float64))
+    )(*three(a)),
+    "a gradient inside an inner vmap over something else": lambda f, a: vmap(
+        lambda *one: vmap(lambda scale: grad(scalar(f), 0)(*one) * scale)(torch.arange(3.0, dtype=torch.float64))
+    )(*three(a)),
     "vmap of vmap of grad": lambda f, a: vmap(vmap(grad(scalar(f), everything(a))))(*twice(a)),
     "vmap of jacrev": lambda f, a: vmap(jacrev(f, 0))(*three(a)),
     "vmap of jacfwd": lambda f, a: vmap(jacfwd(f, 1))(*three(a)),

@@ -6,6 +6,7 @@ This file is that process's program, too, so it imports nothing but the standard
 from __future__ import annotations
 
 import importlib.util
+import io
 import pickle
 import signal
 import subprocess
@@ -18,28 +19,26 @@ LIMIT = 600.0
 PROGRAM = Path(__file__)
 
 
-def read_variable(path: Path, name: str) -> Any:
+def read_variable(content: bytes, name: str, path: Path) -> Any:
     """One variable of a MATLAB file.
 
     Args:
-        path: a file of MATLAB 5 to 7.
+        content: of a file of MATLAB 5 to 7.
         name: of the variable.
+        path: of the file, for messages.
 
     Returns:
         What SciPy's ``loadmat`` makes of it.
 
     Raises:
-        FileNotFoundError: there is no such file.
         ImportError: SciPy is missing.
         ValueError: the file is of another kind or damaged, or has no such variable.
     """
     if importlib.util.find_spec("scipy") is None:
         raise ImportError("reading Annotations.mat needs SciPy, which is not installed: pip install scipy")
-    if not path.is_file():
-        raise FileNotFoundError(f"no file at {path}")
-    command = [sys.executable, str(PROGRAM), str(path), name]
+    command = [sys.executable, str(PROGRAM), name]
     try:
-        run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT, check=False)
+        run = subprocess.run(command, input=content, capture_output=True, timeout=LIMIT, check=False)
     except subprocess.TimeoutExpired as error:
         raise ValueError(f"{path}: SciPy has not read it after {LIMIT:g} seconds: it is damaged") from error
     if run.returncode < 0:
@@ -54,12 +53,12 @@ def read_variable(path: Path, name: str) -> Any:
     return value
 
 
-def _read(path: str, name: str) -> tuple[str, Any]:
+def _read(name: str) -> tuple[str, Any]:
     """An error, or else the value."""
     from scipy.io import loadmat
 
     try:
-        content = loadmat(path, variable_names=[name])
+        content = loadmat(io.BytesIO(sys.stdin.buffer.read()), variable_names=[name])
     except NotImplementedError:
         return "MATLAB 7.3 files are not read; save it in MATLAB with '-v7'", None
     except Exception as error:  # SciPy raises many types for damaged files

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from dsct.modules.block import coordinate_dtype
 from dsct.ops import ms_deform_attn, ms_deform_attn_fused
 
-#: Further parameters of ``forward`` that repeat what others say, or choose a kernel of the original.
-KNOWN_EXTRAS = frozenset({"im2col_step", "input_spatial_shapes_hw"})
 PROJECTIONS = ("sampling_offsets", "attention_weights", "value_proj", "output_proj")
 
 
@@ -137,9 +135,10 @@ class Kind(NamedTuple):
         """Why the module cannot be exchanged all the same; empty if it can."""
         if "forward" in vars(module):
             return "its forward was exchanged by something else already"
-        variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        own = inspect.signature(self.forward).parameters
+        taken = {*own, *(each.kind for each in own.values() if each.kind is inspect.Parameter.VAR_KEYWORD)}
         extras = list(_parameters(module).values())[len(self.call) :]
-        unknown = [each.name for each in extras if each.kind not in variadic and each.name not in KNOWN_EXTRAS]
+        unknown = [each.name for each in extras if each.name not in taken and each.kind not in taken]
         if unknown:
             return f"its forward also takes {', '.join(unknown)}"
         wrong = [name for name in self.sizes if type(getattr(module, name, None)) is not int]

@@ -207,9 +207,9 @@ def require_agreement(processes: Processes, facts: Mapping[str, Any]) -> None:
     differing = []
     for rank, given in enumerate(everyone[1:], start=1):
         for name in [*first, *(given.keys() - first.keys())]:
-            mine, theirs = (_shown(values.get(name, "none")) for values in (first, given))
+            mine, theirs = (values.get(name, "none") for values in (first, given))
             if mine != theirs:
-                differing.append(f"{name}: {mine} in process 0, {theirs} in process {rank}")
+                differing.append(f"{name}: {_shown(mine)} in process 0, {_shown(theirs)} in process {rank}")
     if differing:
         more = f"; and {len(differing) - 3} more" if len(differing) > 3 else ""
         raise ValueError(f"all processes must train the same: {'; '.join(differing[:3])}{more}")

@@ -162,6 +162,7 @@ class Trainer:
             KeyboardInterrupt: after the state was saved.
         """
         with StopRequest() as stop, Display(self.visible) as display, killed_ones_named():
+            require_agreement(self.processes, {"resume": resume})
             if resume:
                 self._has_state(resume)  # where nothing began, not even a lock is left
             with only_trainer(self.run_dir, self.processes, display.say):
@@ -195,7 +196,6 @@ class Trainer:
         """Starts or goes on; the run's ``config.json`` and log are then up to date."""
         world = self.processes.world_size
         about = describe_run(self.model.config, self.config, self.description, self.started_with, world)
-        require_agreement(self.processes, {"resume": resume})
         self._is_saved = self._has_state(resume)
         with self.processes.fail_together():
             if self.processes.is_main and resume and (self.run_dir / NAME).is_file():

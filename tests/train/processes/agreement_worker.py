@@ -17,6 +17,7 @@ import torch
 import dsct
 from dsct.data.synthetic import SyntheticDataset
 from dsct.train import Processes, TrainConfig, Trainer, seed_everything
+from dsct.train.distributed import require_agreement
 from tests.train.training_run import MODEL, RECIPE, scenes
 
 
@@ -63,6 +64,14 @@ def disagree(run_dir: Path) -> None:
             except (ValueError, RuntimeError, OSError) as error:
                 said[name] = f"{type(error).__name__}: {error}"
         build(run_dir / "own", processes, recipe={"workers": processes.rank})
+        try:
+            require_agreement(processes, {"class_names": ["a" * 60, "b" if processes.rank else "c"]})
+        except ValueError as error:
+            said["late in a list"] = f"{type(error).__name__}: {error}"
+        try:
+            build(run_dir / "resumed", processes).fit(resume=bool(processes.rank))
+        except ValueError as error:
+            said["resumed"] = f"{type(error).__name__}: {error}"
         (run_dir / f"{processes.rank}.json").write_text(json.dumps(said))
 
 

@@ -23,6 +23,8 @@ SAID = {
     "one image more": r"ValueError: .*number of images\.train: 6 in process 0, 7 in process 1",
     "a third fewer": r"ValueError: .*number of images\.train: 6 in process 0, 4 in process 1",
     "validation": r"ValueError: .*annotations\.val: '\w+\.\.\. in process 0, '\w+\.\.\. in process 1",
+    "late in a list": r"ValueError: .*class_names: \['a+\.\.\. in process 0, \['a+\.\.\. in process 1",
+    "resumed": r"ValueError: .*resume: False in process 0, True in process 1",
     "unreadable": r"(RuntimeError: process 1 failed with )?OSError: the annotations cannot be read",
 }
 

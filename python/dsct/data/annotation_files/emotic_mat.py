@@ -34,8 +34,7 @@ class MatFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if not path.is_file():
-            raise FileNotFoundError(f"no file at {path}")
+        self._content = path.read_bytes()
 
     def people(self, split: str, labels: str) -> RawAnnotations:
         """The images of one split; their sizes are a guess.
@@ -62,7 +61,7 @@ class MatFile:
 
     def _struct_array(self, split: str) -> list[Any]:
         """The structs of a split."""
-        content = read_variable(self.path, split)
+        content = read_variable(self._content, split, self.path)
         try:
             images = _structs(content)
         except ValueError as error:
