@@ -3,8 +3,7 @@
 
 use ndarray::{s, Array2, ArrayView1, ArrayView2};
 
-use crate::threads;
-use crate::{Error, Result};
+use crate::{memory, threads, Error, Result};
 
 /// Weightings that go through a class side by side, one vector register lane each.
 const LANES: usize = 8;
@@ -25,20 +24,28 @@ pub struct Candidates<'a> {
 /// Average precision (R, C) = Σ_k (R_k − R_{k−1}) P_k over the distinct scores, highest first.
 ///
 /// * `weights` (R, I), finite and not negative.
-/// * `num_positive` (R, C) weight of all positives, proposed or not.
+/// * `num_positive` (R, C) weight of all positives, proposed or not, finite and not negative.
 ///
 /// NaN where there is no positive at all, 0 where positives exist and none was proposed.
 ///
 /// # Errors
-/// Shapes that do not fit, a sample beyond I, a NaN score, an impossible weight, fewer positives than were proposed.
+/// Shapes that do not fit, a sample beyond I, a NaN score, an impossible weight, fewer positives than were proposed, more
+/// numbers than memory holds.
 pub fn average_precision(
     candidates: Candidates<'_>,
     weights: ArrayView2<f64>,
     num_positive: ArrayView2<f64>,
     threads: usize,
 ) -> Result<Array2<f64>> {
-    check(candidates, weights, num_positive)?;
+    check_shapes(candidates, weights, num_positive)?;
     let (rows, classes) = num_positive.dim();
+    let per_row = size_of::<f64>() + size_of::<(Lanes, Lanes)>() / LANES;
+    memory::require("average_precision", &[rows, classes], per_row)?;
+    memory::require("average_precision", &[candidates.sample.len(), classes], size_of::<Step>())?;
+    check_values(candidates, weights, num_positive)?;
+    if num_positive.is_empty() {
+        return Ok(Array2::zeros((rows, classes)));
+    }
     let curves = threads::map(threads, classes, |class| curve(candidates, class));
     let blocks = threads::map(threads, rows.div_ceil(LANES), |block| {
         let first = block * LANES;
@@ -61,9 +68,9 @@ pub fn average_precision(
     Ok(result)
 }
 
-fn check(candidates: Candidates<'_>, weights: ArrayView2<f64>, num_positive: ArrayView2<f64>) -> Result<()> {
+fn check_shapes(candidates: Candidates<'_>, weights: ArrayView2<f64>, num_positive: ArrayView2<f64>) -> Result<()> {
     let Candidates { scores, positive, sample } = candidates;
-    let ((count, classes), (rows, samples)) = (scores.dim(), weights.dim());
+    let ((count, classes), rows) = (scores.dim(), weights.nrows());
     for (name, expected, meaning, got) in [
         ("positive", vec![count, classes], "the shape of scores", positive.shape()),
         ("sample", vec![count], "one per candidate", sample.shape()),
@@ -74,6 +81,11 @@ fn check(candidates: Candidates<'_>, weights: ArrayView2<f64>, num_positive: Arr
             return Err(Error::argument("average_precision", name, expected, got));
         }
     }
+    Ok(())
+}
+
+fn check_values(candidates: Candidates<'_>, weights: ArrayView2<f64>, num_positive: ArrayView2<f64>) -> Result<()> {
+    let (Candidates { scores, sample, .. }, samples) = (candidates, weights.ncols());
     if let Some(beyond) = sample.iter().find(|&&sample| usize::try_from(sample).map_or(true, |at| at >= samples)) {
         let expected = format!("numbers in 0..{samples}, the weights in a row");
         return Err(Error::argument("average_precision", "sample", expected, beyond));
@@ -81,8 +93,10 @@ fn check(candidates: Candidates<'_>, weights: ArrayView2<f64>, num_positive: Arr
     if scores.iter().any(|score| score.is_nan()) {
         return Err(Error::Value("average_precision: scores must not be NaN".to_owned()));
     }
-    if !weights.iter().all(|&weight| weight.is_finite() && weight >= 0.0) {
-        return Err(Error::Value("average_precision: weights must be finite and not negative".to_owned()));
+    for (name, values) in [("weights", weights.view()), ("num_positive", num_positive.view())] {
+        if !values.iter().all(|&value| value.is_finite() && value >= 0.0) {
+            return Err(Error::Value(format!("average_precision: {name} must be finite and not negative")));
+        }
     }
     Ok(())
 }
@@ -237,6 +251,9 @@ mod tests {
             (&sample, arr2(&[[f64::NAN; 6]]), 3.0, "weights must be finite"),
             (&sample, arr2(&[[-1.0; 6]]), 3.0, "weights must be finite and not negative"),
             (&sample, arr2(&[[1.0; 6]]), 2.0, "num_positive must be at least the 3"),
+            (&sample, arr2(&[[1.0; 6]]), f64::NAN, "num_positive must be finite and not negative"),
+            (&sample, arr2(&[[1.0; 6]]), f64::INFINITY, "num_positive must be finite"),
+            (&sample, arr2(&[[0.0; 6]]), -1.0, "num_positive must be finite and not negative"),
         ] {
             let text = of(sample, &weights, &[total]).unwrap_err().to_string();
             assert!(text.contains(word), "{text}");

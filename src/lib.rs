@@ -6,6 +6,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod criterion;
 pub mod error;
+mod memory;
 pub mod model;
 pub mod ops;
 pub mod params;

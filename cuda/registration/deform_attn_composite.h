@@ -75,7 +75,7 @@ inline at::Tensor composite_locations(c10::SymIntArrayRef shapes, const at::Tens
 // Either operator, in the dtypes that it is given.
 inline at::Tensor composite(const Arguments& a) {
   if (!a.fused()) return composite_samples(a.value, a.shapes, a.points, a.weights);
-  const auto weights = a.weights.flatten(3).softmax(-1).view_symint(a.weights.sym_sizes());
+  const auto weights = a.weights.flatten(3).softmax(-1).reshape_symint(a.weights.sym_sizes());
   return composite_samples(a.value, a.shapes, composite_locations(a.shapes, a.reference, a.points), weights);
 }
 

@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/functorch/PlumbingHelper.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
@@ -72,16 +73,38 @@ struct Dropout : torch::autograd::Function<Dropout> {
   }
 };
 
+// The same numbers as a product, which torch differentiates in every mode.
+at::Tensor scaled(const at::Tensor& input, const at::Tensor& scale, bool relu) {
+  return at::where(scale.ne(0), (relu ? input.relu() : input) * scale, 0);
+}
+
 at::Tensor dropout_autograd(const at::Tensor& input, double p, const at::Tensor& seed, bool relu) {
   if (in_transform() || has_tangent(input)) {
-    // The same numbers as a product that torch differentiates in every mode.
     const auto scale = [&] {
       at::AutoDispatchBelowADInplaceOrView guard;
       return call_dropout(at::ones_like(input), p, seed, false);
     }();
-    return at::where(scale.ne(0), (relu ? input.relu() : input) * scale, 0);
+    return scaled(input, scale, relu);
   }
   return Dropout::apply(input, p, seed, relu);
+}
+
+// A mask for each seed: one for all calls of the vmap, or one for each.
+at::Tensor dropout_vmapped(const at::Tensor& input, double p, const at::Tensor& seed, bool relu) {
+  const auto level = at::functorch::maybeCurrentDynamicLayer()->layerId();
+  const c10::impl::ExcludeDispatchKeyGuard below(c10::DispatchKey::FuncTorchBatched);
+  const auto [inputs, dim] = at::functorch::unwrapTensorAtLevel(input, level);
+  const auto [seeds, seed_dim] = at::functorch::unwrapTensorAtLevel(seed, level);
+  if (!dim && !seed_dim) return call_dropout(input, p, seed, relu);
+  const auto batch = dim ? inputs.movedim(*dim, 0) : inputs.unsqueeze(0);
+  const auto one = at::ones_symint(batch.sym_sizes().slice(1), batch.options());
+  std::vector<at::Tensor> scales;
+  if (seed_dim)
+    for (const auto& each : seeds.unbind(*seed_dim)) scales.push_back(call_dropout(one, p, each, false));
+  else
+    scales.push_back(call_dropout(one, p, seeds, false));
+  const auto scale = scales.empty() ? one.unsqueeze(0).narrow(0, 0, 0) : at::stack(scales);
+  return at::functorch::makeBatched(scaled(batch, scale, relu), 0, level);
 }
 
 }  // namespace
@@ -92,6 +115,7 @@ TORCH_LIBRARY_FRAGMENT(dsct, m) {
 TORCH_LIBRARY_IMPL(dsct, CPU, m) { m.impl("dropout", dropout_cpu); }
 TORCH_LIBRARY_IMPL(dsct, Meta, m) { m.impl("dropout", dropout_meta); }
 TORCH_LIBRARY_IMPL(dsct, Autograd, m) { m.impl("dropout", dropout_autograd); }
+TORCH_LIBRARY_IMPL(dsct, FuncTorchBatched, m) { m.impl("dropout", dropout_vmapped); }
 
 }  // namespace dsct
 

@@ -69,17 +69,14 @@ int derivatives() {
 // The calls of a vmap as one call of a larger batch: every tensor's first dimension is that of the images.
 class Vmapped {
   int64_t level;
-  c10::SymInt size = 0;
+  c10::SymInt size = 0, images;
   bool is_batched = false;
 
  public:
-  explicit Vmapped(std::initializer_list<at::Tensor> tensors)
-      : level(at::functorch::maybeCurrentDynamicLayer()->layerId()) {
-    for (const auto& tensor : tensors) {
-      if (!tensor.defined()) continue;
-      const auto [plain, dim] = at::functorch::unwrapTensorAtLevel(tensor, level);
-      if (dim) size = plain.sym_size(*dim), is_batched = true;
-    }
+  Vmapped(const at::Tensor& value, std::initializer_list<at::Tensor> others)
+      : level(at::functorch::maybeCurrentDynamicLayer()->layerId()), images(value.sym_size(0)) {
+    look_at(value);
+    for (const auto& tensor : others) look_at(tensor);
   }
 
   // Not where only an outer vmap batches the tensors.
@@ -100,19 +97,29 @@ class Vmapped {
 
   at::Tensor unfold(const at::Tensor& tensor) const {
     if (!tensor.defined()) return tensor;
-    const std::vector<c10::SymInt> sizes = {size, tensor.sym_size(0) / size};
+    const std::vector<c10::SymInt> sizes = {size, images};
     return at::functorch::makeBatched(tensor.unflatten_symint(0, sizes), 0, level);
+  }
+
+ private:
+  void look_at(const at::Tensor& tensor) {
+    if (!tensor.defined()) return;
+    const auto [plain, dim] = at::functorch::unwrapTensorAtLevel(tensor, level);
+    if (dim) size = plain.sym_size(*dim), is_batched = true;
   }
 };
 
 at::Tensor forward_vmapped(const Arguments& a) {
-  const Vmapped batch({a.value, a.reference, a.points, a.weights});
+  check_arguments(a);
+  const Vmapped batch(a.value, {a.reference, a.points, a.weights});
   const c10::impl::ExcludeDispatchKeyGuard below(c10::DispatchKey::FuncTorchBatched);
   return batch.any() ? batch.unfold(call_forward(batch.fold(a))) : call_forward(a);
 }
 
 Tensors backward_vmapped(const at::Tensor& grad_out, const Arguments& a, Mask mask) {
-  const Vmapped batch({grad_out, a.value, a.reference, a.points, a.weights});
+  check_arguments(a);
+  check_grad_out(grad_out, a);
+  const Vmapped batch(a.value, {grad_out, a.reference, a.points, a.weights});
   const c10::impl::ExcludeDispatchKeyGuard below(c10::DispatchKey::FuncTorchBatched);
   if (!batch.any()) return call_backward(grad_out, a, mask);
   auto grads = call_backward(batch.fold(grad_out), batch.fold(a), mask);

@@ -4,17 +4,21 @@
 
 use ndarray::ArrayView2;
 
-use crate::{Error, Result};
+use crate::{memory, Error, Result};
 
 const NONE: usize = usize::MAX;
 
 /// Pairs (row, column) of least total cost, min(R, C) of them, sorted by row, for `cost` (R, C).
 ///
 /// # Errors
-/// A cost is NaN or infinite, or their sum is.
+/// A cost is NaN or infinite, or their sum is; more costs than memory holds.
 pub fn linear_assignment(cost: ArrayView2<f64>) -> Result<Vec<(usize, usize)>> {
     if cost.is_empty() {
         return Ok(Vec::new());
+    }
+    // A view may repeat few numbers often; the search works on a copy of them all.
+    if !cost.is_standard_layout() {
+        memory::require("linear_assignment", &[cost.nrows(), cost.ncols()], size_of::<f64>())?;
     }
     if let Some(at) = cost.iter().position(|value| !value.is_finite()) {
         let (row, column) = (at / cost.ncols(), at % cost.ncols());

@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayView3, Axis};
 
 use crate::boxes::{each_box, iou, Corners};
-use crate::{threads, Error, Result};
+use crate::{memory, threads, Error, Result};
 
 /// Greedy non-maximum suppression: indices of the `boxes` (n, 4), corners, that are kept, by falling score, ties by lower
 /// index.
@@ -38,7 +38,7 @@ pub fn nms(boxes: ArrayView2<f64>, scores: ArrayView1<f64>, threshold: f64) -> R
 /// Images with fewer boxes are filled up with NaN, which is never kept. `scores` (I, N).
 ///
 /// # Errors
-/// The shapes do not fit.
+/// The shapes do not fit, or there are more boxes than memory holds.
 pub fn batched_nms(
     boxes: ArrayView3<f64>,
     scores: ArrayView2<f64>,
@@ -53,6 +53,10 @@ pub fn batched_nms(
         let expected = format!("({images}, {queries}), one per box");
         return Err(Error::argument("batched_nms", "scores", expected, scores.shape()));
     }
+    if scores.is_empty() {
+        return Ok(Array2::from_elem((images, queries), false));
+    }
+    memory::require("batched_nms", &[images], size_of::<Result<Vec<usize>>>() + queries)?;
     let kept: Vec<Result<Vec<usize>>> = threads::map(threads, images, |image| {
         let (boxes, scores) = (boxes.index_axis(Axis(0), image), scores.row(image));
         let there: Vec<usize> =

@@ -8,6 +8,7 @@ use pyo3::types::PyModule;
 use super::array::readonly;
 use super::gateway::run;
 use crate::average_precision::{average_precision as weighted, Candidates};
+use crate::memory;
 use crate::post_process::batched_nms;
 
 /// Adds the functions of this file to `module`.
@@ -38,6 +39,7 @@ fn average_precision<'py>(
     let (scores, bytes, sample) = (scores.as_array(), bytes.as_array(), sample.as_array());
     let (weights, num_positive) = (weights.as_array(), num_positive.as_array());
     let result = run(py, move || {
+        memory::require(op, &[bytes.len()], size_of::<bool>())?;
         let positive = bytes.mapv(|byte| byte != 0);
         let candidates = Candidates { scores: scores.view(), positive: positive.view(), sample: sample.view() };
         weighted(candidates, weights, num_positive, threads())

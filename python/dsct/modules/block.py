@@ -8,6 +8,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import TransformType, get_interpreter_stack
+from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.checkpoint import checkpoint
@@ -38,8 +40,8 @@ class Block(nn.Module):
 def pair(native: Callable[Inputs, Output]) -> Callable[[Callable[Inputs, Output]], Callable[Inputs, Output]]:
     """Makes the decorated function or method, in torch's operators, the composite form of a native one.
 
-    Both have one signature and compute the same; the composite runs where :func:`is_traced`, and on the device "meta",
-    which Rust's tensors do not know.
+    Both have one signature and compute the same; the composite runs where :func:`is_traced` or :func:`is_transformed`,
+    and on the device "meta", which Rust's tensors do not know.
 
     Example:
         >>> def native_twice(x: Tensor) -> Tensor:
@@ -68,8 +70,8 @@ def either(
     *inputs: Inputs.args,
     **options: Inputs.kwargs,
 ) -> Output:
-    """Calls `composite` where :func:`is_traced` or without data, else `native`."""
-    return (composite if is_traced() or _is_meta(inputs) else native)(*inputs, **options)
+    """Calls `composite` where :func:`is_traced`, :func:`is_transformed` or without data, else `native`."""
+    return (composite if is_traced() or is_transformed() or _is_meta(inputs) else native)(*inputs, **options)
 
 
 def _is_meta(inputs: tuple[Any, ...]) -> bool:
@@ -87,6 +89,19 @@ def _is_meta(inputs: tuple[Any, ...]) -> bool:
 def is_traced() -> bool:
     """Whether torch records the operators that run now: ``torch.compile``, ``torch.export``, ``make_fx``."""
     return torch.compiler.is_compiling() or get_proxy_mode() is not None
+
+
+def is_transformed() -> bool:
+    """Whether ``vmap`` or forward mode (``jvp``, ``forward_ad.dual_level``) is at work.
+
+    Under ``vmap`` nothing is written in place into what is the same for all calls; in forward mode torch has no
+    derivative of a group norm of channels-last maps. Native calls do the one and have the other.
+    """
+    if torch.compiler.is_compiling():  # what a compiler writes for the graph is not seen here
+        return False
+    if forward_ad._current_level >= 0:
+        return True
+    return any(layer.key() == TransformType.Vmap for layer in get_interpreter_stack() or ())
 
 
 def coordinate_dtype(dtype: torch.dtype) -> torch.dtype:

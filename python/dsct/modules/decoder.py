@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import dsct._dsct as _dsct
 from dsct.config import DSCTConfig, context_sets, require_config
-from dsct.modules.block import Block, pair, recomputed
+from dsct.modules.block import Block, is_transformed, pair, recomputed
 from dsct.modules.ms_deform_attn import Memory, MSDeformAttn, initialize_transformer
 from dsct.modules.relational_aggregation import SpatialRelation, aggregate, spatial_relation
 from dsct.ops import Shapes, check_level_start_index, level_shapes
@@ -133,11 +133,18 @@ class DSCTDecoderLayer(Block):
             torch.unflatten(nn.functional.linear(x, weight, bias), -1, (attention.num_heads, -1)).transpose(1, 2)
             for x, weight, bias in zip((query, query, value), weights, biases, strict=True)
         ]
-        attended = nn.functional.scaled_dot_product_attention(heads[0], heads[1], heads[2], dropout_p=p)
+        attend = _attend_by_parts if is_transformed() else nn.functional.scaled_dot_product_attention
+        attended = attend(heads[0], heads[1], heads[2], dropout_p=p)
         return attention.out_proj(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def _dropout(self, x: Tensor) -> Tensor:
         return nn.functional.dropout(x, self.config.dropout, self.training)
+
+
+def _attend_by_parts(query: Tensor, key: Tensor, value: Tensor, dropout_p: float) -> Tensor:
+    """Torch's ``scaled_dot_product_attention``, which on a CPU knows neither forward mode nor ``vmap``."""
+    weights = (query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5).softmax(-1)
+    return nn.functional.dropout(weights, dropout_p) @ value
 
 
 class DSCTDecoder(nn.Module):
