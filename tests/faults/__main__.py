@@ -109,10 +109,12 @@ class Cases:
                         training.signal_all(signal.SIGTERM)
                 else:
                     trainings[victim].signal_all(signal.SIGKILL)
-                until = time.monotonic() + 30
+                until = time.monotonic() + runs.PROCESS_TIMEOUT + 10
                 codes = [training.wait() for training in trainings]
                 if time.monotonic() > until:
-                    raise Fault(f"the other process went on for more than 30 s, exit codes {codes}")
+                    raise Fault(f"the other process did not end, exit codes {codes}")
+                if said := [training.said() for training in trainings if "Traceback" in training.said()]:
+                    raise Fault(f"a lost process is no sentence: {said[0]}")
                 self._together(run_dir)
                 require_equal(run_dir, reference)
 

@@ -22,7 +22,9 @@ from tests.train.training_run import assert_same_run
 
 #: Seconds after which a training counts as hanging.
 LIMIT = 120.0
-ARGUMENTS = [*RUN, "--set", "save_every=2", "--set", "log_every=1"]
+#: Seconds that one process waits for the other, one that is killed before they have met.
+PROCESS_TIMEOUT = 20
+ARGUMENTS = [*RUN, "--set", "save_every=2", "--set", "log_every=1", "--process-timeout", str(PROCESS_TIMEOUT)]
 
 
 class Fault(AssertionError):
