@@ -16,7 +16,7 @@ EXECUTED := $(patsubst %,target/%,$(wildcard notebooks/*.ipynb))
 # As many test processes as there are processors, but no more than memory allows: each takes 2 GB.
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
 
-.PHONY: faults help setup check demo test test-rust test-python sanitize bench bench-cuda runtimes wheel lint lint-rust lint-python \
+.PHONY: faults mutants help setup check demo test test-rust test-python sanitize bench bench-cuda runtimes wheel lint lint-rust lint-python \
 	format docs notebooks clean
 
 help: ## List the targets.
@@ -103,6 +103,17 @@ bench: $(VENV)/.bench ## All benchmarks on this CPU, up to an hour: results and 
 
 faults: setup ## End trainings by kills, full disks and lost processes, and compare what they become; a quarter of an hour.
 	python -m tests.faults
+
+# Cosmic Ray with what of its dependencies it imports here, beside the environment; cargo-mutants from its source.
+$(VENV)/.mutants: $(VENV)/.installed Makefile
+	pip install --quiet --no-deps --target $(VENV)/mutants cosmic-ray==8.7.0 parso==0.8.7 stevedore==5.10.0 attrs==26.1.0 \
+		coverage==7.17.5
+	cargo install --quiet --locked --root $(VENV)/mutants cargo-mutants@27.1.0
+	touch $@
+
+MUTANTS ?=
+mutants: $(VENV)/.mutants $(VENV)/.peers ## Change one line at a time and see that a test fails; hours, goes on where it was stopped. MUTANTS="python --count 50".
+	PATH=$(VENV)/mutants/bin:$$PATH PYTHONPATH=$(VENV)/mutants python -m tests.mutants $(MUTANTS)
 
 bench-cuda: $(VENV)/.bench ## The benchmark on this machine's NVIDIA GPU.
 	python -m tests.bench.bench_cuda
