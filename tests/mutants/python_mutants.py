@@ -78,5 +78,5 @@ def _span(node: ast.expr | ast.stmt, source: str) -> tuple[Place, Place]:
     def place(line: int, column: int) -> Place:
         return Place(line, len(lines[line - 1].encode()[:column].decode()))
 
-    assert node.end_lineno is not None and node.end_col_offset is not None
-    return place(node.lineno, node.col_offset), place(node.end_lineno, node.end_col_offset)
+    last = place(node.end_lineno or node.lineno, node.end_col_offset or 0)
+    return place(node.lineno, node.col_offset), last

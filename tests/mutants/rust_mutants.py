@@ -27,7 +27,8 @@ TESTS = {
     "src/params.rs": ("tests/prediction/test_standalone.py", "tests/model/"),
     "src/photo.rs": ("tests/prediction/test_standalone.py",),
     "src/post_process": ("tests/model/", "tests/metrics/", "tests/prediction/"),
-    "src/python": ("tests/ops/", "tests/criterion/", "tests/metrics/", "tests/model/", "tests/prediction/test_standalone.py"),
+    "src/python": ("tests/ops/", "tests/criterion/", "tests/metrics/", "tests/model/",
+                   "tests/prediction/test_standalone.py"),
     "src": ("tests/criterion/", "tests/metrics/", "tests/ops/", "tests/model/"),
 }  # fmt: skip
 

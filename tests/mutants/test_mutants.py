@@ -44,7 +44,9 @@ def tree(tmp_path: Path) -> Tree:
     (tmp_path / "python").mkdir()
     (tmp_path / "python/shop.py").write_text("import time\n\n\ndef price(n):\n    return 2 * n\n")
     (tmp_path / "test_shop.py").write_text(
-        "import shop\n\n\ndef test_one():\n    assert shop.price(0) == 0\n\n\ndef test_two():\n    assert shop.price(2) == 4\n"
+        "from shop import price\n\n\n"
+        "def test_one():\n    assert price(0) == 0\n\n\n"
+        "def test_two():\n    assert price(2) == 4\n"
     )
     return made
 

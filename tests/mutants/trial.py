@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -112,8 +113,6 @@ class Tree:
 
 def end_group(run: subprocess.Popen[str]) -> None:
     """Ends what a program started and left behind, and the program."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(run.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     run.wait()
