@@ -1,11 +1,11 @@
 """Training: recipe, loop, exact resume."""
 
 from dsct.train.config import TrainConfig
-from dsct.train.distributed import Processes
 from dsct.train.engine import Trainer
 from dsct.train.loading.class_balance import class_weights, repeat_factors
 from dsct.train.loggers import Callback, MLflow, RunInfo, TensorBoard, WandB
 from dsct.train.optimizer import build_optimizer, build_scheduler, parameter_groups
+from dsct.train.processes.distributed import Processes
 from dsct.train.progress import TrainResult
 from dsct.train.resume import seed_everything
 

@@ -24,7 +24,6 @@ from dsct.metrics import Evaluation, Evaluator
 from dsct.metrics.inference import PostProcess
 from dsct.train.config import TrainConfig
 from dsct.train.display import Display, peak_memory
-from dsct.train.distributed import Processes
 from dsct.train.epoch_report import epoch_line, epoch_record
 from dsct.train.interrupt import Stopped, StopRequest, StopTogether
 from dsct.train.loading.class_balance import repeat_factors, require_weights
@@ -34,12 +33,13 @@ from dsct.train.loading.sampling import EpochBatches, ShardedBatches, aspect_rat
 from dsct.train.loggers import Callback, RunInfo
 from dsct.train.loggers.reporter import Reporter
 from dsct.train.processes.agreement import require_agreement, what_must_agree
+from dsct.train.processes.distributed import Processes
+from dsct.train.processes.sharded_state import model_state
 from dsct.train.progress import Progress, TrainResult
 from dsct.train.resume import load_state, save_state, seed_everything
 from dsct.train.run_config import NAME, describe_data, describe_run, gone_on, read_run, write_run
 from dsct.train.run_folder.contents import LAST, has_state, remove_partial_files
 from dsct.train.run_folder.lock import only_trainer
-from dsct.train.sharded_state import model_state
 from dsct.train.step import Criterion, OptimizerStep
 from dsct.train.validation import Validation, validate
 from dsct.visualize.loss_curves import loss_curves

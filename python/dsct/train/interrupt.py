@@ -9,7 +9,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from dsct.data.loading_processes import STOP_SIGNALS
-from dsct.train.distributed import Processes
+from dsct.train.processes.distributed import Processes
 
 #: A Ctrl-C within this time of the first is the same one: torchrun passes on what the terminal sent to all.
 SAME_SECONDS = 1.0

@@ -20,8 +20,8 @@ from dsct.modules import DSCT
 from dsct.modules.evaluating import evaluation_view
 from dsct.post_process import PostProcess
 from dsct.train.config import TrainConfig
-from dsct.train.distributed import Processes
 from dsct.train.loading.people import require_people
+from dsct.train.processes.distributed import Processes
 from dsct.train.resume import seed_everything
 from dsct.train.step import OptimizerStep
 

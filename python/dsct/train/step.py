@@ -13,10 +13,10 @@ from dsct.data.collate import Batch
 from dsct.metrics.inference import Outputs
 from dsct.modules.precision import autocast
 from dsct.train.config import TrainConfig
-from dsct.train.distributed import Processes
 from dsct.train.optimizer import build_optimizer, build_scheduler
-from dsct.train.parallel_model import full_tensor, gradient_sync, wrap
-from dsct.train.sharded_state import load_model_state, load_optimizer_state, model_state, optimizer_state
+from dsct.train.processes.distributed import Processes
+from dsct.train.processes.parallel_model import full_tensor, gradient_sync, wrap
+from dsct.train.processes.sharded_state import load_model_state, load_optimizer_state, model_state, optimizer_state
 
 if TYPE_CHECKING:
     from dsct.modules import DSCT

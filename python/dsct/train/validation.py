@@ -13,10 +13,10 @@ from dsct.metrics import Evaluation, Evaluator, collect
 from dsct.metrics.inference import Outputs, PostProcess
 from dsct.train.config import TrainConfig
 from dsct.train.context_share import context_share, divides_weight
-from dsct.train.distributed import Processes
 from dsct.train.interrupt import StopTogether
 from dsct.train.loading.sampling import shard_indices
-from dsct.train.parallel_model import gathered
+from dsct.train.processes.distributed import Processes
+from dsct.train.processes.parallel_model import gathered
 from dsct.train.step import Criterion
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from dsct.data import evaluation_transform, flip_transform
 from dsct.data.synthetic import SyntheticDataset
-from dsct.train.distributed import Processes
 from dsct.train.loading.broken_images import describe_broken
 from dsct.train.loading.sampling import EpochBatches, ShardedBatches
+from dsct.train.processes.distributed import Processes
 from tests.train.training_run import RECIPE, Interrupting, assert_same_run, log_lines, log_rows, trainer
 
 SKIP = dataclasses.replace(RECIPE, on_error="skip")

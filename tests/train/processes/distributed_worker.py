@@ -14,10 +14,10 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from torch.optim.swa_utils import AveragedModel
 
 import dsct
-from dsct.train.distributed import Processes
 from dsct.train.loading.sampling import EpochBatches, ShardedBatches, shard_indices
-from dsct.train.parallel_model import full_tensor, gathered, gradient_sync, unwrap, wrap
-from dsct.train.sharded_state import load_model_state, load_optimizer_state, model_state, optimizer_state
+from dsct.train.processes.distributed import Processes
+from dsct.train.processes.parallel_model import full_tensor, gathered, gradient_sync, unwrap, wrap
+from dsct.train.processes.sharded_state import load_model_state, load_optimizer_state, model_state, optimizer_state
 from dsct.train.step import average_of
 from tests.comparison import padded_images, randomise, small
 

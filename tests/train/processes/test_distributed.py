@@ -70,7 +70,9 @@ def test_a_loss_that_is_not_finite_in_one_process_ends_all_and_names_its_images(
     other, own = ((runs / f"{kind} nan{rank}.txt").read_text() for rank in range(2))
     assert own.startswith("FloatingPointError: the loss is nan with the images [")
     assert "epoch 1, step 2" in own
-    assert other.startswith("FailedElsewhere: process 1 failed with FloatingPointError: the loss is nan with the images [")
+    assert other.startswith(
+        "FailedElsewhere: process 1 failed with FloatingPointError: the loss is nan with the images ["
+    )
 
 
 def test_a_run_is_resumed_only_with_as_many_processes(runs: Path) -> None:

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import dsct
-from dsct.train.distributed import Processes
 from dsct.train.loading.sampling import EpochBatches, ShardedBatches, shard_indices
-from dsct.train.parallel_model import wrap
-from dsct.train.sharded_state import load_model_state, load_optimizer_state, model_state, optimizer_state
+from dsct.train.processes.distributed import Processes
+from dsct.train.processes.parallel_model import wrap
+from dsct.train.processes.sharded_state import load_model_state, load_optimizer_state, model_state, optimizer_state
 from tests.comparison import padded_images, randomise, small
 from tests.train.processes import distributed_worker as worker
 from tests.train.processes.two_processes import launch

@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader
 from dsct.data.loaded import loaded
 from dsct.data.loading_processes import leave_signals_to_main
 from dsct.data.records import Dataset
-from dsct.train.distributed import Processes
 from dsct.train.interrupt import StopTogether
+from dsct.train.processes.distributed import Processes
 
 #: What a data set raises at a file that is missing, damaged or not what its annotations say.
 UNREADABLE = (OSError, ValueError, SyntaxError)

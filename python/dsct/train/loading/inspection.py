@@ -8,9 +8,9 @@ from dsct.data.annotated import AnnotatedDataset
 from dsct.data.crowding import people_beyond
 from dsct.data.records import Dataset
 from dsct.train.config import TrainConfig
-from dsct.train.distributed import Processes
 from dsct.train.interrupt import StopTogether
 from dsct.train.loading.broken_images import broken_images, describe_broken
+from dsct.train.processes.distributed import Processes
 
 
 def say_who_is_beyond(data: Dataset, queries: int, say: Callable[[str], None]) -> None:

@@ -19,8 +19,8 @@ from torch.utils.data import Dataset as TorchDataset
 from dsct.data.collate import Batch, collate
 from dsct.data.loading_processes import leave_signals_to_main
 from dsct.data.records import Dataset, Target
-from dsct.train.distributed import Processes
 from dsct.train.loading.class_balance import epoch_length, repeated
+from dsct.train.processes.distributed import Processes
 
 SeededIndex = tuple[int, int]
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dsct import _dsct
+import dsct._dsct as _dsct
 from dsct.train.config import TrainConfig
-from dsct.train.distributed import Processes
 from dsct.train.loading.sampling import EpochBatches
+from dsct.train.processes.distributed import Processes
 
 if TYPE_CHECKING:
     from dsct.modules import DSCT

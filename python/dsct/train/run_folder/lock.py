@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from dsct.train.distributed import Processes
+from dsct.train.processes.distributed import Processes
 
 LOCK = ".lock"
 

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils._pytree import tree_map_only
 
-from dsct.train.parallel_model import full_tensor, unwrap
+from dsct.train.processes.parallel_model import full_tensor, unwrap
 
 
 def model_state(model: nn.Module) -> dict[str, Tensor]:
     """Whole parameters and buffers by name. All processes call it, because each holds a part.
 
     Args:
-        model: what :func:`dsct.train.parallel_model.wrap` returned.
+        model: what :func:`dsct.train.processes.parallel_model.wrap` returned.
 
     Returns:
         The unwrapped model's ``state_dict()``; gathered tensors are on the CPU. A parameter with several names is one
@@ -40,7 +40,7 @@ def load_model_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Puts back what :func:`model_state` returned. All processes call it with the same state.
 
     Args:
-        model: what :func:`dsct.train.parallel_model.wrap` returned, in as many processes as there are now.
+        model: what :func:`dsct.train.processes.parallel_model.wrap` returned, in as many processes as there are now.
         state: whole tensors by name.
 
     Raises:

@@ -14,7 +14,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils._pytree import tree_map_only
 
-from dsct.train.distributed import Processes
+from dsct.train.processes.distributed import Processes
 
 
 def wrap(model: nn.Module, processes: Processes, fsdp: bool = False) -> nn.Module:
