@@ -80,7 +80,7 @@ def refusal(mine: dict[str, Any], theirs: dict[str, Any]) -> str:
     return str(refused.value).partition("same: ")[2]
 
 
-LONG = "the same beginning of two texts, "
+LONG = "the same beginning of two long texts, "
 
 
 @pytest.mark.parametrize(
