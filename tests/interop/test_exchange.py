@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dsct.interop import transformers
 from dsct.interop.attention import accelerate_attention
 from tests.interop.hugging_face_detector import hugging_face_detector
-from tests.reference.deform_attn import ms_deform_attn as reference
+from tests.interop.small_model import VALUE, Attention, Small
 
 
 @pytest.fixture
@@ -69,12 +69,25 @@ def test_any_error_leaves_the_model_as_it_was(detector: Any, error: type[BaseExc
     assert detector.training
 
 
+def test_a_second_time_gives_the_same_result(detector: Any) -> None:
+    first = transformers.accelerate(detector, torch.rand(1, 3, 64, 64), verbose=False)
+    again = kinds(detector)
+    second = transformers.accelerate(detector, torch.rand(1, 3, 64, 64), verbose=False)
+    assert second.exchanged == first.exchanged == accelerate_attention(detector)
+    assert 0 < second.difference < 1e-4
+    assert kinds(detector) == again
+
+
 def test_what_the_user_exchanged_before_stays(detector: Any) -> None:
-    accelerate_attention(detector)
+    encoder = detector.model.encoder
+    assert len(accelerate_attention(encoder)) == 2
     before = kinds(detector)
-    with pytest.raises(ValueError, match="found none in"):
-        transformers.accelerate(detector, torch.zeros(1, 3, 64, 64), verbose=False)
+    with pytest.raises(ValueError, match="must run on the trial"):
+        transformers.accelerate(detector, trial={"input_ids": torch.zeros(1, 3).long()}, verbose=False)
     assert kinds(detector) == before
+    result = transformers.accelerate(detector, torch.rand(1, 3, 64, 64), verbose=False)
+    assert len(result.exchanged) == 4
+    assert 0 < result.difference < 1e-4
 
 
 def test_a_trial_by_name_and_none_at_all(detector: Any) -> None:
@@ -84,7 +97,7 @@ def test_a_trial_by_name_and_none_at_all(detector: Any) -> None:
     assert len(result.exchanged) == 4
     unseen = transformers.accelerate(other, trial=None, verbose=False)
     assert unseen.exchanged == result.exchanged
-    assert str(unseen) == "4 attention modules replaced; nothing was compared"
+    assert str(unseen) == "4 attention modules replaced; the model's outputs were not compared"
 
 
 def test_a_trial_that_does_not_fit_is_said(detector: Any) -> None:
@@ -104,52 +117,29 @@ def test_other_precisions(detector: Any, dtype: torch.dtype) -> None:
     assert result.difference < (5e-2 if dtype == torch.bfloat16 else 1e-6)
 
 
-class Attention(nn.Module):
-    """As Hugging Face's, in the way that is given."""
-
-    def __init__(self, way: Any) -> None:
-        super().__init__()
-        self.way = way
-
-    def forward(
-        self, value: Tensor, value_spatial_shapes: Tensor, value_spatial_shapes_list: Any, level_start_index: Any,
-        sampling_locations: Tensor, attention_weights: Tensor, im2col_step: int,
-    ) -> Tensor:  # fmt: skip
-        shapes = value_spatial_shapes_list
-        return self.way(reference(value.float(), shapes, sampling_locations.float(), attention_weights.float())).to(
-            value.dtype
-        )  # type: ignore[no-any-return]
-
-
-class Small(nn.Module):
-    """The attention, a layer, and what is made of its output at the end."""
-
-    def __init__(self, way: Any = lambda out: out, end: Any = lambda out: out) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.attention, self.layer, self.end = Attention(way), nn.Linear(8, 8), end
-        self.dropout = nn.Dropout(0.5)
-
-    def forward(self, value: Tensor) -> dict[str, Any]:
-        shapes, points = [(2, 3)], value.new_full((1, 5, 2, 1, 2, 2), 0.4)
-        weights = value.new_full((1, 5, 2, 1, 2), 0.5)
-        value = self.layer(value).view(1, 6, 2, 4)
-        return {"out": self.end(self.dropout(self.attention(value, None, shapes, None, points, weights, 64)))}
-
-
-VALUE = torch.linspace(-1, 1, 48).view(1, 6, 8)
-
-
-def test_a_model_that_is_not_finite_in_half_precision_is_compared_in_float32() -> None:
-    model = Small(end=lambda out: out * 60000 * 4).half()
-    before = model(VALUE.half())["out"]
-    assert not before.isfinite().all()
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("end", [lambda out: out * 60000 * 4, lambda out: (3000 * out).sin()])
+def test_half_precision_is_compared_in_float32(dtype: torch.dtype, end: Any) -> None:
+    model = Small(end=end).to(dtype)
     parameters = [(id(each), each.dtype) for each in model.parameters()]
-    result = transformers.accelerate(model, trial={"value": VALUE.half()}, verbose=False)
+    dtypes = []
+    handle = model.layer.register_forward_hook(lambda _m, args, out: dtypes.append((args[0].dtype, out.dtype)))
+    result = transformers.accelerate(model, trial={"value": VALUE.to(dtype)}, verbose=False)
+    handle.remove()
     assert result.exchanged == {"attention": "Hugging Face"}
-    assert result.difference < 1e-5
-    assert "compared in float32, as its own outputs in float16 are not finite" in str(result)
+    assert result.difference < 1e-3
+    assert str(result).endswith("; compared in float32")
+    assert dtypes == 2 * [*2 * [(dtype, dtype)], (torch.float32, torch.float32)]
     assert [(id(each), each.dtype) for each in model.parameters()] == parameters
+    assert not model._forward_pre_hooks
+
+
+def test_rounding_in_bfloat16_is_no_other_computation(detector: Any) -> None:
+    images = torch.rand(1, 3, 64, 96).bfloat16()
+    result = transformers.accelerate(
+        detector.bfloat16(), trial=lambda view: (100 * view(images).logits).sin(), verbose=False
+    )
+    assert result.difference < 1e-3
 
 
 def test_a_wrong_result_is_found_in_float32_too() -> None:
@@ -186,3 +176,40 @@ def test_outputs_without_numbers_cannot_be_compared() -> None:
     with pytest.raises(ValueError, match="outputs of Small must contain tensors of floating-point numbers"):
         transformers.accelerate(model, trial=lambda view: view(VALUE)["out"].argmax(-1), verbose=False)
     assert type(model.attention) is Attention
+
+
+class InPlace(Small):
+    """Adds to what it is given, and to what is in a list of it."""
+
+    def forward(self, value: Tensor, more: list[Tensor] | None = None) -> dict[str, Any]:
+        for each in (value, *(more or ())):
+            each += 1
+        return super().forward(value)
+
+
+def test_inputs_stay_as_they_were() -> None:
+    value, more = VALUE.clone(), VALUE.clone()
+    for trial in ({"value": value, "more": [more]}, lambda view: view(value, more=[more])):
+        assert transformers.accelerate(InPlace(), trial=trial, verbose=False).difference < 1e-6
+    assert transformers.accelerate(InPlace(), value, verbose=False).difference < 1e-6
+    half = VALUE.bfloat16()
+    assert transformers.accelerate(InPlace().bfloat16(), half, verbose=False).difference < 1e-6
+    assert torch.equal(value, VALUE)
+    assert torch.equal(more, VALUE)
+    assert torch.equal(half, VALUE.bfloat16())
+
+
+def test_a_model_without_parameters() -> None:
+    class Alone(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = Attention(lambda out: out)
+
+        def forward(self, images: Tensor) -> Tensor:
+            points = torch.linspace(0, 1, 40).view(1, 5, 2, 1, 2, 2)
+            value = images.flatten(1)[:, :48].view(1, 6, 2, 4)
+            return self.attention(value, None, [(2, 3)], None, points, points[..., 0], 64)  # type: ignore[no-any-return]
+
+    assert transformers.accelerate(Alone(), verbose=False).difference < 1e-6
+    with pytest.raises(ValueError, match="found none in Identity"):
+        transformers.accelerate(nn.Identity(), verbose=False)

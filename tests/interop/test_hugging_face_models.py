@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+import dsct
 from dsct.interop.attention import accelerate_attention, exchanged_modules
 from dsct.interop.transformers import accelerate
 from tests.interop.hugging_face_models import BUILDERS, models_with_deformable_attention, small_model
@@ -36,7 +38,9 @@ def test_a_small_random_model(folder: str) -> None:
         assert result.difference < 1e-4
         assert len(exchanged_modules(model)) == len(result.exchanged)
     else:
-        with pytest.raises(ValueError, match=r"found none in .*; nothing exchanged: .* a function"):
+        with pytest.raises(
+            ValueError, match=r"found none in .*; nothing exchanged: .* a function .* can call dsct\.ops\."
+        ):
             accelerate(model, trial=trial, verbose=False)
         with pytest.warns(UserWarning, match=r"DeformableAttention\) left as it was: .* by a function"):
             assert accelerate_attention(model) == {}
@@ -57,3 +61,22 @@ def test_the_size_of_the_image_is_the_models_own(folder: str) -> None:
     else:
         accelerate(model, verbose=False)
     assert seen[0] == images["pixel_values"].shape
+
+
+@pytest.mark.parametrize("folder", ["mask2former", "oneformer"])
+def test_a_function_that_calls_the_operator_as_the_documentation_says(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, trial = small_model(folder)
+    modeling = sys.modules[type(model).__module__]
+    with torch.no_grad():
+        expected = model(**trial)
+        monkeypatch.setattr(
+            modeling, "multi_scale_deformable_attention",
+            lambda value, shapes, locations, weights: dsct.ops.ms_deform_attn(value, shapes, None, locations, weights),
+        )  # fmt: skip
+        found = model(**trial)
+    names = ("class_queries_logits", "masks_queries_logits")
+    torch.testing.assert_close([found[name] for name in names], [expected[name] for name in names],
+                               rtol=1e-3, atol=1e-4)  # fmt: skip
+    assert not all(torch.equal(found[name], expected[name]) for name in names)

@@ -9,35 +9,45 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
 
+import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
 from dsct.interop.calls import KINDS, Kind
+from dsct.interop.module_trial import NotComparableError, other_computation
+from dsct.interop.views import device_of
 from dsct.modules.ms_deform_attn import MSDeformAttn
 
 __all__ = ["accelerate_attention", "exchanged_modules", "restore_attention"]
 
+Obstacle: TypeAlias = Callable[[nn.Module, Kind, torch.device], str]
+"""Why a module of this kind, in a model on this device, stays as it is; empty if it does not."""
+
 _ORIGINAL_CLASS = "_dsct_original_class"
 
 
-def accelerate_attention(model: nn.Module) -> dict[str, str]:
+def accelerate_attention(model: nn.Module, *, compare: bool = True) -> dict[str, str]:
     """Exchanges, in place, the computation of every supported deformable attention for the package's operator.
 
     Supported, and recognised by the parameters of ``forward``, are Hugging Face's ``MultiScaleDeformableAttention``
     (the sampling alone), Deformable DETR's ``MSDeformAttn`` and its copies (RF-DETR's, Ultralytics'), and the
     ``MultiScaleDeformableAttention`` of mmcv and detrex. A module that resembles one of them but takes more arguments,
-    has other attributes, or a ``forward`` of its own on the instance is left as it is, with a warning that names it.
+    has other attributes, a ``forward`` of its own on the instance, or computes something else is left as it is, with a
+    warning that names it.
 
     Args:
         model: it is changed; its modules, parameters, hooks and their handles stay. :func:`restore_attention` undoes
             it.
+        compare: run each module on small random weights and inputs, in float32 and on its own device, and leave it as
+            it is if the operator gives another result, or if it does not run there. False for one that cannot run yet,
+            such as the original code on a machine without a GPU.
 
     Returns:
-        Name in the model -> its kind, for every module that was exchanged; empty if there was none. A module that is at
-        several places is there with each of its names.
+        Name in the model -> its kind, for every module that is exchanged, also by an earlier call; empty if there is
+        none. A module that is at several places is there with each of its names.
 
     Raises:
         TypeError: `model` is not a module.
@@ -49,6 +59,26 @@ def accelerate_attention(model: nn.Module) -> dict[str, str]:
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"accelerate_attention: model must be a torch.nn.Module, got {type(model).__name__}")
+    left = exchange_attention(model, obstacle_alone if compare else _no_obstacle)
+    for sentence in left:
+        warnings.warn(sentence, stacklevel=2)
+    return exchanged_names(model)
+
+
+def exchange_attention(model: nn.Module, obstacle: Obstacle) -> list[str]:
+    """:func:`accelerate_attention` with a judge of each module, and with sentences instead of warnings.
+
+    Args:
+        model: it is changed, or after an error as it was.
+        obstacle: why a module of this kind, in a model on this device, is not exchanged; empty if it is.
+
+    Returns:
+        A sentence for each class of attention that was left alone.
+
+    Example:
+        >>> exchange_attention(nn.Linear(1, 1), lambda module, kind, device: "")
+        []
+    """
     chosen: dict[nn.Module, Kind] = {}
     left: dict[nn.Module, str] = {}
     for module in model.modules():
@@ -57,10 +87,33 @@ def accelerate_attention(model: nn.Module) -> dict[str, str]:
         kind = next((kind for kind in KINDS if kind.resembles(module)), None)
         if kind is None:
             continue
-        if obstacle := kind.obstacle(module):
-            left[module] = obstacle
+        if reason := kind.obstacle(module) or obstacle(module, kind, device_of(module, model)):
+            left[module] = reason
         else:
             chosen[module] = kind
+    _exchange_all(chosen)
+    return _left_alone(model, left)
+
+
+def _no_obstacle(_module: nn.Module, _kind: Kind, _device: torch.device) -> str:
+    return ""
+
+
+def obstacle_alone(module: nn.Module, kind: Kind, device: torch.device) -> str:
+    """What the module computes otherwise than its kind, or why that cannot be known; empty if it is the same.
+
+    Example:
+        >>> obstacle_alone(MSDeformAttn(8, 1, 2, 1), KINDS[1], torch.device("cpu"))
+        ''
+    """
+    try:
+        return other_computation(module, kind, device)
+    except NotComparableError as error:
+        return (f"it could not be compared, as it does not run on random inputs on {device} ({error}); "
+                "accelerate_attention(model, compare=False) exchanges it all the same")  # fmt: skip
+
+
+def _exchange_all(chosen: dict[nn.Module, Kind]) -> None:
     done: list[nn.Module] = []
     try:
         for module, kind in chosen.items():
@@ -69,15 +122,14 @@ def accelerate_attention(model: nn.Module) -> dict[str, str]:
     except BaseException:
         _restore(done)
         raise
-    for sentence in _left_alone(model, left):
-        warnings.warn(sentence, stacklevel=2)
-    names = model.named_modules(remove_duplicate=False)
-    return {name: chosen[module].name for name, module in names if module in chosen}
 
 
 def _left_alone(model: nn.Module, left: dict[nn.Module, str]) -> list[str]:
     """A sentence for each class of attention that stays as it was."""
-    reason = "it is called in a way that is not known, or samples by a function instead of a module"
+    reason = (
+        "it is called in a way that is not known, or samples by a function instead of a module; the model works as it "
+        "is, and a function can call dsct.ops.ms_deform_attn"
+    )
     found: dict[tuple[type, str], list[str]] = {}
     for name, module in model.named_modules():
         is_attention = hasattr(module, "sampling_offsets") and hasattr(module, "attention_weights")
@@ -97,6 +149,33 @@ def exchanged_modules(model: nn.Module) -> list[nn.Module]:
         []
     """
     return [module for module in model.modules() if _original_class(module) is not None]
+
+
+def exchanged_names(model: nn.Module) -> dict[str, str]:
+    """Name in the model -> kind, for every module whose computation is exchanged.
+
+    Example:
+        >>> exchanged_names(nn.Linear(1, 1))
+        {}
+    """
+    found = ((name, getattr(type(each), _ORIGINAL_CLASS, None)) for name, each in _named(model))
+    return {name: original[1] for name, original in found if original is not None}
+
+
+def exchange_again(model: nn.Module, names: dict[str, str]) -> None:
+    """Exchanges what :func:`exchanged_names` named, after :func:`restore_attention`.
+
+    Example:
+        >>> exchange_again(nn.Linear(1, 1), {})
+    """
+    kinds = {kind.name: kind for kind in KINDS}
+    _exchange_all(
+        {each: kinds[names[name]] for name, each in _named(model) if name in names and _original_class(each) is None}
+    )
+
+
+def _named(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    return list(model.named_modules(remove_duplicate=False))
 
 
 def restore_attention(model: nn.Module, *, keep: Iterable[nn.Module] = ()) -> None:

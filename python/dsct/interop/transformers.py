@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import copy
 import math
-import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dsct.interop.attention import accelerate_attention, exchanged_modules, restore_attention
+from dsct.interop.attention import (
+    exchange_again,
+    exchange_attention,
+    exchanged_names,
+    obstacle_alone,
+    restore_attention,
+)
+from dsct.interop.calls import Kind
 from dsct.interop.deformable_detr import convert as convert_detector
+from dsct.interop.difference import LARGEST, difference
+from dsct.interop.model_trial import Run, Trial, in_half_precision, outputs_of, runner, tried
+from dsct.interop.module_trial import NotComparableError, other_computation
 from dsct.modules import DSCT
-from dsct.modules.evaluating import evaluation_view
-
-Run: TypeAlias = Callable[[nn.Module], Any]
-Trial: TypeAlias = Mapping[str, Any] | Run | Literal["images"] | None
-"""What to compare a model on: the arguments of its call, a function that calls it, images, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Acceleration:
 
     def __str__(self) -> str:
         if math.isnan(self.difference):
-            return f"{len(self.exchanged)} attention modules replaced; nothing was compared"
+            return f"{len(self.exchanged)} attention modules replaced; the model's outputs were not compared"
         note = f"; {self.note}" if self.note else ""
         return (f"{len(self.exchanged)} attention modules replaced; outputs differ by {self.difference:.1e}; "
                 f"{self.seconds_before:.3g} s -> {self.seconds_after:.3g} s, "
@@ -59,13 +61,17 @@ def accelerate(
 ) -> Acceleration:
     """Exchanges the attention in a Hugging Face model for the package's operator, in place, and shows what it changes.
 
+    Attention modules are compared one by one first, as by :func:`dsct.interop.attention.accelerate_attention`, then the
+    model's outputs. A model in half precision is timed as it is and compared in float32. The second time, a model
+    is compared again with what it computes by itself, and the result is that of the first.
+
     Args:
         model: any model with Hugging Face's ``MultiScaleDeformableAttention``; it keeps its mode and parameters.
         pixel_values: (B, 3, H, W) images to compare and time on; by default one random image, of the size that the
             model's configuration names, or of 480 x 640.
         trial: what to compare and time on, for a model that needs more than images: its arguments by name, or a
-            function of the model that calls it and returns the outputs. None exchanges without comparing: what a module
-            of another meaning would compute is then not noticed.
+            function of the model that calls it and returns the outputs. The model gets copies of tensors. None
+            compares each attention module alone, on random inputs.
         verbose: print the result.
 
     Returns:
@@ -79,13 +85,14 @@ def accelerate(
     Example:
         ``accelerate(DeformableDetrForObjectDetection.from_pretrained("SenseTime/deformable-detr"))``
     """
-    run = _runner(model, pixel_values, trial)
-    before = exchanged_modules(model)
+    run = runner(model, pixel_values, trial)
+    before = exchanged_names(model)
     try:
         with torch.random.fork_rng(range(torch.cuda.device_count()) if torch.cuda.is_available() else ()):
             result = _compared(model, run)
     except BaseException:
-        restore_attention(model, keep=before)
+        restore_attention(model)
+        exchange_again(model, before)
         raise
     if verbose:
         print(result)
@@ -93,59 +100,34 @@ def accelerate(
 
 
 def _compared(model: nn.Module, run: Run | None) -> Acceleration:
+    exchanged = _exchanged(model, alone=run is None)
     if run is None:
-        return Acceleration(_exchanged(model), math.nan, math.nan, math.nan)
-    expected, before = _tried(model, run)
-    dtype = next(model.parameters()).dtype
-    precise = dtype in (torch.float32, torch.float64)
-    if any(value.isnan().any() or (not precise and value.isinf().any()) for value in expected):
-        if not precise:
-            return _compared_in_float32(model, run, dtype)
+        return Acceleration(exchanged, math.nan, math.nan, math.nan)
+    restore_attention(model)
+    expected, before = tried(model, run)
+    exchange_again(model, exchanged)
+    found, after = outputs_of(model, run)
+    changed = max(difference(one, other) for one, other in zip(found, expected, strict=True))
+    if not changed < LARGEST:
         raise ValueError(
-            f"outputs of {type(model).__name__} are not finite in {dtype} by themselves, so there is nothing to "
-            "compare with: give other inputs (trial={...}), or none (trial=None)"
+            f"model must compute deformable attention in {', '.join(exchanged) or 'itself'}; it computes something "
+            f"other than deformable attention: outputs changed by {changed:.1e}"
         )
-    exchanged = _exchanged(model)
-    found, after = _timed(model, run)
-    difference = max(_difference(one, other) for one, other in zip(found, expected, strict=True))
-    # Half precision rounds at 1e-2; a larger difference is not rounding.
-    if not difference < (1e-3 if precise else 5e-2):
-        raise ValueError(
-            f"model computes something other than deformable attention: outputs changed by {difference:.1e}"
-        )
-    return Acceleration(exchanged, difference, before, after)
+    note = "compared in float32" if in_half_precision(model) else ""
+    return Acceleration(exchanged, changed, before, after, note)
 
 
-def _compared_in_float32(model: nn.Module, run: Run, dtype: torch.dtype) -> Acceleration:
-    """Half precision may overflow in the peer's computation alone; then a copy says what the exchange does."""
-    name = str(dtype).removeprefix("torch.")
-    result = _compared(copy.deepcopy(model).float(), run)
-    note = f"compared in float32, as its own outputs in {name} are not finite"
-    return replace(result, exchanged=_exchanged(model), note=note)
+def _exchanged(model: nn.Module, *, alone: bool) -> dict[str, str]:
+    """Exchanges what can be; what does not run alone is left to the comparison of the model, where there is one."""
 
+    def obstacle(module: nn.Module, kind: Kind, device: torch.device) -> str:
+        try:
+            return other_computation(module, kind, device)
+        except NotComparableError:
+            return obstacle_alone(module, kind, device) if alone else ""
 
-def _tried(model: nn.Module, run: Run) -> tuple[list[Tensor], float]:
-    """:func:`_timed`, with a word on trials for models that want other inputs."""
-    try:
-        outputs, seconds = _timed(model, run)
-    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(
-            f"{type(model).__name__} must run on the trial: give its inputs as trial={{...}}, or trial=None to "
-            f"exchange without comparing; it said: {reason}"
-        ) from error
-    if not any(value.numel() for value in outputs):
-        raise ValueError(
-            f"outputs of {type(model).__name__} must contain tensors of floating-point numbers, to compare them"
-        )
-    return outputs, seconds
-
-
-def _exchanged(model: nn.Module) -> dict[str, str]:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        exchanged = accelerate_attention(model)
-    reasons = [str(each.message) for each in caught]
+    reasons = exchange_attention(model, obstacle)
+    exchanged = exchanged_names(model)
     if not exchanged:
         reason = f"; nothing exchanged: {'; '.join(reasons)}" if reasons else ""
         raise ValueError(
@@ -154,48 +136,6 @@ def _exchanged(model: nn.Module) -> dict[str, str]:
     for each in reasons:
         warnings.warn(each, stacklevel=4)
     return exchanged
-
-
-def _runner(model: nn.Module, pixel_values: Tensor | None, trial: Trial) -> Run | None:
-    """How to call a view of the model."""
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"accelerate: model must be a torch.nn.Module, got {type(model).__name__}")
-    if trial is None or trial != "images":
-        if pixel_values is not None:
-            raise TypeError("accelerate: give pixel_values or trial, not both")
-        if isinstance(trial, Mapping):
-            return lambda view: view(**_in_precision_of(view, trial))
-        if trial is not None and not callable(trial):
-            raise TypeError(f"accelerate: trial must be a dictionary, a function or None, got {type(trial).__name__}")
-        return trial
-    parameter = next(model.parameters())
-    if pixel_values is None:
-        random = torch.Generator().manual_seed(0)
-        pixel_values = torch.randn(1, 3, *_image_size(getattr(model, "config", None)), generator=random)
-    images = pixel_values.to(parameter.device)
-    return lambda view: view(images.to(next(view.parameters()).dtype))
-
-
-def _in_precision_of(view: nn.Module, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs as they are given; in float32 where a copy of a model in half precision is."""
-    half = (torch.float16, torch.bfloat16)
-    if next(view.parameters()).dtype != torch.float32:
-        return dict(inputs)
-    return {
-        name: value.float() if isinstance(value, Tensor) and value.dtype in half else value
-        for name, value in inputs.items()
-    }
-
-
-def _image_size(config: Any) -> tuple[int, int]:
-    """(height, width) that the model was made for, where it was made for one."""
-    for owner in (config, getattr(config, "backbone_config", None)):
-        size = getattr(owner, "image_size", None)
-        if isinstance(size, int):
-            return size, size
-        if isinstance(size, list | tuple) and len(size) == 2:
-            return int(size[0]), int(size[1])
-    return 480, 640
 
 
 def convert(model: nn.Module, num_subject_queries: int, num_classes: int, **options: Any) -> DSCT:
@@ -218,40 +158,3 @@ def convert(model: nn.Module, num_subject_queries: int, num_classes: int, **opti
         ``convert(DeformableDetrForObjectDetection.from_pretrained("SenseTime/deformable-detr"), 4, 26)``
     """
     return convert_detector(model, num_subject_queries, num_classes, **options)
-
-
-@torch.no_grad()
-def _timed(model: nn.Module, run: Run, repeats: int = 2) -> tuple[list[Tensor], float]:
-    """Floating-point outputs of the last pass, and the seconds of the fastest."""
-    seconds = []
-    view = evaluation_view(model)
-    device = next(model.parameters()).device
-    for _ in range(repeats):
-        began = time.perf_counter()
-        outputs = run(view)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - began)
-    return [value for value in _tensors_in(outputs) if value.is_floating_point()], min(seconds)
-
-
-def _tensors_in(outputs: Any) -> Iterator[Tensor]:
-    if isinstance(outputs, Tensor):
-        yield outputs
-    elif isinstance(outputs, Mapping | list | tuple):
-        for value in outputs.values() if isinstance(outputs, Mapping) else outputs:
-            yield from _tensors_in(value)
-
-
-def _difference(found: Tensor, expected: Tensor) -> float:
-    """Relative to the largest finite value; infinite where a number is not finite on one side, or in another way."""
-    if found.shape != expected.shape:
-        return math.inf
-    found, expected = found.double(), expected.double()
-    finite = expected.isfinite()
-    if not torch.equal(finite, found.isfinite()) or not torch.equal(found[~finite], expected[~finite]):
-        return math.inf
-    if not finite.any():
-        return 0.0
-    found, expected = found[finite], expected[finite]
-    return float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-12))
