@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsct.checkpoint.files import replaced_when_complete
+from dsct.complete_files import replaced_when_complete
 from dsct.export.exported_program import (
     Size,
     deprecations_of_torch_ignored,

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from dsct.checkpoint.files import DIGEST_KEY, replaced_when_complete
+from dsct.checkpoint.files import DIGEST_KEY
 from dsct.checkpoint.native import metadata_of
+from dsct.complete_files import replaced_when_complete
 from dsct.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from dsct.export.standard_operators import standard_operators as table_of_standard_operators
 from dsct.modules import DSCT

@@ -12,7 +12,6 @@ import typer
 from rich.console import Console
 
 import dsct
-from dsct.checkpoint import replaced_when_complete
 from dsct.cli.datasets import Data, check_val_fraction, describe, describe_folder, describe_scenes, open_data
 from dsct.cli.device import DeviceOption, choose_device
 from dsct.cli.errors import one_line_errors
@@ -30,6 +29,7 @@ from dsct.cli.options import (
     split_option,
 )
 from dsct.cli.progress import progress_bar
+from dsct.complete_files import replaced_when_complete
 from dsct.config import DSCTConfig
 from dsct.data import evaluation_transform
 from dsct.metrics import Bootstrap, Evaluator, PersonTable, Throughput, collect, require_table_format
