@@ -6,10 +6,12 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dsct.complete_files import make_folder_of
 from dsct.data.annotated import AnnotatedDataset
 from dsct.data.annotation_files.emotic_csv import is_emotic_csv
 from dsct.data.annotation_files.own_json_writer import coco_content, write_json
@@ -209,26 +211,30 @@ def _inside(path: Path | None, root: Path | None) -> str:
 
 def _put(source: Path, target: Path, link: bool, overwrite: bool) -> bool:
     """Puts an image in its place; returns whether it is a link."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder_of(target)
     if target.exists():
         if target.samefile(source):
             return True
         if not overwrite:
             raise FileExistsError(f"{target} is there already, and is another image than {source}")
-        target.unlink()
-    if link:
-        try:
-            os.link(source.resolve(), target)
-        except OSError:
-            pass  # another file system, or one without hard links
-        else:
-            return True
+    # Not `replaced_when_complete`, which would wait for the disk at each of many images.
     partial = target.with_name(f".{os.getpid()}.partial")
     try:
-        shutil.copy2(source, partial)
+        linked = link and _link(source.resolve(), partial)
+        if not linked:
+            shutil.copy2(source, partial)
         partial.replace(target)
     except OSError as error:
         raise OSError(error.errno, f"{source} cannot be copied: {error.strerror}", str(target)) from error
     finally:
-        partial.unlink(missing_ok=True)
-    return False
+        with suppress(OSError):
+            partial.unlink()
+    return linked
+
+
+def _link(source: Path, target: Path) -> bool:
+    try:
+        os.link(source, target)
+    except OSError:
+        return False  # another file system, or one without hard links
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import warnings
@@ -104,8 +105,11 @@ def save_exported_program(
         '["Anger"'
     """
     program = to_exported_program(model, mask=mask, standard_operators=standard_operators, size=size)
-    with replaced_when_complete(path) as partial, partial.open("wb") as file:
-        torch.export.save(program, file, extra_files=metadata(model))
+    # Through memory: torch reports a full disk as an internal error without the reason.
+    memory = io.BytesIO()
+    torch.export.save(program, memory, extra_files=metadata(model))
+    with replaced_when_complete(path) as partial:
+        partial.write_bytes(memory.getbuffer())
 
 
 @contextmanager

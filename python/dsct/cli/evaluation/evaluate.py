@@ -29,7 +29,6 @@ from dsct.cli.options import (
     split_option,
 )
 from dsct.cli.progress import progress_bar
-from dsct.complete_files import replaced_when_complete
 from dsct.config import DSCTConfig
 from dsct.data import evaluation_transform
 from dsct.metrics import Bootstrap, Evaluator, PersonTable, Throughput, collect, require_table_format
@@ -198,8 +197,7 @@ def _run(
 
 
 def _write_people(table: PersonTable, path: Path, console: Console) -> None:
-    with replaced_when_complete(path) as partial:
-        table.write(partial, format=path.suffix)
+    table.write(path)
     console.print(f"{len(table)} people, {table.protocol} protocol: {path}", highlight=False, markup=False)
 
 

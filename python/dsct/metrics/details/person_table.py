@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsct.complete_files import replaced_when_complete
 from dsct.metrics import assignment
 from dsct.metrics.assignment import Floats
 from dsct.metrics.images import Images
@@ -74,10 +75,10 @@ class PersonTable:
         return pandas.DataFrame(self.columns)
 
     def write(self, path: str | os.PathLike[str], format: str | None = None) -> None:
-        """Writes a file.
+        """Writes a file that is there whole or not at all.
 
         Args:
-            path: the file.
+            path: the file; missing folders are created.
             format: ``".csv"`` or ``".parquet"``; by default the end of the name.
 
         Raises:
@@ -85,16 +86,10 @@ class PersonTable:
             ValueError: there is no such format.
             OSError: the file cannot be written.
         """
-        path = Path(path)
-        chosen = path.suffix if format is None else format
+        chosen = Path(path).suffix if format is None else format
         require_table_format(f"people{chosen}")
-        if chosen.lower() == ".parquet":
-            _write_parquet(self, path)
-            return
-        with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            writer = csv.writer(file)
-            writer.writerow(self.columns)
-            writer.writerows(zip(*self.columns.values(), strict=True))
+        with replaced_when_complete(path) as partial:
+            (_write_parquet if chosen.lower() == ".parquet" else _write_csv)(self, partial)
 
 
 def require_table_format(path: str | os.PathLike[str]) -> None:
@@ -162,6 +157,13 @@ def person_table(
         for at, name in enumerate(CONTINUOUS):
             columns[name] = [None if np.isnan(value) else value for value in images.continuous[:, at].tolist()]
     return PersonTable(protocol, columns)
+
+
+def _write_csv(people: PersonTable, path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file)
+        writer.writerow(people.columns)
+        writer.writerows(zip(*people.columns.values(), strict=True))
 
 
 def _write_parquet(people: PersonTable, path: Path) -> None:
