@@ -115,7 +115,7 @@ def convert(
     stems = [destination.stem if single else part for part, _ in parts]
     if source.resolve() in ((folder / f"{stem}.json").resolve() for stem in stems):
         raise ValueError(f"destination must be another file than the source {source}, which it would replace")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder_of(folder / f"{stems[0]}.json")
     return [
         _write(data, folder, stem, images, overwrite, "" if part == _WHOLE else part)
         for stem, (part, data) in zip(stems, parts, strict=True)

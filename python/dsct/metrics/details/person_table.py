@@ -178,7 +178,9 @@ def _write_parquet(people: PersonTable, path: Path) -> None:
         if pyarrow.types.is_null(array.type):  # nobody has a value: what it would be
             array = array.cast(kinds.get(name, pyarrow.float64()))
         arrays[name] = array
-    parquet.write_table(pyarrow.table(arrays).replace_schema_metadata({"protocol": people.protocol}), path)
+    memory = pyarrow.BufferOutputStream()  # pyarrow's errors of the disk name the temporary file in their reason
+    parquet.write_table(pyarrow.table(arrays).replace_schema_metadata({"protocol": people.protocol}), memory)
+    path.write_bytes(memory.getvalue())
 
 
 def _predicted_labels(
