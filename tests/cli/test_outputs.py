@@ -226,3 +226,59 @@ def test_a_link_stays_and_its_file_is_replaced(tmp_path: Path) -> None:
     assert out.is_symlink()
     assert json.loads((tmp_path / "elsewhere" / "real.json").read_text())["ok"]
     assert not left_over(tmp_path)
+
+
+@pytest.mark.parametrize("ending", [".json", ".jsonl", ".csv"])
+def test_predictions_before_the_disk_was_full_are_kept(ending: str, tmp_path: Path) -> None:
+    """In a file that can be read."""
+    command, out, whole = (
+        FILES["predict csv"][0] + " --score-threshold 0",
+        tmp_path / f"a{ending}",
+        tmp_path / f"b{ending}",
+    )
+    assert_written(command, whole)
+    with full_disk(room=whole.stat().st_size - 1):
+        result = run(command, out)
+    assert_one_sentence(result, "File too large", out)
+    first, second = (list(_images(path)) for path in (out, whole))
+    assert first == second[: len(first)]
+    assert set(first) == {"data/images/val/val_00.png"}
+    assert set(second) == {"data/images/val/val_00.png", "data/images/val/val_01.png"}
+    assert not left_over(tmp_path)
+
+
+def _images(path: Path) -> list[str]:
+    text = path.read_text()
+    if path.suffix == ".csv":
+        return [line.split(",")[0] for line in text.splitlines()[1:]]
+    return [
+        one["image"] for one in (json.loads(text) if path.suffix == ".json" else map(json.loads, text.splitlines()))
+    ]
+
+
+def test_one_bad_place_leaves_no_file_in_the_good_one(tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").mkdir()
+    result = run(f"{FILES['predict json'][0]} --out {tmp_path / 'bad.csv'}", tmp_path / "good.json")
+    assert_one_sentence(result, "Is a directory", tmp_path / "bad.csv")
+    assert list(tmp_path.iterdir()) == [tmp_path / "bad.csv"]
+
+
+def test_an_image_that_cannot_be_copied_leaves_the_older_one(inputs: Path, tmp_path: Path) -> None:
+    command, _ = FOLDERS["data convert copy"]
+    image = tmp_path / "out" / "images" / "val" / "val" / "val_00.png"
+    image.parent.mkdir(parents=True)
+    image.write_bytes(b"old")
+    with full_disk(room=16):
+        result = run(f"{command} --force", tmp_path / "out")
+    assert_one_sentence(result, "val_00.png cannot be copied: File too large", image)
+    assert image.read_bytes() == b"old"
+    assert not left_over(tmp_path)
+    assert_written(f"{command} --force", tmp_path / "out")
+    assert image.read_bytes() == (inputs / "data" / "images" / "val" / "val_00.png").read_bytes()
+
+
+def test_a_folder_without_annotations_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    result = run(f"data convert {tmp_path / 'empty'} OUT --name emotic", tmp_path / "out")
+    assert_one_sentence(result, "source must have annotations of emotic, there are none in", tmp_path / "empty")
+    assert not (tmp_path / "out").exists()

@@ -108,6 +108,8 @@ def convert(
     if not overwrite and destination.exists() and (single or not destination.is_dir() or any(destination.iterdir())):
         raise FileExistsError(f"{destination} is there already; choose another place, or overwrite it (--force)")
     parts = list(_parts(source, name, splits, multi_label, labels))
+    if not parts:
+        raise FileNotFoundError(f"source must have annotations of {name or 'any kind'}, there are none in {source}")
     if single and len(parts) > 1:
         names = ", ".join(part for part, _ in parts)
         raise ValueError(f"destination must be a folder for the parts {names} of {source}, got {destination}")

@@ -137,8 +137,7 @@ class VideoWriter:
 
     def write(self, time: float, image: Image.Image) -> None:
         """Adds an image, shown from `time`, in seconds, to the time of the next; the first is shown at once."""
-        if self._container is None:
-            self._container = self._open(time, image)
+        container = self._container or self._open(time, image)
         if image.size != self._size:
             image = image.resize(self._size)
         pixels = np.asarray(image.convert("RGB"))
@@ -152,7 +151,7 @@ class VideoWriter:
         frame.pts, frame.duration, frame.time_base = ticks, duration, _TICK
         self._last = ticks
         with self._nothing_left():
-            self._container.mux(self._stream.encode(frame))
+            container.mux(self._stream.encode(frame))
 
     def close(self) -> None:
         """Finishes the file, as the end of a ``with`` block does."""
@@ -179,8 +178,8 @@ class VideoWriter:
         codec = "libx264" if "libx264" in self._av.codecs_available else "mpeg4"
         with self._nothing_left():
             container: OutputContainer = self._av.open(os.fspath(self._partial), "w", format="mp4")
-            self._container = container
             stream: VideoStream = container.add_stream(codec)  # type: ignore[assignment]
+            self._container, self._stream = container, stream
             stream.width, stream.height = (side + side % 2 for side in image.size)
             stream.pix_fmt = "yuv420p"
             # Players guess the meaning of untagged colours from the size, and differ.
@@ -188,26 +187,22 @@ class VideoWriter:
             stream.color_range = _LIMITED_RANGE
             stream.codec_context.time_base = _TICK
             stream.codec_context.flags |= Flags.frame_duration
-            self._stream = stream
         return container
 
     @contextmanager
     def _nothing_left(self) -> Iterator[None]:
         """After an error of the disk or the encoder nothing is left of the file; the error names it."""
-        errors = (OSError, self._av.FFmpegError)
         try:
             yield
-        except errors as error:
+        except (OSError, self._av.FFmpegError) as error:
             container, self._container = self._container, None
-            if container is not None:
-                with suppress(*errors):
+            with suppress(OSError, self._av.FFmpegError):
+                self._partial.unlink(missing_ok=True)
+                if container is not None:
                     container.close()
-            with suppress(OSError):
-                self._partial.unlink()
-            number = error.errno if isinstance(error, OSError) else None
-            if number is None:
-                raise OSError(f"{self.path} cannot be written: {error}") from error
-            raise OSError(number, os.strerror(number), str(self.path)) from error
+            if isinstance(error, OSError) and error.errno is not None:
+                raise OSError(error.errno, os.strerror(error.errno), str(self.path)) from error
+            raise OSError(f"{self.path} cannot be written: {error.strerror}") from error
 
 
 def _pyav() -> Any:
