@@ -227,6 +227,8 @@ def _put(source: Path, target: Path, link: bool, overwrite: bool) -> bool:
             shutil.copy2(source, partial)
         partial.replace(target)
     except OSError as error:
+        if error.errno is None:
+            raise OSError(f"{source} cannot be copied to {target}: {error}") from error
         raise OSError(error.errno, f"{source} cannot be copied: {error.strerror}", str(target)) from error
     finally:
         with suppress(OSError):
