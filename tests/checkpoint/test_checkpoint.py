@@ -12,14 +12,8 @@ import safetensors.torch
 import torch
 
 import dsct
-from dsct.checkpoint import (
-    distinct_tensors,
-    load_model,
-    read_checkpoint,
-    replaced_when_complete,
-    save_model,
-    shared_names,
-)
+from dsct.checkpoint import distinct_tensors, load_model, read_checkpoint, save_model, shared_names
+from dsct.complete_files import replaced_when_complete
 from dsct.config import DSCTConfig
 
 CONFIG = DSCTConfig.tiny(num_context_queries=6, k_spatial=3, k_semantic=2, enc_layers=1, dec_layers=3, dropout=0.1)

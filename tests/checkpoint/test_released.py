@@ -17,8 +17,8 @@ import torch
 
 import dsct
 from dsct.checkpoint import config_digest, load_model, read_checkpoint, save_model, save_released
-from dsct.checkpoint.files import replaced_when_complete
 from dsct.checkpoint.seal import WEIGHTS_KEY
+from dsct.complete_files import replaced_when_complete
 from dsct.config import DSCTConfig
 
 SMALL: dict[str, Any] = {"num_context_queries": 6, "k_spatial": 3, "k_semantic": 2}

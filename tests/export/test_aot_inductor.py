@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
 from pathlib import Path
@@ -43,10 +44,11 @@ def package(folder: str, number: str, machine_code: bytes = b"code") -> dict[str
 
 
 def rewritten(members: dict[str, bytes], folder: Path) -> bytes:
-    with zipfile.ZipFile(folder / "in.pt2", "w") as archive:
+    memory = io.BytesIO()
+    with zipfile.ZipFile(memory, "w") as archive:
         for name, content in members.items():
             archive.writestr(name, content)
-    _write_reproducibly(folder / "in.pt2", folder / "out.pt2")
+    _write_reproducibly(memory, folder / "out.pt2")
     return (folder / "out.pt2").read_bytes()
 
 

@@ -4,7 +4,6 @@ from dsct.checkpoint.files import (
     Checkpoint,
     config_digest,
     read_checkpoint,
-    replaced_when_complete,
     write_pickled_tensors,
 )
 from dsct.checkpoint.native import distinct_tensors, load_model, metadata_of, save_model, shared_names
@@ -13,6 +12,7 @@ from dsct.checkpoint.released import save_released
 from dsct.checkpoint.report import LoadReport
 from dsct.checkpoint.sizes import sizes_of, sizes_of_checkpoint
 from dsct.checkpoint.tensor_files import read_pickled_tensors
+from dsct.complete_files import replaced_when_complete
 
 __all__ = [
     "Checkpoint",

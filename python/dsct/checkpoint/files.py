@@ -1,17 +1,12 @@
-"""Reads weights files without running code from them, and writes files that are never incomplete."""
+"""Reads weights files without running code from them."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import glob
 import hashlib
 import io
 import json
 import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +25,7 @@ from dsct.checkpoint.tensor_files import (
     require_plain,
     without_wrappers,
 )
+from dsct.complete_files import replaced_when_complete
 from dsct.config import DSCTConfig
 
 CONFIG_KEY = "dsct_config"
@@ -43,11 +39,6 @@ OPTIONAL_KEYS = {"preprocess": "dsct_preprocess", "thresholds": "dsct_thresholds
 
 #: The weights in the folder of a training run.
 BEST = "best.safetensors"
-
-#: A partial file that has not been written to for this long belongs to a process that was killed.
-STALE_SECONDS = 3600.0
-
-_LONG_NAME = 200  # bytes
 
 
 @dataclass(frozen=True)
@@ -146,46 +137,6 @@ def config_digest(text: str) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-@contextmanager
-def replaced_when_complete(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a temporary path next to `path` to write to, and moves it there only if the block ends without error.
-
-    Content and name are flushed to the disk, so that a crash afterwards leaves the new file, one before it the old. A
-    killed process leaves ``.<name>.<process id>.partial``; the next write to `path` after an hour removes it.
-
-    Args:
-        path: the final file; its folder is created if missing.
-
-    Yields:
-        The path to write to.
-
-    Example:
-        >>> import tempfile
-        >>> file = Path(tempfile.mkdtemp()) / "notes.txt"
-        >>> with replaced_when_complete(file) as partial:
-        ...     written = partial.write_text("all of it")
-        >>> file.read_text()
-        'all of it'
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(path)
-    partial = path.with_name(f".{_short(path.name)}.{os.getpid()}.partial")
-    try:
-        yield partial
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        # An error in the middle of a write does not name the file, others name the temporary one.
-        if error.filename is not None and str(error.filename) != str(partial):
-            raise
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-    finally:
-        partial.unlink(missing_ok=True)
-    _flush_folder(path.parent)
-
-
 def write_pickled_tensors(content: dict[str, Any], path: str | os.PathLike[str]) -> None:
     """Writes a PyTorch file; an interrupted write leaves an older file intact.
 
@@ -249,30 +200,3 @@ def _require_sound_config(metadata: dict[str, str], path: Path) -> None:
         raise ValueError(f"{path} holds no valid dsct configuration: {error}") from error
     if not fits:
         raise ValueError(f"{path} is damaged: its configuration does not have the digest stored with it")
-
-
-def _short(name: str) -> str:
-    """A name that leaves room for what a temporary file adds to it; file systems take 255 bytes."""
-    if len(os.fsencode(name)) <= _LONG_NAME:
-        return name
-    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
-    while len(os.fsencode(name)) > _LONG_NAME - len(digest):
-        name = name[:-1]
-    return name + digest
-
-
-def _remove_stale(path: Path) -> None:
-    for partial in path.parent.glob(f".{glob.escape(_short(path.name))}.*.partial"):
-        with contextlib.suppress(FileNotFoundError):  # another process may remove it, too
-            if time.time() - partial.stat().st_mtime > STALE_SECONDS:
-                partial.unlink()
-
-
-def _flush_folder(folder: Path) -> None:
-    """Makes a rename durable if the system can; the file itself is complete either way."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

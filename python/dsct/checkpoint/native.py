@@ -23,12 +23,12 @@ from dsct.checkpoint.files import (
     OPTIONAL_KEYS,
     config_digest,
     read_checkpoint,
-    replaced_when_complete,
 )
 from dsct.checkpoint.report import summary
 from dsct.checkpoint.seal import sealed
 from dsct.checkpoint.sizes import sizes_of
 from dsct.checkpoint.tensor_files import StateDict, require_finite
+from dsct.complete_files import replaced_when_complete
 from dsct.modules import DSCT
 from dsct.modules.shared_module_list import same_bits
 

@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dsct.checkpoint import replaced_when_complete
 from dsct.cli.data_convert import convert_data
 from dsct.cli.datasets import check_val_fraction
 from dsct.cli.errors import one_line_errors
 from dsct.cli.options import LabelsOption, MultiLabelOption, Split, ValFractionOption, split_option
 from dsct.cli.progress import progress_bar
+from dsct.complete_files import replaced_when_complete
 from dsct.config import DSCTConfig
 from dsct.data.annotation_files.raw_annotations import TooFewImages
 from dsct.data.annotation_tools import read as read_tool

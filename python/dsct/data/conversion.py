@@ -6,10 +6,12 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dsct.complete_files import make_folder_of
 from dsct.data.annotated import AnnotatedDataset
 from dsct.data.annotation_files.emotic_csv import is_emotic_csv
 from dsct.data.annotation_files.own_json_writer import coco_content, write_json
@@ -106,6 +108,8 @@ def convert(
     if not overwrite and destination.exists() and (single or not destination.is_dir() or any(destination.iterdir())):
         raise FileExistsError(f"{destination} is there already; choose another place, or overwrite it (--force)")
     parts = list(_parts(source, name, splits, multi_label, labels))
+    if not parts:
+        raise FileNotFoundError(f"source must have annotations of {name or 'any kind'}, there are none in {source}")
     if single and len(parts) > 1:
         names = ", ".join(part for part, _ in parts)
         raise ValueError(f"destination must be a folder for the parts {names} of {source}, got {destination}")
@@ -113,7 +117,7 @@ def convert(
     stems = [destination.stem if single else part for part, _ in parts]
     if source.resolve() in ((folder / f"{stem}.json").resolve() for stem in stems):
         raise ValueError(f"destination must be another file than the source {source}, which it would replace")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder_of(folder / f"{stems[0]}.json")
     return [
         _write(data, folder, stem, images, overwrite, "" if part == _WHOLE else part)
         for stem, (part, data) in zip(stems, parts, strict=True)
@@ -209,26 +213,32 @@ def _inside(path: Path | None, root: Path | None) -> str:
 
 def _put(source: Path, target: Path, link: bool, overwrite: bool) -> bool:
     """Puts an image in its place; returns whether it is a link."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder_of(target)
     if target.exists():
         if target.samefile(source):
             return True
         if not overwrite:
             raise FileExistsError(f"{target} is there already, and is another image than {source}")
-        target.unlink()
-    if link:
-        try:
-            os.link(source.resolve(), target)
-        except OSError:
-            pass  # another file system, or one without hard links
-        else:
-            return True
+    # Not `replaced_when_complete`, which would wait for the disk at each of many images.
     partial = target.with_name(f".{os.getpid()}.partial")
     try:
-        shutil.copy2(source, partial)
+        linked = link and _link(source.resolve(), partial)
+        if not linked:
+            shutil.copy2(source, partial)
         partial.replace(target)
     except OSError as error:
+        if error.errno is None:
+            raise OSError(f"{source} cannot be copied to {target}: {error}") from error
         raise OSError(error.errno, f"{source} cannot be copied: {error.strerror}", str(target)) from error
     finally:
-        partial.unlink(missing_ok=True)
-    return False
+        with suppress(OSError):
+            partial.unlink()
+    return linked
+
+
+def _link(source: Path, target: Path) -> bool:
+    try:
+        os.link(source, target)
+    except OSError:
+        return False  # another file system, or one without hard links
+    return True

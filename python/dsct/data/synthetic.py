@@ -209,19 +209,19 @@ class SyntheticDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
         path = folder / name
         if path.exists():
             return path
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as workplace:
-            partial = Path(workplace) / name
-            shape = (self.size, height, width, 3)
-            try:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (self.size, height, width, 3)}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder) as workplace:
+                partial = Path(workplace) / name
                 # Written, not mapped: a full disk ends a process that writes to a mapped file.
                 with partial.open("wb") as file:
-                    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+                    np.lib.format.write_array_header_1_0(file, header)
                     for index in range(self.size):
                         file.write(self._draw(index).tobytes())
                 os.replace(partial, path)
-            except OSError as error:
-                raise OSError(error.errno, f"cache_dir cannot hold the images: {error.strerror}", str(path)) from error
+        except OSError as error:
+            raise OSError(error.errno, f"cache_dir cannot hold the images: {error.strerror}", str(path)) from error
         return path
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsct.checkpoint.files import replaced_when_complete
+from dsct.complete_files import replaced_when_complete
 from dsct.export.exported_program import (
     Size,
     deprecations_of_torch_ignored,
@@ -59,20 +60,16 @@ def to_aot_inductor(model: DSCT, path: str | os.PathLike[str], *, mask: bool = T
 
     program = to_exported_program(model, mask=mask, size=size)
     with replaced_when_complete(path) as partial:
-        written = partial.with_name(f"{partial.name}.pt2")  # Inductor requires the suffix
-        try:
-            with deprecations_of_torch_ignored():
-                aoti_compile_and_package(
-                    program,
-                    package_path=str(written),
-                    inductor_configs={"aot_inductor.metadata": metadata(model)},
-                )
-            _write_reproducibly(written, partial)
-        finally:
-            written.unlink(missing_ok=True)
+        # Through memory: torch reports a full disk as an internal error without the reason.
+        package = io.BytesIO()
+        with deprecations_of_torch_ignored():
+            aoti_compile_and_package(
+                program, package_path=package, inductor_configs={"aot_inductor.metadata": metadata(model)}
+            )
+        _write_reproducibly(package, partial)
 
 
-def _write_reproducibly(package: Path, path: Path) -> None:
+def _write_reproducibly(package: io.BytesIO, path: Path) -> None:
     """The same package with what differs from build to build replaced: the folder inside, the sources, a random number.
 
     The folder is called after the temporary file, and the sources, which nobody reads again, list the compiler's calls.

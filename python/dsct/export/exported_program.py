@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import warnings
@@ -12,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from dsct.checkpoint.files import DIGEST_KEY, replaced_when_complete
+from dsct.checkpoint.files import DIGEST_KEY
 from dsct.checkpoint.native import metadata_of
+from dsct.complete_files import replaced_when_complete
 from dsct.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from dsct.export.standard_operators import standard_operators as table_of_standard_operators
 from dsct.modules import DSCT
@@ -103,8 +105,11 @@ def save_exported_program(
         '["Anger"'
     """
     program = to_exported_program(model, mask=mask, standard_operators=standard_operators, size=size)
-    with replaced_when_complete(path) as partial, partial.open("wb") as file:
-        torch.export.save(program, file, extra_files=metadata(model))
+    # Through memory: torch reports a full disk as an internal error without the reason.
+    memory = io.BytesIO()
+    torch.export.save(program, memory, extra_files=metadata(model))
+    with replaced_when_complete(path) as partial:
+        partial.write_bytes(memory.getbuffer())
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dsct.checkpoint.files import replaced_when_complete
+from dsct.complete_files import replaced_when_complete
 from dsct.export.exported_program import (
     INPUT_NAMES,
     OUTPUT_NAMES,

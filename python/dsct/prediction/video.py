@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from dsct.complete_files import make_folder_of
 from dsct.data.image_formats import still_format_of
 
 if TYPE_CHECKING:
@@ -136,8 +137,7 @@ class VideoWriter:
 
     def write(self, time: float, image: Image.Image) -> None:
         """Adds an image, shown from `time`, in seconds, to the time of the next; the first is shown at once."""
-        if self._container is None:
-            self._container = self._open(time, image)
+        container = self._container or self._open(time, image)
         if image.size != self._size:
             image = image.resize(self._size)
         pixels = np.asarray(image.convert("RGB"))
@@ -150,13 +150,13 @@ class VideoWriter:
         duration = ticks - self._last if self._last >= 0 else round(1 / _TICK)
         frame.pts, frame.duration, frame.time_base = ticks, duration, _TICK
         self._last = ticks
-        with self._named_errors():
-            self._container.mux(self._stream.encode(frame))
+        with self._nothing_left():
+            container.mux(self._stream.encode(frame))
 
     def close(self) -> None:
         """Finishes the file, as the end of a ``with`` block does."""
         if self._container is not None:
-            with self._named_errors():
+            with self._nothing_left():
                 self._container.mux(self._stream.encode(None))
                 self._container.close()
                 self._container = None
@@ -173,35 +173,36 @@ class VideoWriter:
     def _open(self, time: float, image: Image.Image) -> OutputContainer:
         from av.codec.context import Flags
 
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder_of(self.path)
         self._size, self._first = image.size, time
         codec = "libx264" if "libx264" in self._av.codecs_available else "mpeg4"
-        container: OutputContainer
-        with self._named_errors():
-            container = self._av.open(os.fspath(self._partial), "w", format="mp4")
-        stream: VideoStream = container.add_stream(codec)  # type: ignore[assignment]
-        stream.width, stream.height = (side + side % 2 for side in image.size)
-        stream.pix_fmt = "yuv420p"
-        # Players guess the meaning of untagged colours from the size, and differ.
-        stream.colorspace = stream.color_primaries = stream.color_trc = _BT_709
-        stream.color_range = _LIMITED_RANGE
-        stream.codec_context.time_base = _TICK
-        stream.codec_context.flags |= Flags.frame_duration
-        self._stream = stream
+        with self._nothing_left():
+            container: OutputContainer = self._av.open(os.fspath(self._partial), "w", format="mp4")
+            stream: VideoStream = container.add_stream(codec)  # type: ignore[assignment]
+            self._container, self._stream = container, stream
+            stream.width, stream.height = (side + side % 2 for side in image.size)
+            stream.pix_fmt = "yuv420p"
+            # Players guess the meaning of untagged colours from the size, and differ.
+            stream.colorspace = stream.color_primaries = stream.color_trc = _BT_709
+            stream.color_range = _LIMITED_RANGE
+            stream.codec_context.time_base = _TICK
+            stream.codec_context.flags |= Flags.frame_duration
         return container
 
     @contextmanager
-    def _named_errors(self) -> Iterator[None]:
-        """After an error nothing is left of the file; the error names it."""
+    def _nothing_left(self) -> Iterator[None]:
+        """After an error of the disk or the encoder nothing is left of the file; the error names it."""
         try:
             yield
-        except OSError as error:
+        except (OSError, self._av.FFmpegError) as error:
             container, self._container = self._container, None
-            if container is not None:
-                with suppress(OSError):
+            with suppress(OSError, self._av.FFmpegError):
+                self._partial.unlink(missing_ok=True)
+                if container is not None:
                     container.close()
-            self._partial.unlink(missing_ok=True)
-            raise OSError(error.errno, error.strerror, str(self.path)) from error
+            if isinstance(error, OSError) and error.errno is not None:
+                raise OSError(error.errno, os.strerror(error.errno), str(self.path)) from error
+            raise OSError(f"{self.path} cannot be written: {error.strerror}") from error
 
 
 def _pyav() -> Any:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dsct.checkpoint import replaced_when_complete, save_model
+from dsct.checkpoint import save_model
 from dsct.checkpoint.files import BEST
+from dsct.complete_files import replaced_when_complete
 from dsct.data.collate import Batch
 from dsct.data.loaded import loaded
 from dsct.data.loading_processes import killed_ones_named

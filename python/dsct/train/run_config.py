@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from dsct.checkpoint import replaced_when_complete
+from dsct.complete_files import replaced_when_complete
 from dsct.config import DSCTConfig
 from dsct.data.records import Dataset
 from dsct.train.config import TrainConfig

@@ -12,7 +12,6 @@ import typer
 from rich.console import Console
 
 import dsct
-from dsct.checkpoint import replaced_when_complete
 from dsct.cli.datasets import Data, check_val_fraction, describe, describe_folder, describe_scenes, open_data
 from dsct.cli.device import DeviceOption, choose_device
 from dsct.cli.errors import one_line_errors
@@ -198,8 +197,7 @@ def _run(
 
 
 def _write_people(table: PersonTable, path: Path, console: Console) -> None:
-    with replaced_when_complete(path) as partial:
-        table.write(partial, format=path.suffix)
+    table.write(path)
     console.print(f"{len(table)} people, {table.protocol} protocol: {path}", highlight=False, markup=False)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dsct.checkpoint import replaced_when_complete
+from dsct.complete_files import replaced_when_complete
 from dsct.metrics import Calibration, Details, Evaluation, PrecisionRecall, ProtocolResult, Subgroup
 from dsct.metrics.details.precision_recall import RECALL_LEVELS
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from dsct.checkpoint import replaced_when_complete
 from dsct.cli.evaluation.numbers import as_json, write_json
+from dsct.complete_files import replaced_when_complete
 from dsct.metrics import Evaluation
 from dsct.metrics.details.subgroups import MOST_VALUES
 from dsct.metrics.tables import Share, Table, all_tables

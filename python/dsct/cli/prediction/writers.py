@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import typer
 
+from dsct.complete_files import errors_named, make_folder_of
 from dsct.prediction.people import People
 
 
@@ -142,7 +143,7 @@ class ResultFile:
     """Writes results to a file or, without `path`, prints them. For a ``with`` block, however that ends.
 
     The file is complete after each result, with what comes after the last one; the next result replaces that. On a full
-    disk it keeps the results before.
+    disk it keeps the results before. An error before the first result leaves no file.
 
     Args:
         format: the format.
@@ -156,15 +157,21 @@ class ResultFile:
         self._format, self._path, self._file = format, path, None
         self._place = 0  # of the next result
         self._replaces = False  # what comes after the last result
+        self._is_empty = True
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder_of(path)
             self._file = path.open("wb", buffering=0)
-            self._replaces = self._file.seekable()
-        self._put(format.begin)
+            self._replaces = path.is_file()  # no pipe or device
+        try:
+            self._put(format.begin)
+        except OSError:
+            self._close(failed=True)
+            raise
 
     def write(self, result: Result) -> None:
         """Writes one result."""
         self._put(self._format.record(result))
+        self._is_empty = False
 
     def __enter__(self) -> ResultFile:
         return self
@@ -176,22 +183,31 @@ class ResultFile:
             if not self._replaces:
                 self._put(self._format.end())
         finally:
-            if self._file is not None:
-                self._file.close()
+            self._close(failed=isinstance(error, Exception))
+
+    def _close(self, failed: bool) -> None:
+        if self._file is not None:
+            self._file.close()
+            assert self._path is not None
+            if failed and self._is_empty and self._replaces and not self._path.is_symlink():  # such as /dev/stdout
+                with contextlib.suppress(OSError):
+                    self._path.unlink()
 
     def _put(self, text: str) -> None:
         if self._file is None:
             typer.echo(_encoded(text), nl=False)
             return
         content, end = _encoded(text), _encoded(self._format.end()) if self._replaces else b""
+        assert self._path is not None
         try:
-            self._write(content + end)
-        except OSError as error:
+            with errors_named(self._path):
+                self._write(content + end)
+        except OSError:
             if self._replaces:
                 with contextlib.suppress(OSError):
                     self._write(end)
                     self._file.truncate(self._place + len(end))
-            raise OSError(error.errno, error.strerror, str(self._path)) from error
+            raise
         self._place += len(content)
 
     def _write(self, content: bytes) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dsct.checkpoint import replaced_when_complete
+from dsct.complete_files import replaced_when_complete
 from dsct.data.annotated import AnnotatedDataset
 from dsct.data.records import Annotations
 

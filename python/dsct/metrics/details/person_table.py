@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsct.complete_files import replaced_when_complete
 from dsct.metrics import assignment
 from dsct.metrics.assignment import Floats
 from dsct.metrics.images import Images
@@ -74,10 +75,10 @@ class PersonTable:
         return pandas.DataFrame(self.columns)
 
     def write(self, path: str | os.PathLike[str], format: str | None = None) -> None:
-        """Writes a file.
+        """Writes a file that is there whole or not at all.
 
         Args:
-            path: the file.
+            path: the file; missing folders are created.
             format: ``".csv"`` or ``".parquet"``; by default the end of the name.
 
         Raises:
@@ -85,16 +86,10 @@ class PersonTable:
             ValueError: there is no such format.
             OSError: the file cannot be written.
         """
-        path = Path(path)
-        chosen = path.suffix if format is None else format
+        chosen = Path(path).suffix if format is None else format
         require_table_format(f"people{chosen}")
-        if chosen.lower() == ".parquet":
-            _write_parquet(self, path)
-            return
-        with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            writer = csv.writer(file)
-            writer.writerow(self.columns)
-            writer.writerows(zip(*self.columns.values(), strict=True))
+        with replaced_when_complete(path) as partial:
+            (_write_parquet if chosen.lower() == ".parquet" else _write_csv)(self, partial)
 
 
 def require_table_format(path: str | os.PathLike[str]) -> None:
@@ -164,6 +159,13 @@ def person_table(
     return PersonTable(protocol, columns)
 
 
+def _write_csv(people: PersonTable, path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file)
+        writer.writerow(people.columns)
+        writer.writerows(zip(*people.columns.values(), strict=True))
+
+
 def _write_parquet(people: PersonTable, path: Path) -> None:
     import pyarrow
     from pyarrow import parquet
@@ -176,7 +178,9 @@ def _write_parquet(people: PersonTable, path: Path) -> None:
         if pyarrow.types.is_null(array.type):  # nobody has a value: what it would be
             array = array.cast(kinds.get(name, pyarrow.float64()))
         arrays[name] = array
-    parquet.write_table(pyarrow.table(arrays).replace_schema_metadata({"protocol": people.protocol}), path)
+    memory = pyarrow.BufferOutputStream()  # pyarrow's errors of the disk name the temporary file in their reason
+    parquet.write_table(pyarrow.table(arrays).replace_schema_metadata({"protocol": people.protocol}), memory)
+    path.write_bytes(memory.getvalue())
 
 
 def _predicted_labels(

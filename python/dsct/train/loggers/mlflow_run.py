@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from dsct.checkpoint import replaced_when_complete
+from dsct.complete_files import replaced_when_complete
 from dsct.train.loggers.callback import Callback, RunInfo, imported
 
 ID_FILE = "mlflow_id.txt"

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dsct.checkpoint import replaced_when_complete
+from dsct.complete_files import replaced_when_complete
 from dsct.train.loggers.mended_log import mended
 from dsct.train.progress import Progress
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dsct.checkpoint import replaced_when_complete
+from dsct.complete_files import replaced_when_complete
 from dsct.train.loggers.callback import Callback, RunInfo, imported
 
 ID_FILE = "wandb_id.txt"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from threading import RLock
@@ -10,7 +11,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from dsct.checkpoint import replaced_when_complete
+from dsct.complete_files import replaced_when_complete
 from dsct.visualize.drawing.figure import DPI
 
 #: Ending -> metadata that would make two files of one figure differ.
@@ -63,5 +64,8 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: float = DPI) 
         raise ValueError(f"dpi must be above 0, got {dpi}")
     # Fonts of type 42, which publishers ask for; names inside SVG would be random without a salt.
     settings: Any = {"pdf.fonttype": 42, "svg.hashsalt": "dsct"}
-    with _ONE_AT_A_TIME, matplotlib.rc_context(settings), replaced_when_complete(path) as partial:
-        figure.savefig(partial, format=ending[1:], dpi=dpi, metadata=FORMATS[ending])
+    with replaced_when_complete(path) as partial:
+        memory = io.BytesIO()  # matplotlib goes on after an error of the disk, and hides it behind others
+        with _ONE_AT_A_TIME, matplotlib.rc_context(settings):
+            figure.savefig(memory, format=ending[1:], dpi=dpi, metadata=FORMATS[ending])
+        partial.write_bytes(memory.getbuffer())
