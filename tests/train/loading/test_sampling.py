@@ -77,3 +77,12 @@ def test_parts_keep_the_order_and_are_padded_alone(samples: int, parts: int, siz
     assert [len(part.images) for part in found] == sizes
     assert [target["image_id"] for part in found for target in part.targets] == list(range(samples))
     assert found[0].images.shape[2] == 2 + sizes[0] - 1
+
+
+def test_images_left_out_later_are_missing_from_batches_already_asked_for() -> None:
+    batches = EpochBatches(6, 2, seed=0)
+    before = [index for batch in batches for index, _ in batch]
+    batches.left_out = frozenset({before[0], before[3]})
+    assert [index for batch in batches for index, _ in batch] == [*before[1:3], *before[4:]]
+    batches.left_out = frozenset()
+    assert [index for batch in batches for index, _ in batch] == before

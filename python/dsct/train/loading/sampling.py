@@ -62,7 +62,7 @@ class EpochBatches(Sampler[list[SeededIndex]]):
         self.seed = seed
         self.epoch = 0
         self.start = 0
-        self._drawn: tuple[int, list[list[tuple[int, int]]]] | None = None
+        self._drawn: tuple[tuple[int, frozenset[int]], list[list[tuple[int, int]]]] | None = None
         self._groups: NDArray[np.int64] | None = None
         if aspect_ratios is not None:
             if len(aspect_ratios) != length:
@@ -89,10 +89,11 @@ class EpochBatches(Sampler[list[SeededIndex]]):
         return len(self._epoch_order()[batch])
 
     def _epoch_order(self) -> list[list[tuple[int, int]]]:
-        """The batches of `epoch` as (index, number of the repetition), kept until another epoch is asked for."""
-        if self._drawn is None or self._drawn[0] != self.epoch:
+        """The batches of `epoch` as (index, number of the repetition), kept until others are asked for."""
+        asked = self.epoch, self.left_out
+        if self._drawn is None or self._drawn[0] != asked:
             batches = [[image for image in batch if image[0] not in self.left_out] for batch in self._batches()]
-            self._drawn = self.epoch, batches
+            self._drawn = asked, batches
         return self._drawn[1]
 
     def _batches(self) -> list[list[tuple[int, int]]]:
