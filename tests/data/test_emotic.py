@@ -174,7 +174,7 @@ class TestJson:
             ("[]", "a COCO file must hold one object, got list"),
             ('{"images": []}', "annotations must be a list of objects"),
             ('{"images": [3], "annotations": []}', "images must be a list of objects"),
-            ('{"images": [], "annotations": []}', "no image is left of 0; nothing was left out"),
+            ('{"images": [], "annotations": []}', "the file must hold images and the people in them, got no images"),
             ("\udcff".encode(errors="surrogateescape"), "not a JSON file"),
         ],
     )

@@ -138,6 +138,9 @@ def _nothing_left(
 ) -> str:
     """Why there is no record, with the first image that is missing and where it was sought."""
     where = f" with images in {root}" if root else ""
+    if not raw.images and not skipped:
+        nothing = {".csv": "a header and no rows", ".txt": "no lines"}.get(raw.path.suffix.lower(), "no images")
+        return f"{raw.path}: the file must hold images and the people in them, got {nothing}"
     sentence = f"{raw.path}{where}: no image is left of {len(raw.images)}; {describe_skipped(skipped)}"
     for reason in skipped:
         if reason == "missing image":

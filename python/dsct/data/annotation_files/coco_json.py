@@ -10,22 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from dsct.data.annotation_files.raw_annotations import Box, Changes, RawImage, RawPerson
+from dsct.data.annotation_files.unusable import UNKNOWN_CATEGORY, Unusable
 
 Entry = dict[str, Any]
 _MOST = 1e9  # what exceeds it is no side of an image and no angle
-
-
-class Unusable(ValueError):
-    """One entry of a file cannot be used; the others can.
-
-    Args:
-        reason: under which it is counted.
-        sentence: what is wrong with it.
-    """
-
-    def __init__(self, reason: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.reason = reason
 
 
 def load_coco_json(path: Path) -> Entry:
@@ -106,7 +94,7 @@ def category_id(entry: Entry) -> int:
     """
     value = whole_number(entry.get("category_id"))
     if value is None:
-        raise Unusable("unknown category", f"category_id must be an integer, got {entry.get('category_id')!r}")
+        raise Unusable(UNKNOWN_CATEGORY, f"category_id must be an integer, got {entry.get('category_id')!r}")
     return value
 
 
