@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsct.data.annotated import AnnotatedDataset, describe_skipped
-from dsct.data.annotation_files.image_search import find_root, image_folders, measure
 from dsct.data.annotation_files.raw_annotations import Changes, RawAnnotations, RawImage, RawPerson, extent
 from dsct.data.annotation_files.splits import split_of_folder
 from dsct.data.image_io import upright_size
+from dsct.data.layouts.image_search import find_root, image_folders, measure
 from dsct.data.records import Annotations
 from dsct.data.transforms import Transform
 
