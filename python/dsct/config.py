@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import dsct._dsct as _dsct
+from dsct.json_text import parse_json_object
 
 EMOTIC_CLASSES: tuple[str, ...] = tuple(json.loads(_dsct.Config.preset("paper_emotic"))["class_names"])
 """The 26 classes of EMOTIC, in the order of its annotations."""
@@ -204,13 +205,8 @@ class DSCTConfig:
         Raises:
             ValueError: the text is not JSON, or a field is unknown or out of range.
         """
-        try:
-            fields = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise ValueError(f"DSCTConfig: not JSON: {error}") from error
-        known = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(fields, dict) or not fields.keys() <= known:
-            unknown = sorted(fields.keys() - known) if isinstance(fields, dict) else type(fields).__name__
+        fields = parse_json_object(text, "DSCTConfig")
+        if unknown := sorted(fields.keys() - {field.name for field in dataclasses.fields(cls)}):
             raise ValueError(f"DSCTConfig: unknown fields {unknown}")
         return cls(**fields)
 

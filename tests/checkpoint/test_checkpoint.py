@@ -160,6 +160,6 @@ def test_tensors_that_contradict_the_configuration_are_named(tmp_path: Path) -> 
 def test_a_broken_configuration_names_the_file(text: str, digest: dict[str, str], tmp_path: Path) -> None:
     safetensors.torch.save_file({"a": torch.ones(1)}, tmp_path / "a.safetensors", {"dsct_config": text, **digest})
     with pytest.raises(
-        ValueError, match=r"a\.safetensors(: dsct_config is no JSON| holds no valid dsct configuration): "
+        ValueError, match=r"a\.safetensors(: dsct_config: not JSON| holds no valid dsct configuration): "
     ):
         read_checkpoint(tmp_path / "a.safetensors")

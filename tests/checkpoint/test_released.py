@@ -189,10 +189,10 @@ def test_a_configuration_is_tied_to_its_weights(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "text", "message"),
     [
-        ("dsct_config", "{", "dsct_config is no JSON"),
-        ("dsct_config", "[" * 100_000, "dsct_config is no JSON"),
+        ("dsct_config", "{", "dsct_config: not JSON"),
+        ("dsct_config", "[" * 100_000, "dsct_config: not JSON"),
         ("dsct_preprocess", "[800, 1333]", "dsct_preprocess must be a dictionary, got list"),
-        ("dsct_thresholds", "[0.5", "dsct_thresholds is no JSON"),
+        ("dsct_thresholds", "[0.5", "dsct_thresholds: not JSON"),
         (
             "dsct_thresholds",
             "[0.5, 0.5]",

@@ -250,7 +250,7 @@ def test_fields_come_from_a_file_and_options_override_them(name: str, finished: 
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("a.json", "{", "is no JSON file"),
+        ("a.json", "{", "a.json: not JSON"),
         ("a.json", "[1]", "must hold fields and values, got list"),
         ("a.json", '{"epoch": 3}', "a.json: knows no field 'epoch'; did you mean epochs"),
         ("a.json", '{"epochs": "many"}', "a.json: epochs must be an integer, got 'many'"),

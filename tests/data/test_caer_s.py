@@ -122,7 +122,9 @@ class TestText:
     @pytest.mark.parametrize("content", [b"", b"\n\n"])
     def test_empty(self, content: bytes, tmp_path: Path) -> None:
         (tmp_path / "test.txt").write_bytes(content)
-        with pytest.raises(ValueError, match=r"test.txt: no image is left of 0"):
+        with pytest.raises(
+            ValueError, match=r"test.txt: the file must hold images and the people in them, got no lines"
+        ):
             CaerSDataset.from_text(tmp_path / "test.txt")
 
     def test_no_text(self, tmp_path: Path) -> None:

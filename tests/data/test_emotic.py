@@ -170,12 +170,12 @@ class TestJson:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ('{"images": [', "not a JSON file"),
+            ('{"images": [', "not JSON"),
             ("[]", "a COCO file must hold one object, got list"),
             ('{"images": []}', "annotations must be a list of objects"),
             ('{"images": [3], "annotations": []}', "images must be a list of objects"),
-            ('{"images": [], "annotations": []}', "no image is left of 0; nothing was left out"),
-            ("\udcff".encode(errors="surrogateescape"), "not a JSON file"),
+            ('{"images": [], "annotations": []}', "the file must hold images and the people in them, got no images"),
+            ("\udcff".encode(errors="surrogateescape"), "not JSON"),
         ],
     )
     def test_not_coco(self, text: str | bytes, message: str, tmp_path: Path) -> None:

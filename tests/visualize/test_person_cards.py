@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torchvision.ops import box_iou
 
 from dsct.prediction.people import People
 from dsct.prediction.person_colors import PERSON_COLORS, WRONG_COLOR, person_color
-from dsct.visualize.drawing.person_cards import MISSED, RIGHT, WRONG, Card, compare, person_cards
+from dsct.visualize.drawing import person_cards as cards_module
+from dsct.visualize.drawing.person_cards import MISSED, RIGHT, WRONG, Card, compare, pair_boxes, person_cards
 
 NAMES = ("Anger", "Happiness", "Peace", "Sadness", "Trust")
 
@@ -42,6 +45,25 @@ def test_pairs_each_person_with_the_true_box_it_overlaps_most() -> None:
     assert comparison is not None
     assert comparison.truth_of == [1, None, 0, None]  # a true box is taken once; IoU with FAR is below a half
     assert comparison.missed() == [2]
+
+
+def test_thousands_of_people_in_one_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All pairs are compared without being in memory at once, and each true box is still taken once."""
+    number = 3000
+    boxes = np.zeros((number, 4), dtype=np.float32)
+    boxes[:, 0] = 100 * np.arange(number)
+    boxes[:, 2:] = boxes[:, :2] + 50
+    doubled, compared = np.concatenate([boxes, boxes[:1]]), []
+
+    def counted(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        compared.append(len(rows) * len(columns))
+        return box_iou(rows, columns)
+
+    monkeypatch.setattr(cards_module, "box_iou", counted)
+    assert pair_boxes(doubled, boxes[::-1].copy()) == [*range(number - 1, -1, -1), None]
+    assert max(compared) <= 64 * number
+    assert pair_boxes(boxes[:2], boxes[:0]) == [None, None]
+    assert pair_boxes(boxes[:0], boxes) == []
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from dsct.checkpoint.tensor_files import (
 )
 from dsct.complete_files import replaced_when_complete
 from dsct.config import DSCTConfig
+from dsct.json_text import parse_json, parse_json_object
 
 CONFIG_KEY = "dsct_config"
 DIGEST_KEY = "dsct_config_sha256"
@@ -111,7 +112,10 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         metadata.update(found)
     for key in (CONFIG_KEY, *OPTIONAL_KEYS.values()):
         if key in metadata:
-            _require_json(metadata[key], f"{path}: {key}")
+            parse_json(metadata[key], f"{path}: {key}")
+    for key in (HUGGING_FACE_KEY, OPTIONS_KEY):
+        if key in metadata:
+            parse_json_object(metadata[key], f"{path}: {key}")
     _require_sound_config(metadata, path)
     return Checkpoint(without_wrappers(tensors, path), metadata)
 
@@ -132,7 +136,7 @@ def config_digest(text: str) -> str:
         >>> config_digest('{"b": 1, "a": 2}') == config_digest('{"a":2,"b":1}')
         True
     """
-    content = _require_json(text, "config_digest: text")
+    content = parse_json(text, "config_digest: text")
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -159,13 +163,6 @@ def write_pickled_tensors(content: dict[str, Any], path: str | os.PathLike[str])
     torch.save(content, memory)
     with replaced_when_complete(path) as partial:
         partial.write_bytes(memory.getbuffer())
-
-
-def _require_json(text: str, source: str) -> Any:
-    try:
-        return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{source} is no JSON: {error}") from error
 
 
 def _read_file(path: Path) -> tuple[StateDict, dict[str, str]]:

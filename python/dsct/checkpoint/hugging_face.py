@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from dsct.json_text import parse_json_object, read_json_object
+
 CONFIG_FILE = "config.json"
 #: Files of ``save_pretrained``, in order of preference; an index names the files of a model in several parts.
 WEIGHT_FILES = (
@@ -123,7 +125,7 @@ def files_of_folder(folder: Path) -> tuple[list[Path], str | None]:
         ValueError: the folder contains no such file, or its index names none or files elsewhere.
     """
     config = folder / CONFIG_FILE
-    text = config.read_text(encoding="utf-8", errors="replace") if config.is_file() else None
+    text = json.dumps(read_json_object(config)) if config.is_file() else None
     for name in WEIGHT_FILES:
         if (folder / name).is_file():
             files = _files_of_index(folder / name) if name.endswith(".json") else [folder / name]
@@ -140,7 +142,7 @@ def sizes_of_config(text: str) -> dict[str, Any]:
         >>> sizes_of_config('{"encoder_attention_heads": 4, "encoder_n_points": 2}')
         {'nheads': 4, 'enc_n_points': 2}
     """
-    content = _json_object(text, "config.json")
+    content = parse_json_object(text, "config.json")
     fields = {
         "nheads": "encoder_attention_heads",
         "enc_n_points": "encoder_n_points",
@@ -172,7 +174,7 @@ def unkept_by_config(text: str) -> tuple[str, ...]:
         >>> unkept_by_config('{"activation_function": "gelu", "dilation": false}')
         ("activation_function is 'gelu' in the detector and 'relu' in the model",)
     """
-    content = _json_object(text, "config.json")
+    content = parse_json_object(text, "config.json")
     backbone = content.get("backbone_config")
     backbone = backbone if isinstance(backbone, dict) else {}
     found = []
@@ -191,22 +193,12 @@ def unkept_by_config(text: str) -> tuple[str, ...]:
 
 
 def _files_of_index(path: Path) -> list[Path]:
-    index = _json_object(path.read_text(encoding="utf-8", errors="replace"), path)
+    index = read_json_object(path)
     weight_map = index.get("weight_map")
     names = list(weight_map.values()) if isinstance(weight_map, dict) else []
     if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
         raise ValueError(f"{path} must name files of its own folder under 'weight_map'")
     return [path.parent / name for name in sorted(set(names))]
-
-
-def _json_object(text: str, source: object) -> dict[str, Any]:
-    try:
-        content = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{source} is no JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{source} must hold a JSON object, got {type(content).__name__}")
-    return content
 
 
 def _substituted(name: str, rules: Iterable[tuple[str, Any]]) -> str:

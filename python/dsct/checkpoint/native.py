@@ -29,6 +29,7 @@ from dsct.checkpoint.seal import sealed
 from dsct.checkpoint.sizes import sizes_of
 from dsct.checkpoint.tensor_files import StateDict, require_finite
 from dsct.complete_files import replaced_when_complete
+from dsct.json_text import parse_json
 from dsct.modules import DSCT
 from dsct.modules.shared_module_list import same_bits
 
@@ -118,7 +119,7 @@ def load_model(
         raise ValueError(f"{path} does not fit {what}: {error}") from error
     for attribute, key in OPTIONAL_KEYS.items():
         if key in checkpoint.metadata:
-            value = json.loads(checkpoint.metadata[key])
+            value = parse_json(checkpoint.metadata[key], f"{path}: {key}")
             _require_attribute(attribute, value, model, f"{path}: {key}")
             setattr(model, attribute, value)
     return model.to(device).eval()

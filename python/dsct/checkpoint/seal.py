@@ -12,6 +12,8 @@ from typing import Any
 import safetensors.torch
 import torch
 
+from dsct.json_text import parse_json_object
+
 #: Digest of everything else in the file, see :func:`file_digest`.
 WEIGHTS_KEY = "dsct_weights_sha256"
 
@@ -36,7 +38,7 @@ def sealed(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> 
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     content = memoryview(safetensors.torch.save(plain))
-    header, values = _parts(content)
+    header, values = _parts(content, "safetensors.torch.save")
     metadata = {**metadata, WEIGHTS_KEY: file_digest({"__metadata__": metadata, **header}, values)}
     header = {"__metadata__": dict(sorted(metadata.items())), **header}
     text = json.dumps(header, separators=(",", ":")).encode()
@@ -76,13 +78,14 @@ def require_sealed(path: Path, metadata: Mapping[str, str]) -> None:
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
         memoryview(content) as view,
     ):
-        header, values = _parts(view)
+        header, values = _parts(view, path)
         with values:
             digest = file_digest(header, values)
     if digest != metadata[WEIGHTS_KEY]:
         raise ValueError(f"{path} is damaged or was changed: its content does not have the digest stored with it")
 
 
-def _parts(content: memoryview) -> tuple[dict[str, Any], memoryview]:
+def _parts(content: memoryview, source: object) -> tuple[dict[str, Any], memoryview]:
     length = int.from_bytes(content[:_LENGTH], "little")
-    return json.loads(bytes(content[_LENGTH : _LENGTH + length])), content[_LENGTH + length :]
+    header = parse_json_object(bytes(content[_LENGTH : _LENGTH + length]), f"{source}: header")
+    return header, content[_LENGTH + length :]

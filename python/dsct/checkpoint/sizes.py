@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from dsct.checkpoint.files import HUGGING_FACE_KEY, OPTIONS_KEY, Checkpoint
+from dsct.checkpoint.files import HUGGING_FACE_KEY, OPTIONS, OPTIONS_KEY, Checkpoint
 from dsct.checkpoint.hugging_face import sizes_of_config
 from dsct.checkpoint.namings import naming_of, under_original_names
+from dsct.json_text import parse_json_object
 
 #: (blocks per stage, channels of the stem, convolutions per block, channels inside the first block) of every backbone.
 BACKBONES: dict[tuple[tuple[int, ...], int, int, int], str] = {
@@ -42,8 +42,8 @@ def sizes_beside(checkpoint: Checkpoint) -> dict[str, Any]:
     """The fields in a Hugging Face ``config.json`` or in the ``args`` of a released checkpoint."""
     if HUGGING_FACE_KEY in checkpoint.metadata:
         return sizes_of_config(checkpoint.metadata[HUGGING_FACE_KEY])
-    numbers: dict[str, Any] = json.loads(checkpoint.metadata.get(OPTIONS_KEY, "{}"))
-    return numbers
+    numbers = parse_json_object(checkpoint.metadata.get(OPTIONS_KEY, "{}"), OPTIONS_KEY)
+    return {name: value for name, value in numbers.items() if name in OPTIONS and type(value) is int}
 
 
 def sizes_of(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:

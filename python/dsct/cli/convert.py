@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +18,7 @@ from dsct.cli.errors import one_line_errors
 from dsct.cli.options import AllowPartialOption
 from dsct.cli.settings import SET_HELP, Preset, parse_settings
 from dsct.config import DSCTConfig
+from dsct.json_text import parse_json, parse_json_object
 from dsct.train import seed_everything
 
 #: Fields that define the classes.
@@ -55,9 +55,9 @@ def convert(
         seed_everything(seed)
         model = dsct.DSCT(config)
         if "dsct_preprocess" in checkpoint.metadata:
-            model.preprocess = json.loads(checkpoint.metadata["dsct_preprocess"])
+            model.preprocess = parse_json_object(checkpoint.metadata["dsct_preprocess"], f"{source}: dsct_preprocess")
         if "dsct_thresholds" in checkpoint.metadata and _same_classes(checkpoint.config, config):
-            model.thresholds = json.loads(checkpoint.metadata["dsct_thresholds"])
+            model.thresholds = parse_json(checkpoint.metadata["dsct_thresholds"], f"{source}: dsct_thresholds")
     report = dsct.load_pretrained(model, source, allow_partial=allow_partial)
     if not allow_partial and CLASSES.isdisjoint(changes):
         _require_class_head(report, checkpoint, model.config)

@@ -51,4 +51,12 @@ class Split(str, Enum):
 
 def split_option(help: str) -> Any:
     """The option ``--split``, which takes a split under any name that people have for it."""
-    return typer.Option(help=help, parser=lambda name: Split(split_called(name)), metavar="<train|val|test>")
+    return typer.Option(help=help, parser=_split, metavar="<train|val|test>")
+
+
+def _split(name: str) -> Split:
+    try:
+        return Split(split_called(name))
+    except ValueError as error:
+        # What typer makes of a ValueError begins with its name.
+        raise typer.BadParameter(str(error)) from error

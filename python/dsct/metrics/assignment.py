@@ -1,4 +1,4 @@
-"""Which prediction counts for which person: overlaps, duplicate removal and one-to-one matching, all images at once.
+"""Which prediction counts for which person: overlaps, duplicate removal and one-to-one matching, many images at once.
 
 Images are stacked and padded; padded boxes are NaN, which overlaps nothing. Shape letters: I images, N predictions,
 n people, C classes.
@@ -6,7 +6,8 @@ n people, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,26 @@ import dsct._dsct as _dsct
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+
+
+#: Elements of an array over all pairs of images, predictions and people that is in memory at one time: some 30 MB.
+MOST_ELEMENTS = 2**22
+
+
+def blocks(images: int, *per_image: int) -> Iterator[slice]:
+    """Parts of the images whose arrays over all pairs are small; of one image only, if that has too many alone.
+
+    Args:
+        images: their number.
+        per_image: the shape of what is computed for each image.
+
+    Example:
+        >>> list(blocks(3, 1500, 1000, 2))
+        [slice(0, 1, None), slice(1, 2, None), slice(2, 3, None)]
+    """
+    rows = max(1, MOST_ELEMENTS // max(1, math.prod(per_image)))
+    for start in range(0, images, rows):
+        yield slice(start, min(start + rows, images))
 
 
 def pad(rows: Sequence[Floats], fill: float) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,8 +113,15 @@ class Images:
 
     def found(self) -> Bools:
         """(I, n) whether any prediction overlaps the person by at least 0.5."""
-        best: Floats = assignment.box_iou(self.boxes, self.true_boxes).max(axis=1, initial=0.0)
+        best = np.zeros(self.is_person.shape)
+        for block in self.blocks():
+            best[block] = assignment.box_iou(self.boxes[block], self.true_boxes[block]).max(axis=1, initial=0.0)
         return best >= MATCH_IOU
+
+    def blocks(self, per_pair: int = 2) -> Iterator[slice]:
+        """Parts of the images, for arrays with so many numbers for each pair of a prediction and a person."""
+        (images, predictions), people = self.scores.shape, self.is_person.shape[1]
+        return assignment.blocks(images, predictions, people, per_pair)
 
     @property
     def is_person(self) -> Bools:

@@ -24,11 +24,15 @@ PROTOCOLS = tuple(DEFINITIONS)
 def verdict_by_protocol(images: Images, nms_iou: float) -> dict[str, Verdict]:
     """The verdict of every protocol; `nms_iou` is the overlap from which ``paper`` drops a duplicate."""
     everyone = ~np.isnan(images.boxes[..., 0])
-    released_iou = assignment.box_iou(images.boxes, images.true_boxes, pixel=1.0)
     without_duplicates = assignment.keep_after_nms(images.boxes, images.scores, nms_iou)
+    of_everyone, of_the_rest = np.full((2, *images.is_person.shape), -1)
+    for block in images.blocks():
+        released_iou = assignment.box_iou(images.boxes[block], images.true_boxes[block], pixel=1.0)
+        of_everyone[block] = assignment.nearest_prediction(released_iou, everyone[block])
+        of_the_rest[block] = assignment.nearest_prediction(released_iou, without_duplicates[block])
     return {
-        "official": verdict_by_person(images, assignment.nearest_prediction(released_iou, everyone)),
-        "paper": verdict_by_person(images, assignment.nearest_prediction(released_iou, without_duplicates)),
+        "official": verdict_by_person(images, of_everyone),
+        "paper": verdict_by_person(images, of_the_rest),
         "detection": verdict_by_prediction(images),
     }
 
@@ -129,13 +133,16 @@ def verdict_by_person(images: Images, chosen: Ints) -> Verdict:
 
 def verdict_by_prediction(images: Images) -> Verdict:
     """Every prediction is a candidate for every class; it is right if it finds a free person who shows the class."""
-    iou = assignment.box_iou(images.boxes, images.true_boxes)
-    close = (iou >= MATCH_IOU)[..., None]
-    per_class = assignment.match_by_score(images.probabilities, close & images.true_labels[:, None], iou)
+    per_class = np.full(images.probabilities.shape, -1)
+    any_class = np.full(images.scores.shape, -1)
+    for block in images.blocks(2 + images.probabilities.shape[-1]):
+        iou = assignment.box_iou(images.boxes[block], images.true_boxes[block])
+        close = (iou >= MATCH_IOU)[..., None]
+        shown = close & images.true_labels[block][:, None]
+        per_class[block] = assignment.match_by_score(images.probabilities[block], shown, iou)
+        # The class of a person who is found, whatever the class, is that of the prediction that found them.
+        any_class[block] = assignment.match_by_score(images.scores[block][..., None], close, iou)[..., 0]
     image, query = np.nonzero(~np.isnan(images.boxes[..., 0]))
-
-    # The class of a person who is found, whatever the class, is that of the prediction that found them.
-    any_class = assignment.match_by_score(images.scores[..., None], close, iou)[..., 0]
     chosen = np.full(images.is_person.shape, -1)
     hit_image, hit_query = np.nonzero(any_class >= 0)
     chosen[hit_image, any_class[hit_image, hit_query]] = hit_query

@@ -18,6 +18,7 @@ from dsct.data.transforms import (
     flip_transform,
     training_transform,
 )
+from dsct.json_text import parse_json_object
 from dsct.modules.precision import PRECISIONS
 
 #: What a field may be.
@@ -219,8 +220,16 @@ class TrainConfig:
 
     @classmethod
     def from_json(cls, text: str) -> TrainConfig:
-        """The inverse of :meth:`to_json`."""
-        return cls(**json.loads(text))
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            ValueError: the text is not JSON, or a field is unknown or out of range.
+            TypeError: a field has another type.
+        """
+        fields = parse_json_object(text, "TrainConfig")
+        if unknown := sorted(fields.keys() - {field.name for field in dataclasses.fields(cls)}):
+            raise ValueError(f"TrainConfig: unknown fields {unknown}")
+        return cls(**fields)
 
 
 def _numbers(class_weights: Any) -> tuple[float, ...]:

@@ -15,6 +15,7 @@ import torch
 from dsct.checkpoint import metadata_of, read_pickled_tensors
 from dsct.checkpoint.files import CONFIG_KEY, write_pickled_tensors
 from dsct.checkpoint.tensor_files import require_checksums, require_finite
+from dsct.json_text import parse_json_object
 from dsct.train.config import TrainConfig
 from dsct.train.progress import Progress
 from dsct.train.step import OptimizerStep
@@ -61,8 +62,12 @@ def load_state(path: Path, step: OptimizerStep, config: TrainConfig) -> Progress
         raise ValueError(f"{path} must be a {KIND!r}, got {state.get('kind')!r}")
     require_checksums(path)
     require_finite(dict(_tensors_in(state)), path)
-    began = TrainConfig.from_json(state["train_config"])
-    _require_same("model", json.loads(state[CONFIG_KEY]), json.loads(step.module.config.to_json()))
+    try:
+        began = TrainConfig.from_json(state.get("train_config", ""))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    model = parse_json_object(state.get(CONFIG_KEY, ""), f"{path}: {CONFIG_KEY}")
+    _require_same("model", model, json.loads(step.module.config.to_json()))
     _require_same("training", dataclasses.asdict(began), dataclasses.asdict(config))
     # A state of before people were counted has seen some.
     progress = Progress(**{"people": 1, **state["progress"]})

@@ -13,6 +13,7 @@ import torch
 from dsct.complete_files import replaced_when_complete
 from dsct.config import DSCTConfig
 from dsct.data.records import Dataset
+from dsct.json_text import read_json_object
 from dsct.train.config import TrainConfig
 
 NAME = "config.json"
@@ -89,11 +90,8 @@ def read_run(run_dir: Path) -> dict[str, Any]:
     path = run_dir / NAME
     if not path.is_file():
         raise FileNotFoundError(f"no run to resume in {run_dir}: {path} does not exist")
-    try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not a JSON file: {error}") from error
-    if not isinstance(saved, dict) or not {"model", "train", "data"} <= saved.keys():
+    saved = read_json_object(path)
+    if not {"model", "train", "data"} <= saved.keys():
         raise ValueError(f"{path} must hold model, train and data of a run, got {_listed(saved)}")
     return saved
 

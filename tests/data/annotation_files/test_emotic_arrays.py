@@ -94,21 +94,37 @@ def test_images_of_one_name_and_size_are_one(tmp_path: Path) -> None:
     assert [len(data.annotations(index)) for index in range(len(data))] == [2, 1]
 
 
+def test_one_name_in_two_folders_is_two_images(tmp_path: Path) -> None:
+    columns = ("Folder", *COLUMNS)
+    boxes = {"mscoco/images": (10, 20, 30, 40), "ade20k/images": (50, 60, 70, 80), "elsewhere": (5, 5, 9, 9)}
+    rows = [[folder, *row("1.jpg", box, {"Fear"}, array="")] for folder, box in boxes.items()]
+    path = write_rows(tmp_path / "annot_arrs_train.csv", columns, rows)
+    data = EmoticDataset.from_csv(path)
+    assert [str(data.annotations(index).image_path) for index in range(3)] == [f"{folder}/1.jpg" for folder in boxes]
+    for folder in [*boxes][:2]:
+        (tmp_path / folder).mkdir(parents=True)
+        Image.new("RGB", (640, 480)).save(tmp_path / folder / "1.jpg")
+    data = EmoticDataset.from_csv(path, tmp_path)
+    assert (len(data), data.skipped) == (2, {"missing image": 1})  # not the image of another folder
+    assert {data.annotations(index).image_path: tuple(data.annotations(index).boxes[0]) for index in range(2)} == {
+        tmp_path / folder / "1.jpg": boxes[folder] for folder in [*boxes][:2]
+    }
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"X_min": "left"}, "X_min must be a number, got 'left'"),
         ({"Fear": "2"}, "Fear must be 0 or 1, got '2'"),
         ({"Width": "0"}, "Width and Height must be positive, got 0 and 480"),
+        ({"Height": "nan"}, "Width and Height must be positive, got 640 and nan"),
         ({"Filename": "", "Arr_name": ""}, "Filename or Arr_name must not be empty"),
         ({"Valence": "high"}, "Valence must be a number, got 'high'"),
     ],
 )
-def test_malformed_row_names_file_and_line(change: dict[str, str], message: str, tmp_path: Path) -> None:
-    rows = [TWO_PEOPLE[0], row("1.jpg", (1, 1, 9, 9), {"Fear"}, **change)] if "Arr_name" not in change else []
-    if not rows:
-        rows = [TWO_PEOPLE[0], row("", (1, 1, 9, 9), {"Fear"}, array="")]
-    with pytest.raises(ValueError, match=f"annot_arrs_val.csv, line 3: {message}"):
+def test_malformed_rows_name_file_and_line(change: dict[str, str], message: str, tmp_path: Path) -> None:
+    rows = [row("1.jpg", (1, 1, 9, 9), {"Fear"}, **change)]
+    with pytest.raises(ValueError, match=f"annot_arrs_val.csv: no row can be used, the first: line 2: {message}"):
         EmoticDataset.from_csv(write_rows(tmp_path / "annot_arrs_val.csv", COLUMNS, rows))
 
 

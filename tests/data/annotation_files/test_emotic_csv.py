@@ -26,18 +26,18 @@ class TestCsv:
             ("BBox", "[1 2 3 4]", "BBox must be a Python list"),
             ("BBox", "__import__('os').getcwd()", "BBox must be a Python list"),
             ("Image Size", "[0, 4]", "the image size must be positive, got 0 and 4"),
-            ("Image Size", "[1e999, 4]", "line 3"),
+            ("Image Size", "[1e999, 4]", "the image size must be positive, got inf and 4"),
             ("Categorical_Labels", "['Fear', 'Joy']", "'Joy' is none of the 26 EMOTIC classes: Affection, Anger"),
             ("Categorical_Labels", "'Fear'", "Categorical_Labels must be a Python list"),
             ("Categorical_Labels", "[[]]", r"\[\] is none of the 26"),
             ("Filename", "", "Filename must not be empty"),
         ],
     )
-    def test_malformed_cell_names_file_and_line(self, column: str, cell: str, message: str, tmp_path: Path) -> None:
+    def test_malformed_cells_name_file_and_line(self, column: str, cell: str, message: str, tmp_path: Path) -> None:
         row = [0, "mscoco/images", "a.png", "[640, 480]", "[1, 1, 9, 9]", "['Fear']", "[5, 5, 5]", "Male", "Adult"]
         bad = [cell if name == column else value for name, value in zip(EMOTIC_COLUMNS, row, strict=True)]
-        path = write_rows(tmp_path / "train.csv", EMOTIC_COLUMNS, [row, bad])
-        with pytest.raises(ValueError, match=rf"train.csv, line 3: .*{message}" if message != "line 3" else message):
+        path = write_rows(tmp_path / "train.csv", EMOTIC_COLUMNS, [bad, bad])
+        with pytest.raises(ValueError, match=rf"train.csv: no row can be used, the first: line 2: {message}"):
             EmoticDataset.from_csv(path)
 
     @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ class TestCsv:
             ("Index,Folder,Filename\n", "line 1: .* Image Size, BBox, Categorical_Labels is missing"),
             (",".join(EMOTIC_COLUMNS) + "\n0,mscoco/images,a.png\n", "line 2: a row must have 9 cells .* got 3"),
             (",".join(EMOTIC_COLUMNS) + '\n0,mscoco/images,"a.png\n', "line 2: unexpected end of data"),
-            (",".join(EMOTIC_COLUMNS) + "\n\n", "no image is left of 0"),
+            (",".join(EMOTIC_COLUMNS) + "\n\n", "the file must hold images .*, got a header and no rows"),
         ],
     )
     def test_malformed_file(self, text: str, message: str, tmp_path: Path) -> None:

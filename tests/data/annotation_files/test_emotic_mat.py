@@ -70,7 +70,8 @@ class TestMat:
         del person["combined_categories"]
         path = mat_file(tmp_path, [person])
         with pytest.raises(
-            ValueError, match=r"val\(1\): combined_categories is missing for 2 annotators; use labels='un"
+            ValueError,
+            match=r"val\(1\).person\(1\): combined_categories is missing for 2 annotators; use labels='un",
         ):
             EmoticDataset.from_mat(path, split="val")
         assert len(EmoticDataset.from_mat(path, split="val", labels="union")) == 1
@@ -78,7 +79,10 @@ class TestMat:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"combined_categories": mat_cell(["Joy"])}, r"Annotations.mat: val\(1\): 'Joy' is none of the 26 EMOTIC"),
+            (
+                {"combined_categories": mat_cell(["Joy"])},
+                r"Annotations.mat: no person can be used, the first: val\(1\).person\(1\): 'Joy' is none",
+            ),
             ({"body_bbox": np.zeros((1, 3))}, "body_bbox must be 4 numbers"),
             ({"combined_categories": np.ones((1, 2))}, "text was expected, got an array of float64"),
         ],
@@ -91,7 +95,7 @@ class TestMat:
     def test_person_without_box(self, tmp_path: Path) -> None:
         person = mat_person([1, 1, 9, 9], emotic_labels(["Fear"])[0], None, several=True)
         del person["body_bbox"]
-        with pytest.raises(ValueError, match=r"val\(1\): the field body_bbox is missing"):
+        with pytest.raises(ValueError, match=r"val\(1\).person\(1\): the field body_bbox is missing"):
             EmoticDataset.from_mat(mat_file(tmp_path, [person]), split="val")
 
     def test_not_the_file(self, tmp_path: Path) -> None:

@@ -91,7 +91,9 @@ class TestMat:
         assert data.annotations(0).attributes == {"gender": ("Female",)}
 
     def test_missing_axis_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match=r"train\(1\): the field dominance is missing, there are valence, arousal"):
+        with pytest.raises(
+            ValueError, match=r"train\(1\).person\(1\): the field dominance is missing, there are valence, arousal"
+        ):
             one_person(tmp_path, "train", {"annotations_continuous": mat_structs([{"valence": 1, "arousal": 1}])})
 
 

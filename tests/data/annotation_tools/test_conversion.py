@@ -237,7 +237,7 @@ class TestCommand:
 
     @pytest.mark.parametrize(
         ("content", "message"),
-        [("[]", "other forms that are read: Label Studio JSON, CVAT XML"), ("{", "not a JSON file")],
+        [("[]", "other forms that are read: Label Studio JSON, CVAT XML"), ("{", "not JSON")],
     )
     def test_no_form_that_is_read(self, content: str, message: str, tmp_path: Path) -> None:
         code, output = run(write(tmp_path / "a.json", content), tmp_path / "coco")

@@ -14,6 +14,7 @@ import torch
 import dsct
 from dsct.checkpoint.files import BEST
 from dsct.cli.datasets import Data, Description, describe
+from dsct.json_text import read_json
 from dsct.metrics import DEFINITIONS, Evaluator
 
 BATCHES = "only images of equal size run together, and none is padded: no score depends on the batch size"
@@ -45,8 +46,8 @@ def val_fraction_of_run(weights: Path, name: str) -> float | None:
 def _data_of_run(weights: Path) -> dict[str, Any]:
     """The description of its data; empty where there is no run, or the file is another program's."""
     try:
-        described = json.loads((weights.parent / "config.json").read_text(encoding="utf-8"))["data"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        described = read_json(weights.parent / "config.json")["data"]
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
     return described if isinstance(described, dict) else {}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +13,7 @@ from dsct.cli.datasets import Data, describe_folder, describe_scenes, open_data
 from dsct.cli.options import AnnotationsOption, DataOption, DatasetName, LabelsOption, Split, split_option
 from dsct.config import DSCTConfig
 from dsct.data.image_io import ImageInput
+from dsct.json_text import parse_json
 from dsct.prediction.people import People
 
 if TYPE_CHECKING:
@@ -118,19 +118,20 @@ def read_results(path: Path, chosen: list[Chosen], class_names: tuple[str, ...] 
         ValueError: it has another form, other classes, or lacks an image.
         OSError: it cannot be read.
     """
-    text = path.read_text(encoding="utf-8")
+    written = path.read_bytes()
+    lines = [line for line in written.splitlines() if line.strip()] if path.suffix == ".jsonl" else [written]
+    what = "what `dsct predict --out` writes as .json or .jsonl"
     try:
-        records = (
-            [json.loads(line) for line in text.splitlines() if line.strip()]
-            if path.suffix == ".jsonl"
-            else json.loads(text)
-        )
-        records = records if isinstance(records, list) else [records]
+        found = [parse_json(line, path) for line in lines]
+    except ValueError as error:
+        raise ValueError(f"{path} must be {what}: {error}") from error
+    records = found[0] if len(found) == 1 and isinstance(found[0], list) else found
+    try:
         by_image = {str(record["image"]): record for record in records}
         names = class_names or next((tuple(p["probabilities"]) for r in records for p in r["people"]), ())
         return [_people(_record_of(one, by_image, path), names, one, path) for one in chosen]
-    except (json.JSONDecodeError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path} must be what `dsct predict --out` writes as .json or .jsonl: {error!r}") from error
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} must be {what}: {error!r}") from error
 
 
 def _record_of(chosen: Chosen, by_image: dict[str, Any], path: Path) -> dict[str, Any]:

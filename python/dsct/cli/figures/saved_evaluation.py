@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsct.json_text import read_json
 from dsct.metrics import (
     PROTOCOLS,
     Bootstrap,
@@ -35,8 +35,8 @@ def read_evaluation(path: Path) -> Evaluation:
     if not path.is_file():
         raise FileNotFoundError(f"no evaluation at {path}; `dsct eval --out` or `--json` writes one")
     try:
-        return _evaluation(json.loads(path.read_text(encoding="utf-8")))
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        return _evaluation(read_json(path))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path} must be what `dsct eval` writes as JSON: {error!r}") from error
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dsct.cli.settings import Preset, Settings, read_field
+from dsct.json_text import read_json
 
 #: Fields that the data of a run determined: data of another run bring their own.
 OF_DATA = ("num_classes", "multi_label", "class_names")
@@ -73,12 +73,11 @@ def _preset(path: Path, content: dict[str, Any], of_run: bool) -> str | None:
 
 
 def _parsed(path: Path) -> Any:
-    text = path.read_text(encoding="utf-8")
     if path.suffix.lower() not in (".yaml", ".yml"):
         try:
-            return json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"--config {path} is no JSON file ({error}); YAML files end in .yaml or .yml") from error
+            return read_json(path)
+        except ValueError as error:
+            raise ValueError(f"--config {error}; YAML files end in .yaml or .yml") from error
     try:
         import yaml
     except ModuleNotFoundError as error:
@@ -86,6 +85,6 @@ def _parsed(path: Path) -> Any:
             "--config needs the extra yaml for YAML: pip install 'dsct[yaml]'; JSON needs none"
         ) from error
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ValueError(f"--config {path} is no YAML file: {' '.join(str(error).split())}") from error

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsct.data.annotated import AnnotatedDataset, describe_skipped
-from dsct.data.annotation_files.image_search import find_root, image_folders, measure
 from dsct.data.annotation_files.raw_annotations import Changes, RawAnnotations, RawImage, RawPerson, extent
 from dsct.data.annotation_files.splits import split_of_folder
 from dsct.data.image_io import upright_size
+from dsct.data.layouts.image_search import find_root, image_folders, measure
 from dsct.data.records import Annotations
 from dsct.data.transforms import Transform
 
@@ -138,6 +138,9 @@ def _nothing_left(
 ) -> str:
     """Why there is no record, with the first image that is missing and where it was sought."""
     where = f" with images in {root}" if root else ""
+    if not raw.images and not skipped:
+        nothing = {".csv": "a header and no rows", ".txt": "no lines"}.get(raw.path.suffix.lower(), "no images")
+        return f"{raw.path}: the file must hold images and the people in them, got {nothing}"
     sentence = f"{raw.path}{where}: no image is left of {len(raw.images)}; {describe_skipped(skipped)}"
     for reason in skipped:
         if reason == "missing image":

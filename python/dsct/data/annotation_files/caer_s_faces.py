@@ -6,10 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from dsct.config import CAER_S_CLASSES
-from dsct.data.annotation_files.coco_json import Entry, Unusable, category_id, load_coco_json, raw_images
-from dsct.data.annotation_files.raw_annotations import RawAnnotations, RawImage, RawPerson, extent
+from dsct.data.annotation_files.coco_json import Entry, category_id, load_coco_json, raw_images
+from dsct.data.annotation_files.raw_annotations import Changes, RawAnnotations, RawImage, RawPerson, extent
 from dsct.data.annotation_files.splits import split_from_name
+from dsct.data.annotation_files.unusable import UNKNOWN_CATEGORY, Unusable, require_any
 
+MALFORMED_LINE = "malformed line"
 FRAME_SIZE = (712, 400)
 """Usual (width, height) of a frame, used if there is no image file."""
 
@@ -75,6 +77,7 @@ def read_caer_s_text(path: Path) -> RawAnnotations:
         ValueError: a class contradicts the folder, or no line can be used.
     """
     images: dict[str, RawImage] = {}
+    changes = Changes()
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
@@ -82,9 +85,12 @@ def read_caer_s_text(path: Path) -> RawAnnotations:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
+        new = RawImage(line.partition(",")[0].strip())
+        if not new.name:
+            changes.lose(MALFORMED_LINE, f"line {number}: the path must not be empty")
+            continue
+        image = images.setdefault(new.name, new)
         try:
-            new = RawImage(line.partition(",")[0].strip())
-            image = images.setdefault(new.name, new)
             image.people.append(_person(line))
         except Unusable as error:
             image.leave_out(error.reason, f"line {number}: {error}")
@@ -93,12 +99,10 @@ def read_caer_s_text(path: Path) -> RawAnnotations:
             _check_folder(image.name, *image.people[-1].labels)
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: {error}") from error
-    lost = [example for image in images.values() for reason, example in image.examples if reason in image.left_out]
-    if lost and not any(image.people for image in images.values()):
-        raise ValueError(f"{path}: no line can be used, the first: {lost[0]}")
+    require_any(path, images.values(), changes, "line")
     for image in images.values():
         image.size = extent(image.people, FRAME_SIZE)
-    return _annotations(path, list(images.values()), certain_sizes=False)
+    return replace(_annotations(path, list(images.values()), certain_sizes=False), changes=changes)
 
 
 def _person(line: str) -> RawPerson:
@@ -107,7 +111,7 @@ def _person(line: str) -> RawPerson:
         x1, y1, x2, y2 = map(float, box)
         number = int(label)
     except ValueError as error:
-        raise Unusable("malformed line", f"a line must be path,class number,x1,y1,x2,y2, got {line!r}") from error
+        raise Unusable(MALFORMED_LINE, f"a line must be path,class number,x1,y1,x2,y2, got {line!r}") from error
     return RawPerson((x1, y1, x2, y2), (_class_number(number),))
 
 
@@ -121,7 +125,7 @@ def _label(entry: Entry) -> tuple[int, ...]:
 
 def _class_number(number: int) -> int:
     if not 0 <= number < len(CAER_S_CLASSES):
-        raise Unusable("unknown category", f"the class must be in 0..{len(CAER_S_CLASSES) - 1}, got {number}")
+        raise Unusable(UNKNOWN_CATEGORY, f"the class must be in 0..{len(CAER_S_CLASSES) - 1}, got {number}")
     return number
 
 

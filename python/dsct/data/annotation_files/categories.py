@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dsct.data.annotation_files.coco_json import Entry, Unusable, whole_number
+from dsct.data.annotation_files.coco_json import Entry, whole_number
 from dsct.data.annotation_files.person_attributes import AttributeLabels, texts
+from dsct.data.annotation_files.unusable import UNKNOWN_CATEGORY, Unusable
 
 _PEOPLE = {
     "adult", "body", "boy", "child", "face", "female", "girl", "head", "human", "male", "man", "person", "woman",
@@ -76,7 +77,7 @@ class Categories:
                     "category_ids is for several labels per person, which needs multi_label=True (--multi-label)"
                 )
             if not isinstance(entry["category_ids"], list):
-                raise Unusable("unknown category", f"category_ids must be a list, got {entry['category_ids']!r}")
+                raise Unusable(UNKNOWN_CATEGORY, f"category_ids must be a list, got {entry['category_ids']!r}")
             return [self._name(one) for one in entry["category_ids"]]
         if multi_label and isinstance(entry.get("attributes"), list):
             return [one if isinstance(one, str) else self._name(one) for one in entry["attributes"]]
@@ -90,7 +91,7 @@ class Categories:
             number = self._by_text.get(category_id.strip())
         if number is None or number not in self.by_id:
             known = ", ".join(map(str, self.by_id))
-            raise Unusable("unknown category", f"category must be one of the ids {known}, got {category_id!r}")
+            raise Unusable(UNKNOWN_CATEGORY, f"category must be one of the ids {known}, got {category_id!r}")
         return self.by_id[number]
 
 

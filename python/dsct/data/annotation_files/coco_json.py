@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from dsct.data.annotation_files.raw_annotations import Box, Changes, RawImage, RawPerson
+from dsct.data.annotation_files.unusable import UNKNOWN_CATEGORY, Unusable
+from dsct.json_text import read_json
 
 Entry = dict[str, Any]
 _MOST = 1e9  # what exceeds it is no side of an image and no angle
-
-
-class Unusable(ValueError):
-    """One entry of a file cannot be used; the others can.
-
-    Args:
-        reason: under which it is counted.
-        sentence: what is wrong with it.
-    """
-
-    def __init__(self, reason: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.reason = reason
 
 
 def load_coco_json(path: Path) -> Entry:
@@ -38,10 +26,7 @@ def load_coco_json(path: Path) -> Entry:
         FileNotFoundError: there is no such file.
         ValueError: the file is not JSON, or has another form.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not a JSON file: {error}") from error
+    content = read_json(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path}: a COCO file must hold one object, got {type(content).__name__}")
     for key in ("images", "annotations"):
@@ -106,7 +91,7 @@ def category_id(entry: Entry) -> int:
     """
     value = whole_number(entry.get("category_id"))
     if value is None:
-        raise Unusable("unknown category", f"category_id must be an integer, got {entry.get('category_id')!r}")
+        raise Unusable(UNKNOWN_CATEGORY, f"category_id must be an integer, got {entry.get('category_id')!r}")
     return value
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from dsct.config import EMOTIC_CLASSES
 from dsct.data.annotation_files.csv_table import read_table
-from dsct.data.annotation_files.raw_annotations import RawAnnotations, RawImage, RawPerson
+from dsct.data.annotation_files.raw_annotations import Changes, RawAnnotations, RawImage, RawPerson
 from dsct.data.annotation_files.splits import split_from_name
+from dsct.data.annotation_files.unusable import MALFORMED_ROW, ragged, require_any
 
 CONTINUOUS = ("valence", "arousal", "dominance")
 ATTRIBUTES = ("gender", "age")
@@ -29,26 +30,30 @@ _FOLDERS = ("mscoco/images", "emodb_small/images", "ade20k/images", "framesdb/im
 def read_emotic_arrays(path: Path) -> RawAnnotations:
     """The images in the order of their first rows, under the names of their arrays or else of the original files.
 
+    Rows that cannot be used are left out.
+
     Args:
         path: the file, with the columns ``Filename, Width, Height, X_min, Y_min, X_max, Y_max`` and the 26 classes;
             ``Arr_name, Valence, Arousal, Dominance, Gender, Age`` are read if they are there.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a column is missing, or a row is malformed; the message names file and line.
+        ValueError: a column is missing, or no row can be used; the message names file and line.
     """
     images: dict[tuple[str, ...], RawImage] = {}
-    for line, row in read_table(path, ("Filename", *_SIZE, *_CORNERS, *EMOTIC_CLASSES)):
+    changes = Changes()
+    for line, row in read_table(path, ("Filename", *_SIZE, *_CORNERS, *EMOTIC_CLASSES), ragged(changes)):
+        image = None
         try:
             image = images.setdefault(*_image(row))
-            x1, y1, x2, y2 = (_number(row, name) for name in _CORNERS)
-            labels = tuple(n for n, name in enumerate(EMOTIC_CLASSES) if _is_set(row, name))
-            image.people.append(RawPerson((x1, y1, x2, y2), labels, _continuous(row), person_attributes(row)))
-        except (ValueError, OverflowError) as error:
-            raise ValueError(f"{path}, line {line}: {error}") from error
+            image.people.append(_person(row))
+        except ValueError as error:
+            leave_out = changes.lose if image is None else image.leave_out
+            leave_out(MALFORMED_ROW, f"line {line}: {error}")
+    require_any(path, images.values(), changes, "row")
     found = [_right_way_round(image) for image in images.values()]
-    source = "body boxes, labels of the columns"
-    return RawAnnotations(path, split_from_name(path), found, EMOTIC_CLASSES, True, source)
+    source, split = "body boxes, labels of the columns", split_from_name(path)
+    return RawAnnotations(path, split, found, EMOTIC_CLASSES, True, source, changes=changes)
 
 
 def person_attributes(row: Mapping[str, str]) -> dict[str, str]:
@@ -66,14 +71,21 @@ def _image(row: Mapping[str, str]) -> tuple[tuple[str, ...], RawImage]:
     array, filename = row.get(_ARRAY, ""), row["Filename"]
     if not array and not filename:
         raise ValueError(f"Filename or {_ARRAY} must not be empty")
-    width, height = (int(_number(row, name)) for name in _SIZE)
-    if min(width, height) < 1:
-        raise ValueError(f"Width and Height must be positive, got {width} and {height}")
-    originals = [f"{folder}/{filename}" for folder in (row.get("Folder", ""), *_FOLDERS) if folder and filename]
+    width, height = (_number(row, name) for name in _SIZE)
+    if not (1 <= width < math.inf and 1 <= height < math.inf):
+        raise ValueError(f"Width and Height must be positive, got {width:g} and {height:g}")
+    folder = row.get("Folder", "").replace("\\", "/").rstrip("/")
+    originals = [f"{one}/{filename}" for one in ((folder,) if folder else _FOLDERS)]
     names = [array, f"img_arrs/{array}"] if array else []
     names += [*originals, filename] if filename else []
-    key = (filename, str(width), str(height)) if filename else (array,)
-    return key, RawImage(names[0], (width, height), aliases=tuple(names[1:]))
+    key = (folder, filename, f"{width:g}", f"{height:g}") if filename else (array,)
+    return key, RawImage(names[0], (int(width), int(height)), aliases=tuple(names[1:]))
+
+
+def _person(row: Mapping[str, str]) -> RawPerson:
+    x1, y1, x2, y2 = (_number(row, name) for name in _CORNERS)
+    labels = tuple(n for n, name in enumerate(EMOTIC_CLASSES) if _is_set(row, name))
+    return RawPerson((x1, y1, x2, y2), labels, _continuous(row), person_attributes(row))
 
 
 def _right_way_round(image: RawImage) -> RawImage:
@@ -87,7 +99,7 @@ def _right_way_round(image: RawImage) -> RawImage:
 
 
 def _fit(people: Iterable[RawPerson], width: int, height: int) -> bool:
-    return all(person.box[2] <= width and person.box[3] <= height for person in people)
+    return not any(width < person.box[2] < math.inf or height < person.box[3] < math.inf for person in people)
 
 
 def _number(row: Mapping[str, str], name: str) -> float:

@@ -5,51 +5,65 @@ from __future__ import annotations
 import ast
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from dsct.config import EMOTIC_CLASSES
 from dsct.data.annotation_files.csv_table import read_header, read_table
 from dsct.data.annotation_files.emotic_arrays import HEADER, person_attributes, read_emotic_arrays
-from dsct.data.annotation_files.raw_annotations import RawAnnotations, RawImage, RawPerson
+from dsct.data.annotation_files.raw_annotations import Changes, RawAnnotations, RawImage, RawPerson
 from dsct.data.annotation_files.splits import split_from_name
+from dsct.data.annotation_files.unusable import (
+    MALFORMED_ROW,
+    UNKNOWN_CATEGORY,
+    Unusable,
+    ragged,
+    reason_of,
+    require_any,
+)
 
 CLASS_NUMBERS = {name: number for number, name in enumerate(EMOTIC_CLASSES)}
+_NAN = re.compile(r"(?<![\w'\"])nan(?![\w'\"])", re.IGNORECASE)
 _COLUMNS = ("Folder", "Filename", "Image Size", "BBox", "Categorical_Labels")
 
 
 def read_emotic_csv(path: Path) -> RawAnnotations:
-    """The images in the order of their first rows; their sizes are a guess.
+    """The images in the order of their first rows; their sizes are a guess. Rows that cannot be used are left out.
 
     Args:
         path: the file.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a column is missing, or a row is malformed; the message names file and line.
+        ValueError: a column is missing, or no row can be used; the message names file and line.
     """
+    changes = Changes()
     try:
-        rows = list(read_table(path, _COLUMNS))
+        rows = list(read_table(path, _COLUMNS, ragged(changes)))
     except ValueError:
         if set(read_header(path)) >= HEADER:
             return read_emotic_arrays(path)
         raise
     images: dict[str, RawImage] = {}
+    lost = []
     for line, row in rows:
+        if not row["Filename"]:
+            changes.lose(MALFORMED_ROW, f"line {line}: Filename must not be empty")
+            continue
         try:
-            if not row["Filename"]:
-                raise ValueError("Filename must not be empty")
-            first, second = _numbers("Image Size", row["Image Size"], 2)
-            x1, y1, x2, y2 = _numbers("BBox", row["BBox"], 4)
-            labels = class_numbers(_list("Categorical_Labels", row["Categorical_Labels"]))
-            new = emotic_image(row["Folder"], row["Filename"], int(first), int(second))
-            continuous = _continuous(row.get("Continuous_Labels", ""))
+            new, person = _image_and_person(row)
         except (ValueError, OverflowError) as error:
-            raise ValueError(f"{path}, line {line}: {error}") from error
-        image = images.setdefault(new.name, new)
-        image.people.append(RawPerson((x1, y1, x2, y2), labels, continuous, person_attributes(row)))
-    source = "body boxes, combined labels"
-    return RawAnnotations(path, split_from_name(path), list(images.values()), EMOTIC_CLASSES, True, source)
+            place = f"line {line}: {error}"
+            lost.append((RawImage(f"{row['Folder']}/{row['Filename']}"), reason_of(error, MALFORMED_ROW), place))
+            continue
+        images.setdefault(new.name, new).people.append(person)
+    # At last, because a row that cannot be used may lack the size of its image.
+    for image, reason, place in lost:
+        images.setdefault(image.name, image).leave_out(reason, place)
+    require_any(path, images.values(), changes, "row")
+    source, split = "body boxes, combined labels", split_from_name(path)
+    return RawAnnotations(path, split, list(images.values()), EMOTIC_CLASSES, True, source, changes=changes)
 
 
 def is_emotic_csv(path: Path) -> bool:
@@ -58,7 +72,7 @@ def is_emotic_csv(path: Path) -> bool:
     return header >= {"Folder", "Filename"} or header >= HEADER
 
 
-def emotic_image(folder: str, filename: str, first: int, second: int) -> RawImage:
+def emotic_image(folder: str, filename: str, first: float, second: float) -> RawImage:
     """An image of EMOTIC's files, where the two numbers of the size are swapped in ``emodb_small``.
 
     Raises:
@@ -71,8 +85,9 @@ def emotic_image(folder: str, filename: str, first: int, second: int) -> RawImag
         >>> image.size, image.mended
         ((450, 300), ('width and height swapped',))
     """
-    if min(first, second) < 1:
-        raise ValueError(f"the image size must be positive, got {first} and {second}")
+    if not (1 <= first < math.inf and 1 <= second < math.inf):
+        raise ValueError(f"the image size must be positive, got {first:g} and {second:g}")
+    first, second = int(first), int(second)
     if folder.startswith("emodb_small") and first != second:
         return RawImage(f"{folder}/{filename}", (second, first), mended=("width and height swapped",))
     return RawImage(f"{folder}/{filename}", (first, second))
@@ -82,7 +97,7 @@ def class_numbers(names: list[object]) -> tuple[int, ...]:
     """Numbers of EMOTIC class names.
 
     Raises:
-        ValueError: a name is unknown.
+        Unusable: a name is unknown.
 
     Example:
         >>> class_numbers(["Anger", "Affection"])
@@ -90,15 +105,25 @@ def class_numbers(names: list[object]) -> tuple[int, ...]:
     """
     unknown = [name for name in names if name not in EMOTIC_CLASSES]
     if unknown:
-        raise ValueError(f"{unknown[0]!r} is none of the 26 EMOTIC classes: {', '.join(EMOTIC_CLASSES)}")
+        sentence = f"{unknown[0]!r} is none of the 26 EMOTIC classes: {', '.join(EMOTIC_CLASSES)}"
+        raise Unusable(UNKNOWN_CATEGORY, sentence)
     return tuple(CLASS_NUMBERS[str(name)] for name in names)
+
+
+def _image_and_person(row: Mapping[str, str]) -> tuple[RawImage, RawPerson]:
+    """The image of a row without people, and the person."""
+    image = emotic_image(row["Folder"], row["Filename"], *_numbers("Image Size", row["Image Size"], 2))
+    x1, y1, x2, y2 = _numbers("BBox", row["BBox"], 4)
+    labels = class_numbers(_list("Categorical_Labels", row["Categorical_Labels"]))
+    continuous = _continuous(row.get("Continuous_Labels", ""))
+    return image, RawPerson((x1, y1, x2, y2), labels, continuous, person_attributes(row))
 
 
 def _continuous(text: str) -> tuple[float, float, float] | None:
     """Valence, arousal and dominance, where the conversion writes ``nan`` for what nobody stated."""
     if not text:
         return None
-    values: list[Any] = _list("Continuous_Labels", re.sub(r"\bnan\b", "None", text, flags=re.IGNORECASE))
+    values: list[Any] = _list("Continuous_Labels", text)
     if len(values) == 1 and isinstance(values[0], list):
         values = values[0]
     numbers = [math.nan if value is None else value for value in values]
@@ -111,8 +136,9 @@ def _continuous(text: str) -> tuple[float, float, float] | None:
 
 
 def _list(column: str, text: str) -> list[object]:
+    """The list that a cell holds, with None where NaN is written."""
     try:
-        value = ast.literal_eval(text)
+        value = ast.literal_eval(_NAN.sub("None", text))
     except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
         raise ValueError(f"{column} must be a Python list, got {text!r}") from error
     if not isinstance(value, list):
@@ -121,7 +147,7 @@ def _list(column: str, text: str) -> list[object]:
 
 
 def _numbers(column: str, text: str, count: int) -> list[float]:
-    values = _list(column, text)
+    values = [math.nan if value is None else value for value in _list(column, text)]
     numbers = [float(value) for value in values if isinstance(value, (int, float))]
     if not len(values) == len(numbers) == count:
         raise ValueError(f"{column} must be a list of {count} numbers, got {text!r}")

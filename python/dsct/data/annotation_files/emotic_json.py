@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dsct.config import EMOTIC_CLASSES
-from dsct.data.annotation_files.coco_json import Entry, Unusable, category_id, load_coco_json, raw_images
+from dsct.data.annotation_files.coco_json import Entry, category_id, load_coco_json, raw_images
 from dsct.data.annotation_files.raw_annotations import RawAnnotations
 from dsct.data.annotation_files.splits import split_from_name
+from dsct.data.annotation_files.unusable import UNKNOWN_CATEGORY, Unusable
 
 _SHIFTS = np.arange(len(EMOTIC_CLASSES) - 1, -1, -1)
 
@@ -89,4 +90,4 @@ def _labels(entry: Entry) -> tuple[int, ...]:
     try:
         return tuple(int(label) for label in decode_category_id(number).nonzero()[0])
     except ValueError as error:
-        raise Unusable("unknown category", str(error)) from error
+        raise Unusable(UNKNOWN_CATEGORY, str(error)) from error

@@ -15,11 +15,15 @@ import numpy as np
 from dsct.config import EMOTIC_CLASSES
 from dsct.data.annotation_files.emotic_arrays import ATTRIBUTES, CONTINUOUS
 from dsct.data.annotation_files.emotic_csv import class_numbers, emotic_image
-from dsct.data.annotation_files.raw_annotations import RawAnnotations, RawImage, RawPerson
+from dsct.data.annotation_files.raw_annotations import Changes, RawAnnotations, RawImage, RawPerson
+from dsct.data.annotation_files.unusable import reason_of, require_any
 from dsct.data.mat_file import read_variable
 
 SPLITS = ("train", "val", "test")
 LABELS = ("combined", "union")
+
+# What NumPy may raise for content of another form than expected.
+_ERRORS = (ValueError, KeyError, IndexError, TypeError, OverflowError)
 
 
 class MatFile:
@@ -37,7 +41,7 @@ class MatFile:
         self._content = path.read_bytes()
 
     def people(self, split: str, labels: str) -> RawAnnotations:
-        """The images of one split; their sizes are a guess.
+        """The images of one split; their sizes are a guess. Images and people that cannot be used are left out.
 
         Args:
             split: ``"train"``, ``"val"`` or ``"test"``.
@@ -45,48 +49,54 @@ class MatFile:
 
         Raises:
             ImportError: SciPy is missing.
-            ValueError: an argument is out of range, or the file is malformed; the message names file and image.
+            ValueError: an argument is out of range, the file is malformed, or nobody in it can be used; the message
+                names file and image.
         """
         for name, value, choices in (("split", split, SPLITS), ("labels", labels, LABELS)):
             if value not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
         images = []
-        for number, image in enumerate(self._struct_array(split)):
+        changes = Changes()
+        for number, image in enumerate(self._struct_array(split), 1):
+            place = f"{split}({number})"
             try:
-                images.append(_image(image, labels))
-            except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
-                raise ValueError(f"{self.path}: {split}({number + 1}): {error}") from error
+                images.append(_image(image, labels, place))
+            except _ERRORS as error:
+                changes.lose("malformed image", f"{place}: {error}")
+        require_any(self.path, images, changes, "person")
         kind = "union of the annotators' labels" if labels == "union" else "combined labels"
-        return RawAnnotations(self.path, split, images, EMOTIC_CLASSES, True, f"body boxes, {kind}")
+        return RawAnnotations(self.path, split, images, EMOTIC_CLASSES, True, f"body boxes, {kind}", changes=changes)
 
     def _struct_array(self, split: str) -> list[Any]:
         """The structs of a split."""
         content = read_variable(self._content, split, self.path)
         try:
-            images = _structs(content)
+            return _structs(content)
         except ValueError as error:
             raise ValueError(
                 f"{self.path}: {split} must be a struct array or a cell array of structs, {error}"
             ) from error
-        for number, image in enumerate(images):
-            if missing := {"filename", "folder", "image_size", "person"} - set(image.dtype.names):
-                raise ValueError(
-                    f"{self.path}: {split}({number + 1}): fields are missing: {', '.join(sorted(missing))}"
-                )
-        return images
 
 
-def _image(image: Any, labels: str) -> RawImage:
+def _image(image: Any, labels: str, place: str) -> RawImage:
+    if missing := {"filename", "folder", "image_size", "person"} - set(image.dtype.names):
+        raise ValueError(f"fields are missing: {', '.join(sorted(missing))}")
     folder, filename = _text(image["folder"], "folder"), _text(image["filename"], "filename")
     found = emotic_image(folder, filename, *_size(image["image_size"]))
-    for person in _structs(image["person"]):
-        box = _numbers(_field(person, "body_bbox")).ravel()
-        if box.shape != (4,):
-            raise ValueError(f"body_bbox must be 4 numbers x1 y1 x2 y2, got {box.tolist()}")
-        x1, y1, x2, y2 = box.tolist()
-        numbers = class_numbers(_names(person, labels))
-        found.people.append(RawPerson((x1, y1, x2, y2), numbers, _continuous(person), _attributes(person)))
+    for number, person in enumerate(_structs(image["person"]), 1):
+        try:
+            found.people.append(_person(person, labels))
+        except _ERRORS as error:
+            found.leave_out(reason_of(error, "malformed person"), f"{place}.person({number}): {error}")
     return found
+
+
+def _person(person: Any, labels: str) -> RawPerson:
+    box = _numbers(_field(person, "body_bbox")).ravel()
+    if box.shape != (4,):
+        raise ValueError(f"body_bbox must be 4 numbers x1 y1 x2 y2, got {box.tolist()}")
+    x1, y1, x2, y2 = box.tolist()
+    return RawPerson((x1, y1, x2, y2), class_numbers(_names(person, labels)), _continuous(person), _attributes(person))
 
 
 def _continuous(person: Any) -> tuple[float, float, float] | None:
@@ -108,10 +118,10 @@ def _attributes(person: Any) -> dict[str, str]:
     return {name: str(text[0]) for name, text in texts.items() if len(text) == 1}
 
 
-def _size(value: Any) -> tuple[int, int]:
+def _size(value: Any) -> tuple[float, float]:
     """The two numbers as they are; which is which depends on the folder."""
     (size,) = _structs(value)
-    columns, rows = (int(_numbers(_field(size, name)).item()) for name in ("n_col", "n_row"))
+    columns, rows = (float(_numbers(_field(size, name)).item()) for name in ("n_col", "n_row"))
     return columns, rows
 
 

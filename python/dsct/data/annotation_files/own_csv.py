@@ -9,9 +9,9 @@ from dsct.data.annotation_files.categories import check_class_names
 from dsct.data.annotation_files.csv_table import read_table
 from dsct.data.annotation_files.raw_annotations import Changes, RawAnnotations, RawImage, RawPerson
 from dsct.data.annotation_files.splits import split_from_name
+from dsct.data.annotation_files.unusable import MALFORMED_ROW, require_any
 
 _COLUMNS = ("path", "x1", "y1", "x2", "y2", "label")
-_MALFORMED = "malformed row"
 
 
 class OwnCsv:
@@ -53,10 +53,10 @@ class OwnCsv:
         images: dict[str, RawImage] = {}
         changes = Changes()
         for line, sentence in self._ragged:
-            changes.lose(_MALFORMED, f"line {line}: {sentence}")
+            changes.lose(MALFORMED_ROW, f"line {line}: {sentence}")
         for line, row in self._rows:
             if not row["path"]:
-                changes.lose(_MALFORMED, f"line {line}: path must not be empty")
+                changes.lose(MALFORMED_ROW, f"line {line}: path must not be empty")
                 continue
             new = RawImage(row["path"])
             image = images.setdefault(new.name, new)
@@ -66,10 +66,10 @@ class OwnCsv:
                 x1, y1, x2, y2 = _corners(row)
                 labels = _labels(row["label"])
             except ValueError as error:
-                image.leave_out(_MALFORMED, f"line {line}: {error}")
+                image.leave_out(MALFORMED_ROW, f"line {line}: {error}")
                 continue
             image.people.append(RawPerson((x1, y1, x2, y2), self._numbers(line, labels, numbers, multi_label)))
-        self._check_any(images, changes)
+        require_any(self.path, images.values(), changes, "row")
         source = "several labels per person" if multi_label else "one label per person"
         if unread := [name for name in (self._rows[0][1] if self._rows else ()) if name and name not in _COLUMNS]:
             source += f", without the columns {', '.join(unread)}"
@@ -86,13 +86,6 @@ class OwnCsv:
                 "multi_label=True (--multi-label)"
             )
         return tuple(numbers[label] for label in labels)
-
-    def _check_any(self, images: dict[str, RawImage], changes: Changes) -> None:
-        """A file in which every row is malformed is refused."""
-        examples = list(changes.examples.get(_MALFORMED, ()))
-        examples += [place for image in images.values() for reason, place in image.examples if reason == _MALFORMED]
-        if examples and not any(image.people for image in images.values()):
-            raise ValueError(f"{self.path}: no row can be used, the first: {examples[0]}")
 
 
 def _split_label(text: str) -> list[str]:

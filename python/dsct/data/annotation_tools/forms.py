@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from dsct.data.annotation_files.csv_table import read_header
 from dsct.data.annotation_tools.cvat_xml import read_cvat_xml
-from dsct.data.annotation_tools.documents import load_json, load_xml
+from dsct.data.annotation_tools.documents import load_xml
 from dsct.data.annotation_tools.export import ToolExport
 from dsct.data.annotation_tools.label_studio import is_label_studio, read_label_studio
 from dsct.data.annotation_tools.labelme import is_labelme, read_labelme
@@ -17,6 +17,7 @@ from dsct.data.annotation_tools.table import is_table, read_table_of_boxes
 from dsct.data.annotation_tools.via import CSV_COLUMNS, is_via_json, read_via_csv, read_via_json
 from dsct.data.annotation_tools.voc_xml import read_voc
 from dsct.data.annotation_tools.yolo import is_yolo, names_file, read_yolo
+from dsct.json_text import read_json
 
 Reader: TypeAlias = Callable[[Path], ToolExport]
 
@@ -136,6 +137,6 @@ def _of_file(path: Path) -> Reader | None:
         return read_table_of_boxes if is_table(header) and not set(header) >= _OWN_COLUMNS else None
     if suffix != ".json":
         return None
-    content = load_json(path)
+    content = read_json(path)
     forms = ((is_label_studio, read_label_studio), (is_labelme, read_labelme), (is_via_json, read_via_json))
     return next((reader for matches, reader in forms if matches(content)), None)

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from dsct.data.annotation_files.raw_annotations import Box
-from dsct.data.annotation_tools.documents import load_json, number, whole_size
+from dsct.data.annotation_tools.documents import number, whole_size
 from dsct.data.annotation_tools.export import NO_BOX, OUTLINE, TURNED, WHOLE_IMAGE, Region, ToolExport, ToolImage
 from dsct.data.annotation_tools.geometry import around, centred, turned
 from dsct.data.annotation_tools.labels import Said, speaks_of_emotions
+from dsct.json_text import read_json
 
 Entry = dict[str, Any]
 _LATEST = "several annotations of an image, the latest taken"
@@ -33,7 +34,7 @@ def read_label_studio(path: Path) -> ToolExport:
         ValueError: the file is malformed, or a JSON-MIN does not say to which box a choice belongs.
     """
     images = []
-    for place, task in enumerate(load_json(path)):
+    for place, task in enumerate(read_json(path)):
         try:
             images.append(_task(task) if _is_full(task) else _minimal(task))
         except (ValueError, TypeError, AttributeError) as error:

@@ -9,10 +9,11 @@ from typing import Any
 
 from dsct.data.annotation_files.raw_annotations import Box
 from dsct.data.annotation_files.splits import split_of_folders
-from dsct.data.annotation_tools.documents import load_json, number, whole_size
+from dsct.data.annotation_tools.documents import number, whole_size
 from dsct.data.annotation_tools.export import NO_BOX, OUTLINE, TURNED, Region, ToolExport, ToolImage
 from dsct.data.annotation_tools.geometry import around, centred
 from dsct.data.annotation_tools.labels import Said
+from dsct.json_text import read_json
 
 _BOXES = {"rectangle": "", "polygon": OUTLINE, "mask": OUTLINE, "rotation": TURNED, "oriented_rectangle": TURNED}
 
@@ -32,7 +33,7 @@ def read_labelme(path: Path) -> ToolExport:
     folder = path if path.is_dir() else path.parent
     parts: defaultdict[str, list[ToolImage]] = defaultdict(list)
     for file in sorted(path.rglob("*.json")) if path.is_dir() else [path]:
-        content = load_json(file)
+        content = read_json(file)
         if is_labelme(content):
             place = file.relative_to(folder)
             try:

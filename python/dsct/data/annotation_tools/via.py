@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,10 +9,11 @@ from typing import Any
 
 from dsct.data.annotation_files.csv_table import read_table
 from dsct.data.annotation_files.raw_annotations import Box
-from dsct.data.annotation_tools.documents import load_json, number
+from dsct.data.annotation_tools.documents import number
 from dsct.data.annotation_tools.export import NO_BOX, OUTLINE, TURNED, Region, ToolExport, ToolImage
 from dsct.data.annotation_tools.geometry import around, centred, turned
 from dsct.data.annotation_tools.labels import Said, written
+from dsct.json_text import parse_json, read_json
 
 CSV_COLUMNS = ("file_attributes", "region_shape_attributes", "region_attributes")
 _NAMES = frozenset({"name", "label", "class", "type", "object", "category"})
@@ -32,7 +32,7 @@ def read_via_json(path: Path) -> ToolExport:
         FileNotFoundError: there is no such file.
         ValueError: the file is malformed.
     """
-    content = load_json(path)
+    content = read_json(path)
     options = _options(content.get("_via_attributes"))
     images = []
     for key, entry in content.get("_via_img_metadata", content).items():
@@ -73,10 +73,10 @@ def read_via_csv(path: Path) -> ToolExport:
             if not name:
                 raise ValueError("filename must not be empty")
             image = images.setdefault(name, ToolImage(name))
-            shape, said = (json.loads(row[column] or "{}") for column in CSV_COLUMNS[1:])
+            shape, said = (parse_json(row[column] or "{}", column) for column in CSV_COLUMNS[1:])
             if shape:
                 _add(image, shape, said, {})
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise ValueError(f"{path}, line {line}: {error}") from error
     return ToolExport(path, "VIA CSV", {"": list(images.values())}, certain_sizes=False)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dsct.complete_files import replaced_when_complete
+from dsct.json_text import parse_json_object
 from dsct.train.loggers.mended_log import mended
 from dsct.train.progress import Progress
 
@@ -46,7 +47,7 @@ class RunLog:
             for split, problems in images.items()
             for index, problem in problems.items()
         ]
-        kept = (line for line in lines if json.loads(line)["kind"] != "skipped")
+        kept = (line for line in lines if parse_json_object(line, self.jsonl_path).get("kind") != "skipped")
         self._rewrite(self.jsonl_path, "".join(line + "\n" for line in (*found, *kept)).encode())
 
     def epoch(self, record: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ from dsct.prediction.person_colors import WRONG_COLOR, person_color
 # Not everybody can see red. MISSED: of a true emotion that is not reported.
 RIGHT, WRONG, MISSED = "\N{CHECK MARK}", "\N{BALLOT X}", "\N{WHITE CIRCLE}"
 
+_ROWS = 64  # of boxes that are compared with all others at one time
 _TRUTH_WIDTH = 36  # characters
 _TRUTH_LINES = 4
 _NAME_LENGTH = 17  # characters: the longest EMOTIC class, Doubt/Confusion, fits with its mark
@@ -78,15 +79,18 @@ def compare(people: People, target: Truth | None) -> Comparison | None:
 
 def pair_boxes(boxes: NDArray[np.float32], others: NDArray[np.float32]) -> list[int | None]:
     """For each box, in order, the row of the free one of `others` with the highest IoU, at least 0.5; else None."""
-    overlap = box_iou(torch.from_numpy(boxes), torch.from_numpy(others)).numpy().copy()
+    free = np.ones(len(others), dtype=bool)
     paired: list[int | None] = []
-    for row in overlap:
-        best = int(row.argmax()) if len(row) else -1
-        found = best >= 0 and row[best] >= 0.5
-        paired.append(best if found else None)
-        if found:
-            overlap[:, best] = 0
-    return paired
+    # Some rows of all pairs at a time: an image may hold tens of thousands of boxes.
+    for start in range(0, len(boxes) if len(others) else 0, _ROWS):
+        overlap = box_iou(torch.from_numpy(boxes[start : start + _ROWS]), torch.from_numpy(others)).numpy()
+        for each in overlap:
+            row = np.where(free, each, 0)
+            best = int(row.argmax())
+            found = bool(row[best] >= 0.5)
+            paired.append(best if found else None)
+            free[best] &= not found
+    return paired or [None] * len(boxes)
 
 
 def class_names_of(labels: NDArray[Any], class_names: tuple[str, ...]) -> list[list[str]]:

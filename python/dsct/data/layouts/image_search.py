@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -159,9 +160,9 @@ def _compared(image: RawImage, size: tuple[int, int], path: Path, certain: bool)
 
 
 def _holds(size: tuple[int, int], image: RawImage) -> bool:
-    """Whether all boxes are inside an image of this size."""
+    """Whether all boxes are inside an image of this size; those that are not finite do not say."""
     width, height = size
-    return all(
-        max(x1, x2) <= width + _OUTSIDE and max(y1, y2) <= height + _OUTSIDE
+    return not any(
+        width + _OUTSIDE < max(x1, x2) < math.inf or height + _OUTSIDE < max(y1, y2) < math.inf
         for x1, y1, x2, y2 in (person.box for person in image.people)
     )
