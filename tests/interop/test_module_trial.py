@@ -130,15 +130,15 @@ class Compiled(MSDeformAttn):
         raise NotImplementedError("Not implemented on the CPU")
 
 
-def test_what_does_not_run_is_left_unless_it_is_asked_for() -> None:
+def test_what_does_not_run_alone_is_exchanged_with_a_warning() -> None:
     model = nn.ModuleDict({"attention": Compiled(32, 2, 4, 3)})
     sentence = re.escape(
-        "attention (Compiled) left as it was: it could not be compared, as it does not run on random inputs on cpu "
-        "(NotImplementedError: Not implemented on the CPU); accelerate_attention(model, compare=False) exchanges it all"
+        "Compiled is exchanged without a comparison, as it does not run on random inputs on cpu "
+        "(NotImplementedError: Not implemented on the CPU)"
     )
-    with pytest.warns(UserWarning, match=sentence):
-        assert accelerate_attention(model) == {}
-    assert accelerate_attention(model, compare=False) == {"attention": "Deformable DETR"}
+    with pytest.warns(UserWarning, match=sentence) as warned:
+        assert accelerate_attention(model) == {"attention": "Deformable DETR"}
+    assert warned[0].filename == __file__
 
 
 def test_what_does_not_run_alone_is_compared_in_its_model() -> None:
@@ -149,7 +149,7 @@ def test_what_does_not_run_alone_is_compared_in_its_model() -> None:
 
     assert transformers.accelerate(Small(checked), trial={"value": VALUE}, verbose=False).difference < 1e-6
     assert type(Small(checked).attention).__name__ == "Attention"
-    with pytest.raises(ValueError, match=r"could not be compared.*five queries are wanted"):
+    with pytest.warns(UserWarning, match=r"exchanged without a comparison.*five queries are wanted"):
         transformers.accelerate(Small(checked), trial=None, verbose=False)
     with pytest.raises(ValueError, match="in attention; it computes something other than deformable attention"):
         transformers.accelerate(Small(lambda out: 2 * checked(out)), trial={"value": VALUE}, verbose=False)

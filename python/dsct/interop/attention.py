@@ -42,8 +42,8 @@ def accelerate_attention(model: nn.Module, *, compare: bool = True) -> dict[str,
         model: it is changed; its modules, parameters, hooks and their handles stay. :func:`restore_attention` undoes
             it.
         compare: run each module on small random weights and inputs, in float32 and on its own device, and leave it as
-            it is if the operator gives another result, or if it does not run there. False for one that cannot run yet,
-            such as the original code on a machine without a GPU.
+            it is if the operator gives another result. One that does not run there, such as the original code on a
+            machine without a GPU, is exchanged with a warning.
 
     Returns:
         Name in the model -> its kind, for every module that is exchanged, also by an earlier call; empty if there is
@@ -100,7 +100,7 @@ def _no_obstacle(_module: nn.Module, _kind: Kind, _device: torch.device) -> str:
 
 
 def obstacle_alone(module: nn.Module, kind: Kind, device: torch.device) -> str:
-    """What the module computes otherwise than its kind, or why that cannot be known; empty if it is the same.
+    """What the module computes otherwise than its kind; empty if nothing, or, with a warning, if it does not run.
 
     Example:
         >>> obstacle_alone(MSDeformAttn(8, 1, 2, 1), KINDS[1], torch.device("cpu"))
@@ -109,8 +109,10 @@ def obstacle_alone(module: nn.Module, kind: Kind, device: torch.device) -> str:
     try:
         return other_computation(module, kind, device)
     except NotComparableError as error:
-        return (f"it could not be compared, as it does not run on random inputs on {device} ({error}); "
-                "accelerate_attention(model, compare=False) exchanges it all the same")  # fmt: skip
+        name = type(module).__name__
+        why = f"it does not run on random inputs on {device} ({error})"
+        warnings.warn(f"{name} is exchanged without a comparison, as {why}", stacklevel=4)
+        return ""
 
 
 def _exchange_all(chosen: dict[nn.Module, Kind]) -> None:
