@@ -160,6 +160,11 @@ BATCHED: dict[str, Callable[[Function, tuple[Tensor, ...]], Any]] = {
     "vmap of jacrev": lambda f, a: vmap(jacrev(f, 0))(*three(a)),
     "vmap of jacfwd": lambda f, a: vmap(jacfwd(f, 1))(*three(a)),
     "vmap of hessian": lambda f, a: vmap(hessian(scalar(f), len(a) - 1))(*three(a)),
+    "an outer vmap of what an inner one does not batch": lambda f, a: vmap(
+        lambda value: vmap(lambda weights: f(value, *a[1:-1], weights))(three(a)[-1])
+    )(three(a)[0]),
+    "vmap of no calls": lambda f, a: vmap(f)(*(each[:0] for each in three(a))),
+    "vmap of no gradients": lambda f, a: vmap(grad(scalar(f), everything(a)))(*(each[:0] for each in three(a))),
 }
 
 
@@ -220,6 +225,31 @@ def test_dropout(relu: bool) -> None:
     assert_same(rows, expected.expand(3, 5, 7))
 
 
+def test_dropout_of_many_seeds() -> None:
+    """Each call of a vmap has the mask of its seed, as alone."""
+
+    def dropped(entries: Tensor, seed: Tensor) -> Tensor:
+        return torch.ops.dsct.dropout(entries, 0.4, seed, False)
+
+    entries, seeds = random(3, 50), torch.arange(3)
+    assert_same(vmap(dropped, (0, None))(entries, seeds[1]), torch.stack([dropped(each, seeds[1]) for each in entries]))
+    each_own = torch.stack([dropped(one, seed) for one, seed in zip(entries, seeds, strict=True)])
+    assert_same(vmap(dropped)(entries, seeds), each_own)
+    of_one = torch.stack([dropped(entries[0], seed) for seed in seeds])
+    assert_same(vmap(dropped, (None, 0))(entries[0], seeds), of_one)
+    nested = vmap(lambda one: vmap(lambda seed: dropped(one, seed))(seeds))(entries)
+    assert_same(nested[0], of_one)
+    assert vmap(dropped)(entries[:0], seeds[:0]).shape == (0, 50)
+
+
+def test_arguments_of_a_vmap_are_checked() -> None:
+    value, locations, weights = random(2, 30, 1, 4), torch.rand(2, 2, 1, 2, 2, 2).double(), random(2, 2, 1, 2, 2)
+    with pytest.raises(ValueError, match="value must be"):
+        vmap(lambda one: plain(one, locations, weights))(torch.ones(3, dtype=torch.float64))
+    with pytest.raises(ValueError, match="2"):
+        vmap(lambda one: plain(one, locations, weights))(torch.stack([value[:1]] * 3))
+
+
 @pytest.fixture
 def model() -> dsct.DSCT:
     torch.manual_seed(0)
@@ -244,3 +274,37 @@ def test_gradients_per_image_of_the_whole_model(model: dsct.DSCT) -> None:
         expected = torch.autograd.grad(loss(parameters, image), list(parameters.values()), allow_unused=True)
         for name, one in zip(parameters, expected, strict=True):
             assert_same(found[name][place], torch.zeros_like(parameters[name]) if one is None else one, 1e-8)
+
+
+def test_forward_mode_through_the_whole_model(model: dsct.DSCT) -> None:
+    """The product with a tangent of all weights is that of the transposed backward pass; in both, c · J u."""
+    images, _ = padded_images(2)
+    weights = {name: each.detach() for name, each in model.named_parameters()}
+    tangents = {name: torch.randn_like(each) for name, each in weights.items()}
+
+    def outputs(weights: dict[str, Tensor]) -> Tensor:
+        output = functional_call(model, weights, (images,))
+        return torch.cat([output["pred_boxes"].flatten(), output["pred_logits"].flatten()])
+
+    found, forward = jvp(outputs, (weights,), (tangents,))
+    also, pull = vjp(outputs, weights)
+    assert_same(found, also, 1e-8)
+    cotangent = torch.randn_like(found)
+    (back,) = pull(cotangent)
+    transposed = sum((back[name] * tangents[name]).sum() for name in weights)
+    assert_same((cotangent * forward).sum(), torch.as_tensor(transposed), 1e-8)
+
+
+def test_an_ensemble_is_one_call(model: dsct.DSCT) -> None:
+    """``vmap`` over weights, beside one call for each."""
+    images, masks = padded_images(2)
+    weights = {name: torch.stack([each.detach(), 1.01 * each.detach()]) for name, each in model.named_parameters()}
+
+    def boxes(weights: dict[str, Tensor]) -> Tensor:
+        return functional_call(model, weights, (images, masks))["pred_boxes"]
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "There is a performance drop because we have not yet implemented .* aten::")
+        found = vmap(boxes)(weights)
+    for member in range(2):
+        assert_same(found[member], boxes({name: each[member] for name, each in weights.items()}), 1e-8)
