@@ -101,6 +101,11 @@ def test_assignment_reads_any_layout(layout: str, shape: tuple[int, int]) -> Non
     [
         (np.zeros(4), ValueError, r"linear_assignment: cost must be \(R, C\), got \(4\)"),
         (np.zeros((1, 2, 3)), ValueError, r"cost must be \(R, C\), got \(1, 2, 3\)"),
+        (
+            np.broadcast_to(np.ones(1), (2**45, 1)),
+            RuntimeError,
+            r"out of memory, arguments ask for \[35184372088832, 1\]",
+        ),
         *((cost, TypeError, message) for cost, message in UNREADABLE),
     ],
 )

@@ -147,8 +147,11 @@ def test_native_code_refuses_what_it_cannot_read(name: str, array: Any, message:
         ({"positive": np.zeros((7, 2), bool)}, ValueError, r"positive must be \(7, 3\), the shape of scores, got"),
         ({"num_positive": np.zeros((8, 3))}, ValueError, r"num_positive must be \(9, 3\), a row per weighting, got"),
         ({"weights": np.zeros((9, 0))}, ValueError, r"sample must be numbers in 0\.\.0"),
+        ({"num_positive": np.full((9, 3), np.nan)}, ValueError, "num_positive must be finite and not negative"),
+        ({"weights": np.broadcast_to(np.ones(1), (2**40, 4)), "num_positive": np.broadcast_to(np.ones(1), (2**40, 3))},
+         RuntimeError, r"out of memory, arguments ask for \[1099511627776, 3\] numbers"),
     ],
-)
+)  # fmt: skip
 def test_native_code_names_what_does_not_fit(change: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=f"average_precision: {message}"):
         _dsct.average_precision(*{**candidates(), **change}.values())
