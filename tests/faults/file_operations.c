@@ -6,13 +6,15 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
 #define LARGEST 4096
 
 static char folder[LARGEST];
-static char watched[LARGEST];  // by file descriptor
+// By file descriptor: is below the folder, and is written to.
+static char known[LARGEST], watched[LARGEST];
 static long moment = -1, count = 0;
 static int fills_disk = 0, is_full = 0;
 static pid_t owner = 0;
@@ -21,7 +23,7 @@ static pid_t owner = 0;
 void faults_arm(const char* below, long at, int full) {
   strncpy(folder, below, LARGEST - 1);
   moment = at, count = 0, fills_disk = full, is_full = 0, owner = getpid();
-  memset(watched, 0, sizeof watched);
+  memset(known, 0, sizeof known), memset(watched, 0, sizeof watched);
 }
 
 long faults_count(void) { return count; }
@@ -38,12 +40,18 @@ static void die(void) { kill(getpid(), SIGKILL); }
 #define ORIGINAL(name) __typeof__(&name) original = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
 
 static int opened(int file, const char* path, int flags) {
-  if (file >= 0 && file < LARGEST) watched[file] = (flags & (O_WRONLY | O_RDWR)) && is_below(path);
+  if (file < 0 || file >= LARGEST) return file;
+  known[file] = is_below(path);
+  watched[file] = known[file] && flags & (O_WRONLY | O_RDWR);
   return file;
 }
 
 static void before(const char* path) {
   if (is_below(path) && is_moment() && !fills_disk) die();
+}
+
+static void before_change(int file) {
+  if (file >= 0 && file < LARGEST && known[file] && getpid() == owner && is_moment() && !fills_disk) die();
 }
 
 #define OPEN(name)                                                                              \
@@ -75,8 +83,23 @@ ssize_t write(int file, const void* bytes, size_t size) {
 
 int fsync(int file) {
   ORIGINAL(fsync);
-  if (file >= 0 && file < LARGEST && watched[file] && getpid() == owner && is_moment() && !fills_disk) die();
+  before_change(file);
   return original(file);
+}
+
+#define TRUNCATE(name)              \
+  int name(int file, off_t size) {  \
+    ORIGINAL(name);                 \
+    before_change(file);            \
+    return original(file, size);    \
+  }
+TRUNCATE(ftruncate)
+TRUNCATE(ftruncate64)
+
+int mkdir(const char* path, mode_t mode) {
+  ORIGINAL(mkdir);
+  before(path);
+  return original(path, mode);
 }
 
 int rename(const char* from, const char* to) {
@@ -93,6 +116,6 @@ int unlink(const char* path) {
 
 int close(int file) {
   ORIGINAL(close);
-  if (file >= 0 && file < LARGEST) watched[file] = 0;
+  if (file >= 0 && file < LARGEST) known[file] = watched[file] = 0;
   return original(file);
 }
