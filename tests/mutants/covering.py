@@ -25,10 +25,10 @@ class Covering:
     def __init__(self, folder: Path, root: Path) -> None:
         self.root = root
         self.seconds: dict[str, float] = {}
-        for path in folder.glob("seconds.*.json"):
+        for path in folder.rglob("seconds.*.json"):
             self.seconds |= json.loads(path.read_text())
         self.data = CoverageData(no_disk=True)
-        for path in folder.glob("lines.*"):
+        for path in folder.rglob("lines.*"):
             part = CoverageData(str(path))
             part.read()
             self.data.update(part)
