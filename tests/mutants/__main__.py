@@ -110,7 +110,8 @@ def measure() -> None:
         shutil.rmtree(place, ignore_errors=True)
         environment = {**os.environ, "MUTANTS_FOLDER": str(place), "OMP_NUM_THREADS": "1"}
         run = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "tests.mutants.contexts", "-n", "2", "--dist", "loadfile", folder],
+            [sys.executable, "-m", "pytest", "-q", "-p", "tests.mutants.contexts", "-n", "2", "--dist", "loadfile",
+             str(folder)],
             cwd=ROOT, env=environment, check=False,
         )  # fmt: skip
         if run.returncode not in (0, NO_TESTS):
