@@ -17,8 +17,6 @@ from queue import SimpleQueue
 from threading import Lock
 from typing import Any
 
-import torch
-
 from tests.mutants import python_mutants, rust_mutants
 from tests.mutants.covering import Covering
 from tests.mutants.mutant import Mutant, sample
@@ -72,9 +70,8 @@ class RustTrials:
 
     def __init__(self, covering: Covering, number: int) -> None:
         self.covering, self.tree = covering, Tree(ROOT, FOLDER / f"rust{number}")
-        self.builds = rust_mutants.Builds(
-            self.tree.folder, FOLDER / f"rust{number}.target", Path(torch.__file__).parent
-        )
+        target = FOLDER / f"rust{number}.target"
+        self.builds = rust_mutants.Builds(self.tree.folder, target, ROOT / "target")
         if wrong := self.builds.extension():
             raise RuntimeError(f"the core without a mutant {wrong}")
 
