@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import nn
@@ -24,6 +24,7 @@ __all__ = ["accelerate_attention", "exchanged_modules", "restore_attention"]
 
 Obstacle: TypeAlias = Callable[[nn.Module, Kind, torch.device], str]
 """Why a module of this kind, in a model on this device, stays as it is; empty if it does not."""
+
 
 def accelerate_attention(model: nn.Module, *, compare: bool = True) -> dict[str, str]:
     """Exchanges, in place, the computation of every supported deformable attention for the package's operator.
