@@ -101,10 +101,10 @@ def _attend(
     value = module.value_proj(value)
     if padding is not None:
         value = value.masked_fill(padding.bool()[..., None], 0.0)
-    points_wanted = (*query.shape[:2], levels, reference_points.shape[-1])
     if reference_points.ndim == 4:  # one for all images, queries or levels
-        sizes = zip(reference_points.shape, points_wanted, strict=True)
-        reference_points = reference_points.expand([wanted if size == 1 else size for size, wanted in sizes])
+        wanted = (*query.shape[:2], levels)
+        expanded = [wanted[i] if reference_points.shape[i] == 1 else -1 for i in range(3)]
+        reference_points = reference_points.expand(*expanded, -1)
     offsets = module.sampling_offsets(query).unflatten(-1, (heads, levels, points, 2))
     logits = module.attention_weights(query).unflatten(-1, (heads, levels, points))
     reference_points = reference_points.to(coordinate_dtype(query.dtype))
@@ -129,7 +129,7 @@ def _not_finite(tensor: Tensor) -> Tensor:
 def _nan_beside(out: Tensor, bad: Tensor) -> Tensor:
     """NaN where the points of a head are nowhere: the operator takes these for outside, which hides a divergence."""
     heads = torch.where(bad, torch.nan, -0.0).to(out.dtype)  # -0.0 changes no bit of any other number
-    return (out.unflatten(-1, (bad.shape[2], -1)) + heads[..., None]).flatten(2)
+    return (out.view(*bad.shape, -1) + heads[..., None]).flatten(2)
 
 
 def _in_whole_numbers(shapes: Any) -> Any:

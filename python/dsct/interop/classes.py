@@ -64,7 +64,8 @@ def exchanged_kind(module: nn.Module) -> str | None:
 
 def _is_of_parametrize(module: nn.Module) -> bool:
     """Whether the module's class is the one that holds its parametrized tensors."""
-    return parametrize.is_parametrized(module) and any(name in vars(type(module)) for name in module.parametrizations)
+    tensors: Any = module.parametrizations if parametrize.is_parametrized(module) else ()
+    return any(name in vars(type(module)) for name in tensors)
 
 
 def _on_top_of(own: type, old: type, new: type) -> Any:
@@ -72,7 +73,8 @@ def _on_top_of(own: type, old: type, new: type) -> Any:
     if own is old or not issubclass(own, old):
         return new if own is old else own
     bases = tuple(_on_top_of(base, old, new) for base in own.__bases__)
-    made: Any = type(own)(own.__name__, bases, {"__module__": own.__module__, "__qualname__": own.__qualname__})
+    metaclass: Any = type(own)
+    made = metaclass(own.__name__, bases, {"__module__": own.__module__, "__qualname__": own.__qualname__})
     counterparts = Counterparts()  # a method without arguments of super() knows its class
     counterparts.add(own, made)
     for name, value in vars(own).items():
@@ -85,7 +87,9 @@ def _part_of(value: Any, counterparts: Counterparts) -> Any:
     if isinstance(value, classmethod | staticmethod):
         return type(value)(counterparts.of(value.__func__))
     if type(value) is property:
-        return property(*(counterparts.of(each) for each in (value.fget, value.fset, value.fdel)), value.__doc__)
+        return property(
+            counterparts.of(value.fget), counterparts.of(value.fset), counterparts.of(value.fdel), value.__doc__
+        )
     return counterparts.of(value)
 
 
@@ -99,7 +103,8 @@ def _made_class(original: type, kind: Kind) -> type:
         "__doc__": original.__doc__,
         _ORIGINAL_CLASS: (original, kind.name),
     }
-    return type(original)(original.__name__, (original,), names)
+    metaclass: Any = type(original)
+    return metaclass(original.__name__, (original,), names)  # type: ignore[no-any-return]
 
 
 def _made_in(module: nn.Module) -> type | None:
