@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from torch import Tensor
+
 from dsct.checkpoint.architectures import DEFORMABLE_DETR
 from dsct.checkpoint.hugging_face import Incoming
 from dsct.checkpoint.layouts import DSCT, RESNET, Layout
@@ -81,14 +83,23 @@ def other_backbone(
     theirs = backbone_of(body)
     if not unfit and (theirs in (None, mine) or mine == "custom"):
         return {}
+    described = _described(theirs, unfit)
+    if theirs == mine:
+        described = f"another {mine} ({_difference(unfit[0], body, state)})"
     if not allow_partial:
         rest = "" if layout.architecture == RESNET else _THE_REST
         raise ValueError(
-            f"{source} has {_described(theirs, unfit)}, the model has {mine}: "
-            f"weights of another backbone are not loaded{rest}"
+            f"{source} has {described}, the model has {mine}: weights of another backbone are not loaded{rest}"
         )
-    return dict.fromkeys(body, f"of {_described(theirs, unfit)}, the model has {mine}")
+    return dict.fromkeys(body, f"of {described}, the model has {mine}")
 
 
 def _described(backbone: str | None, unfit: list[str]) -> str:
     return f"the backbone {backbone}" if backbone else f"another backbone ({summary(unfit[:3])} …)"
+
+
+def _difference(name: str, body: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
+    short = name.removeprefix("backbone.0.body.")
+    if name not in state:
+        return f"with {short}, which the model has not"
+    return f"{short} is {tuple(body[name].shape)}, the model's {tuple(state[name].shape)}"

@@ -7,16 +7,15 @@ attributes: its class alone becomes a subclass with another ``forward``.
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import nn
-from torch.nn.utils import parametrize
 
 from dsct.interop.calls import KINDS, Kind
+from dsct.interop.classes import exchange_class, exchanged_kind, restore_class
 from dsct.interop.module_trial import NotComparableError, other_computation
 from dsct.interop.views import device_of
 from dsct.modules.ms_deform_attn import MSDeformAttn
@@ -25,8 +24,6 @@ __all__ = ["accelerate_attention", "exchanged_modules", "restore_attention"]
 
 Obstacle: TypeAlias = Callable[[nn.Module, Kind, torch.device], str]
 """Why a module of this kind, in a model on this device, stays as it is; empty if it does not."""
-
-_ORIGINAL_CLASS = "_dsct_original_class"
 
 
 def accelerate_attention(model: nn.Module, *, compare: bool = True) -> dict[str, str]:
@@ -82,7 +79,7 @@ def exchange_attention(model: nn.Module, obstacle: Obstacle) -> list[str]:
     chosen: dict[nn.Module, Kind] = {}
     left: dict[nn.Module, str] = {}
     for module in model.modules():
-        if isinstance(module, MSDeformAttn) or _original_class(module) is not None:
+        if isinstance(module, MSDeformAttn) or exchanged_kind(module) is not None:
             continue
         kind = next((kind for kind in KINDS if kind.resembles(module)), None)
         if kind is None:
@@ -120,9 +117,10 @@ def _exchange_all(chosen: dict[nn.Module, Kind]) -> None:
     try:
         for module, kind in chosen.items():
             done.append(module)
-            _exchange(module, kind)
+            exchange_class(module, kind)
     except BaseException:
-        _restore(done)
+        for module in done:
+            restore_class(module)
         raise
 
 
@@ -150,7 +148,7 @@ def exchanged_modules(model: nn.Module) -> list[nn.Module]:
         >>> exchanged_modules(nn.Linear(1, 1))
         []
     """
-    return [module for module in model.modules() if _original_class(module) is not None]
+    return [module for module in model.modules() if exchanged_kind(module) is not None]
 
 
 def exchanged_names(model: nn.Module) -> dict[str, str]:
@@ -160,8 +158,8 @@ def exchanged_names(model: nn.Module) -> dict[str, str]:
         >>> exchanged_names(nn.Linear(1, 1))
         {}
     """
-    found = ((name, getattr(type(each), _ORIGINAL_CLASS, None)) for name, each in _named(model))
-    return {name: original[1] for name, original in found if original is not None}
+    found = ((name, exchanged_kind(each)) for name, each in _named(model))
+    return {name: kind for name, kind in found if kind is not None}
 
 
 def exchange_again(model: nn.Module, names: dict[str, str]) -> None:
@@ -172,7 +170,7 @@ def exchange_again(model: nn.Module, names: dict[str, str]) -> None:
     """
     kinds = {kind.name: kind for kind in KINDS}
     _exchange_all(
-        {each: kinds[names[name]] for name, each in _named(model) if name in names and _original_class(each) is None}
+        {each: kinds[names[name]] for name, each in _named(model) if name in names and exchanged_kind(each) is None}
     )
 
 
@@ -187,60 +185,20 @@ def restore_attention(model: nn.Module, *, keep: Iterable[nn.Module] = ()) -> No
         model: as it was given to :func:`accelerate_attention`.
         keep: modules that stay exchanged.
 
+    Raises:
+        TypeError: `model` is not a module, or `keep` is not a collection of modules.
+
     Example:
         >>> restore_attention(nn.Linear(1, 1))
     """
-    kept = set(keep)
-    _restore(module for module in exchanged_modules(model) if module not in kept)
-
-
-def _exchange(module: nn.Module, kind: Kind) -> None:
-    # A parametrized module has a class of its own, whose removal takes the class below: that is where ours belongs.
-    own = type(module)
-    original = own.__bases__[0] if parametrize.is_parametrized(module) else own
-    made = _made_class(original, kind)
-    if original is own:
-        module.__class__ = made
-    else:
-        own.__bases__ = (made,)
-
-
-@functools.cache
-def _made_class(original: type, kind: Kind) -> type:
-    names = {
-        "forward": kind.forward,
-        "__reduce_ex__": _reduce,
-        "__module__": original.__module__,
-        "__qualname__": original.__qualname__,
-        "__doc__": original.__doc__,
-        _ORIGINAL_CLASS: (original, kind.name),
-    }
-    return type(original.__name__, (original,), names)
-
-
-def _original_class(module: nn.Module) -> type | None:
-    found = getattr(type(module), _ORIGINAL_CLASS, None)
-    return None if found is None else found[0]
-
-
-def _restore(modules: Iterable[nn.Module]) -> None:
-    for module in modules:
-        original, own = _original_class(module), type(module)
-        if original is None:
-            continue
-        if _ORIGINAL_CLASS in vars(own):
-            module.__class__ = original
-        else:
-            own.__bases__ = (original,)
-
-
-def _reduce(module: Any, protocol: Any) -> Any:
-    """For pickle and ``copy``, which do not find a class by its name that was made here."""
-    original, name = getattr(type(module), _ORIGINAL_CLASS)
-    _, _, *state = super(type(module), module).__reduce_ex__(max(2, protocol))
-    return (_blank, (original, name), *state)
-
-
-def _blank(original: type, name: str) -> Any:
-    made: Any = _made_class(original, next(kind for kind in KINDS if kind.name == name))
-    return made.__new__(made)
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"restore_attention: model must be a torch.nn.Module, got {type(model).__name__}")
+    if isinstance(keep, nn.Module) or not isinstance(keep, Iterable):
+        raise TypeError(f"restore_attention: keep must be a list of modules, got {type(keep).__name__}")
+    kept = list(keep)
+    for each in kept:
+        if not isinstance(each, nn.Module):
+            raise TypeError(f"restore_attention: keep must be a list of modules, got one with {type(each).__name__}")
+    for module in exchanged_modules(model):
+        if module not in kept:
+            restore_class(module)

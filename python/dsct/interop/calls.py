@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from dsct.modules.block import coordinate_dtype
@@ -26,7 +27,8 @@ def _core(
 ) -> Tensor:
     """The sampling alone: (B, S, M, D), …, (B, Q, M, L, P, 2), (B, Q, M, L, P) -> (B, Q, M · D)."""
     shapes = value_spatial_shapes if value_spatial_shapes_list is None else value_spatial_shapes_list
-    return ms_deform_attn(value, shapes, None, sampling_locations, attention_weights)
+    out = ms_deform_attn(value, _in_whole_numbers(shapes), None, sampling_locations, attention_weights)
+    return _nan_beside(out, _not_finite(sampling_locations) | _not_finite(attention_weights))
 
 
 def _original(
@@ -99,16 +101,50 @@ def _attend(
     value = module.value_proj(value)
     if padding is not None:
         value = value.masked_fill(padding.bool()[..., None], 0.0)
-    if reference_points.shape[2] == 1 != levels:
-        reference_points = reference_points.expand(-1, -1, levels, -1)
-    out = ms_deform_attn_fused(
-        value.view(*value.shape[:2], heads, -1),
-        shapes,
-        reference_points.to(coordinate_dtype(query.dtype)),
-        module.sampling_offsets(query).unflatten(-1, (heads, levels, points, 2)),
-        module.attention_weights(query).unflatten(-1, (heads, levels, points)),
-    )
+    if reference_points.ndim == 4:  # one for all images, queries or levels
+        wanted = (*query.shape[:2], levels)
+        expanded = [wanted[i] if reference_points.shape[i] == 1 else -1 for i in range(3)]
+        reference_points = reference_points.expand(*expanded, -1)
+    offsets = module.sampling_offsets(query).unflatten(-1, (heads, levels, points, 2))
+    logits = module.attention_weights(query).unflatten(-1, (heads, levels, points))
+    reference_points = reference_points.to(coordinate_dtype(query.dtype))
+    value = value.view(*value.shape[:2], heads, -1)
+    out = ms_deform_attn_fused(value, _in_whole_numbers(shapes), reference_points, offsets, logits)
+    # A logit of minus infinity is a point that does not count.
+    bad = _not_finite(offsets) | _not_finite(reference_points[:, :, None]) | ~(_sums(logits) < torch.inf)
+    out = _nan_beside(out, bad)
     return module.output_proj(out)  # type: ignore[no-any-return]
+
+
+def _sums(tensor: Tensor) -> Tensor:
+    """Over all but the first three dimensions, images, queries and heads."""
+    return tensor.detach().flatten(3).sum(-1, dtype=coordinate_dtype(tensor.dtype))
+
+
+def _not_finite(tensor: Tensor) -> Tensor:
+    """Whether a number of the head is infinite or none: (B, Q, M, …) -> (B, Q, M)."""
+    return ~_sums(tensor).isfinite()
+
+
+def _nan_beside(out: Tensor, bad: Tensor) -> Tensor:
+    """NaN where the points of a head are nowhere: the operator takes these for outside, which hides a divergence."""
+    heads = torch.where(bad, torch.nan, -0.0).to(out.dtype)  # -0.0 changes no bit of any other number
+    return (out.view(*bad.shape, -1) + heads[..., None]).flatten(2)
+
+
+def _in_whole_numbers(shapes: Any) -> Any:
+    """Sizes of levels that are floating-point numbers as integers; if they are not whole, as they are."""
+    if isinstance(shapes, Tensor):
+        whole = shapes.is_floating_point() and bool((shapes == shapes.round()).all() & shapes.isfinite().all())
+        return shapes.long() if whole else shapes
+    if not isinstance(shapes, list | tuple):
+        return shapes
+    return [
+        [int(size) if isinstance(size, float) and size.is_integer() else size for size in pair]
+        if isinstance(pair, list | tuple)
+        else pair
+        for pair in shapes
+    ]
 
 
 class Kind(NamedTuple):

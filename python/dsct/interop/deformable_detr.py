@@ -27,6 +27,7 @@ def convert(
     multi_label: bool = True,
     class_names: Sequence[str] | None = None,
     reuse_box_head: bool = False,
+    allow_partial: bool = False,
     verbose: bool = True,
     **config: Any,
 ) -> DSCT:
@@ -43,15 +44,19 @@ def convert(
         multi_label: whether a person can show several.
         class_names: C names.
         reuse_box_head: start from the detector's box head.
+        allow_partial: take the rest of a detector whose backbone is not the model's, as :func:`dsct.load_pretrained`.
         verbose: print what was reused; otherwise what cannot be kept is a ``UserWarning``.
         **config: further fields of :class:`dsct.DSCTConfig`. ``nheads`` and the numbers of points are in no weights:
-            those of a Hugging Face ``config``, otherwise 8 and 4 unless given.
+            those of a Hugging Face ``config`` or of the attention modules, otherwise 8 and 4 unless given. What differs
+            from the detector is in the report.
 
     Returns:
         The model, in training mode.
 
     Raises:
-        ValueError: the weights are not those of a Deformable DETR with a ResNet.
+        TypeError: `model` is not a module, or an argument is of another type.
+        ValueError: the weights are not those of a Deformable DETR with a ResNet, or the backbones differ and not
+            `allow_partial`.
 
     Example:
         >>> import dsct
@@ -60,33 +65,58 @@ def convert(
         >>> model.config.num_context_queries, model.config.num_subject_queries
         (32, 4)
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"convert: model must be a torch.nn.Module, got {type(model).__name__}")
+    if isinstance(class_names, str) or not isinstance(class_names, Sequence | None):
+        raise TypeError(f"convert: class_names must be a list of names or None, got {type(class_names).__name__}")
     tensors: dict[str, Any] = dict(model.state_dict())
     own: Any = getattr(model, "config", None)
     text: str = own.to_json_string(use_diff=False) if hasattr(own, "to_json_string") else "{}"
-    sizes = {**sizes_of(tensors), **sizes_of_config(text)}
-    missing = [
-        name for name in ("backbone", "hidden_dim", "enc_layers", "dec_layers") if name not in {**sizes, **config}
-    ]
-    if missing:
-        raise ValueError(f"model must be a Deformable DETR with a ResNet, its weights do not tell {', '.join(missing)}")
-    sizes.pop("num_subject_queries", None)
-    context = {**sizes, **config}.get("num_context_queries", 0)
-    fields = {**sizes, **context_sets(context), **config}
+    sizes = {**sizes_of(tensors), **_sizes_of_modules(model), **sizes_of_config(text)}
     names = None if class_names is None else tuple(class_names)
     built = DSCT(
         DSCTConfig(
-            **fields, num_subject_queries=num_subject_queries, num_classes=num_classes, multi_label=multi_label,
-            class_names=names,
+            **_fields(sizes, config), num_subject_queries=num_subject_queries, num_classes=num_classes,
+            multi_label=multi_label, class_names=names,
         )
     )  # fmt: skip
-    report = load_pretrained(built, tensors, reuse_box_head=reuse_box_head, verbose=False)
-    unkept = tuple(dict.fromkeys((*unkept_by_config(text), *_unkept_by_modules(model))))
+    report = load_pretrained(built, tensors, reuse_box_head=reuse_box_head, allow_partial=allow_partial, verbose=False)
+    changed = (
+        f"{name} is {sizes[name]!r} in the detector and {value!r} in the model, as given"
+        for name, value in config.items()
+        if sizes.get(name, value) != value
+    )
+    unkept = tuple(dict.fromkeys((*changed, *unkept_by_config(text), *_unkept_by_modules(model))))
     if verbose:
         print(dataclasses.replace(report, warnings=(*report.warnings, *unkept)))
     else:
         for sentence in unkept:
             warnings.warn(sentence, stacklevel=2)
     return built
+
+
+def _fields(sizes: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """Of the configuration: the detector's sizes, unless others are given."""
+    known = {**sizes, **config}
+    missing = [name for name in ("backbone", "hidden_dim", "enc_layers", "dec_layers") if name not in known]
+    if missing:
+        raise ValueError(f"model must be a Deformable DETR with a ResNet, its weights do not tell {', '.join(missing)}")
+    sizes = {name: size for name, size in sizes.items() if name != "num_subject_queries"}
+    return {**sizes, **context_sets(known.get("num_context_queries", 0)), **config}
+
+
+def _sizes_of_modules(model: nn.Module) -> dict[str, int]:
+    """Heads and points, which attention modules have as attributes of one of the usual names."""
+    sizes: dict[str, int] = {}
+    for name, module in model.named_modules():
+        part = re.search(r"\b(encoder|decoder)\.layers\.0\.", name)
+        if part is None or not hasattr(module, "sampling_offsets"):
+            continue
+        for field, attribute in (("nheads", "heads"), (f"{part[1][:3]}_n_points", "points")):
+            for size in (getattr(module, f"{prefix}_{attribute}", None) for prefix in ("n", "num")):
+                if type(size) is int:
+                    sizes.setdefault(field, size)
+    return sizes
 
 
 def _unkept_by_modules(model: nn.Module) -> Iterator[str]:

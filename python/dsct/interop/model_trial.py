@@ -21,7 +21,8 @@ def runner(model: nn.Module, pixel_values: Tensor | None, trial: Trial) -> Run |
     """How to call a view of the model; None without a trial.
 
     Raises:
-        TypeError: `model` is not a module, or `trial` is nothing that can be tried, or is given beside `pixel_values`.
+        TypeError: `model` is not a module, `pixel_values` no tensor, or `trial` is nothing that can be tried, or is
+            given beside `pixel_values`.
 
     Example:
         >>> run = runner(nn.ReLU(), None, {"input": -torch.ones(1)})
@@ -41,6 +42,8 @@ def runner(model: nn.Module, pixel_values: Tensor | None, trial: Trial) -> Run |
     if pixel_values is None:
         random = torch.Generator().manual_seed(0)
         pixel_values = torch.randn(1, 3, *_image_size(getattr(model, "config", None)), generator=random)
+    if not isinstance(pixel_values, Tensor):
+        raise TypeError(f"accelerate: pixel_values must be a torch.Tensor or None, got {type(pixel_values).__name__}")
     images = pixel_values.to(device_of(model))
     return lambda view: view(images.to(_dtype(view)))
 

@@ -78,7 +78,7 @@ def accelerate(
         The result; without a trial its numbers are NaN.
 
     Raises:
-        TypeError: `trial` is none of these, or is given beside `pixel_values`.
+        TypeError: `pixel_values` or `trial` is none of these, or `trial` is given beside `pixel_values`.
         ValueError: the model contains no such attention, does not run on the trial, gives outputs that are not finite
             by itself, or outputs that the exchange changes by more than 1e-3. After any error the model is as it was.
 
@@ -152,7 +152,8 @@ def convert(model: nn.Module, num_subject_queries: int, num_classes: int, **opti
         The model, in training mode.
 
     Raises:
-        ValueError: the weights are not those of a Deformable DETR with a ResNet.
+        TypeError: `model` is not a module, or an argument is of another type.
+        ValueError: the weights are not those of a Deformable DETR with a ResNet, or the backbones differ.
 
     Example:
         ``convert(DeformableDetrForObjectDetection.from_pretrained("SenseTime/deformable-detr"), 4, 26)``

@@ -41,7 +41,7 @@ def evaluation_view(model: Model) -> Model:
         >>> view.training, view[1].training, model[1].training, view[0].weight is model[0].weight
         (False, False, True, True)
     """
-    counterparts = _Counterparts()
+    counterparts = Counterparts()
     for name, module in model.named_modules():
         if not isinstance(module, torch.jit.ScriptModule):
             counterparts.add(module, object.__new__(type(module)))
@@ -60,16 +60,25 @@ def evaluation_view(model: Model) -> Model:
     return view.eval()  # type: ignore[no-any-return]
 
 
-class _Counterparts:
-    """What stands in a view for a value of its model: itself, unless it leads to a module."""
+class Counterparts:
+    """What stands in a view for a value of its model: itself, unless it leads to a module.
+
+    Example:
+        >>> counterparts = Counterparts()
+        >>> counterparts.add(nn.ReLU, nn.GELU)
+        >>> counterparts.of([1, nn.ReLU])
+        [1, <class 'torch.nn.modules.activation.GELU'>]
+    """
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[Any, Any]] = {}  # by id, with the value itself, so that no id is used twice
 
     def add(self, value: Any, counterpart: Any) -> None:
+        """Makes `counterpart` the one of `value`."""
         self._known[id(value)] = (value, counterpart)
 
     def of(self, value: Any) -> Any:
+        """The counterpart of `value`, made where it leads to a value that has one."""
         known = self._known.get(id(value))
         if known is not None:
             return known[1]
