@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from dsct.modules.block import coordinate_dtype
@@ -27,8 +26,7 @@ def _core(
 ) -> Tensor:
     """The sampling alone: (B, S, M, D), …, (B, Q, M, L, P, 2), (B, Q, M, L, P) -> (B, Q, M · D)."""
     shapes = value_spatial_shapes if value_spatial_shapes_list is None else value_spatial_shapes_list
-    out = ms_deform_attn(value, _in_whole_numbers(shapes), None, sampling_locations, attention_weights)
-    return _nan_beside(out, _not_finite(sampling_locations) | _not_finite(attention_weights))
+    return ms_deform_attn(value, _in_whole_numbers(shapes), None, sampling_locations, attention_weights)
 
 
 def _original(
@@ -110,26 +108,7 @@ def _attend(
     reference_points = reference_points.to(coordinate_dtype(query.dtype))
     value = value.view(*value.shape[:2], heads, -1)
     out = ms_deform_attn_fused(value, _in_whole_numbers(shapes), reference_points, offsets, logits)
-    # A logit of minus infinity is a point that does not count.
-    bad = _not_finite(offsets) | _not_finite(reference_points[:, :, None]) | ~(_sums(logits) < torch.inf)
-    out = _nan_beside(out, bad)
     return module.output_proj(out)  # type: ignore[no-any-return]
-
-
-def _sums(tensor: Tensor) -> Tensor:
-    """Over all but the first three dimensions, images, queries and heads."""
-    return tensor.detach().flatten(3).sum(-1, dtype=coordinate_dtype(tensor.dtype))
-
-
-def _not_finite(tensor: Tensor) -> Tensor:
-    """Whether a number of the head is infinite or none: (B, Q, M, …) -> (B, Q, M)."""
-    return ~_sums(tensor).isfinite()
-
-
-def _nan_beside(out: Tensor, bad: Tensor) -> Tensor:
-    """NaN where the points of a head are nowhere: the operator takes these for outside, which hides a divergence."""
-    heads = torch.where(bad, torch.nan, -0.0).to(out.dtype)  # -0.0 changes no bit of any other number
-    return (out.view(*bad.shape, -1) + heads[..., None]).flatten(2)
 
 
 def _in_whole_numbers(shapes: Any) -> Any:
