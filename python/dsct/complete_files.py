@@ -86,6 +86,36 @@ def make_folder_of(path: str | os.PathLike[str]) -> None:
         raise OSError(error.errno, f"its folder cannot be created: {error.strerror}", os.fspath(path)) from error
 
 
+def require_writable(path: str | os.PathLike[str]) -> None:
+    """Finds out, before something is computed, whether a file could be written; nothing is left behind.
+
+    A disk that is full later, and rights to folders that are still missing, are not found out.
+
+    Args:
+        path: the file; its folder may be missing.
+
+    Raises:
+        OSError: it is a folder, its folder may not be written to or cannot be created, or a name is too long; the error
+            names the file.
+
+    Example:
+        >>> require_writable(Path(tempfile.mkdtemp()) / "new" / "notes.txt")
+    """
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if os.path.exists(path) and not os.path.isfile(path):
+        return  # a device or a pipe
+    target = Path(os.path.realpath(path))
+    folder = target.parent
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    try:
+        _require_creatable(target, folder)
+    except OSError as error:
+        whose = "" if target.parent.is_dir() else "its folder cannot be created: "
+        raise OSError(error.errno, f"{whose}{error.strerror}", os.fspath(path)) from error
+
+
 @contextmanager
 def errors_named(path: str | os.PathLike[str], instead_of: Path | None = None) -> Iterator[None]:
     """Makes errors of writing name the file.
@@ -113,6 +143,17 @@ def errors_named(path: str | os.PathLike[str], instead_of: Path | None = None) -
         if error.errno is None:
             raise OSError(f"{os.fspath(path)} cannot be written: {error}") from error
         raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error
+
+
+def _require_creatable(target: Path, folder: Path) -> None:
+    """Raises an OSError if `target` cannot be created, of whose folders `folder` is the last one that is there."""
+    if not folder.is_dir():
+        code = errno.EEXIST if folder == target.parent else errno.ENOTDIR  # as of `mkdir`
+        raise OSError(code, os.strerror(code))
+    for parent in (*target.parents, target):
+        with contextlib.suppress(FileNotFoundError):
+            os.lstat(folder / parent.name)  # is the name too long?
+    tempfile.TemporaryFile(dir=folder).close()
 
 
 @contextmanager

@@ -42,3 +42,13 @@ def of_last_layer(model: dsct.DSCT, *inputs: Tensor) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
         output = model(*inputs)
     return output["pred_logits"], output["pred_boxes"]
+
+
+def letterboxes(height: int, width: int) -> Tensor:
+    """Masks (6, height, width): none; padding around, at the left, at the top, at both; padding only."""
+    mask = torch.zeros(6, height, width, dtype=torch.bool)
+    mask[1, : height // 8] = mask[1, -height // 8 :] = True
+    mask[2:5:2, :, : width // 3] = True
+    mask[3:5, : height // 4] = True
+    mask[5] = True
+    return mask

@@ -17,6 +17,7 @@ from dsct.checkpoint.layouts import incoming_tensors, recognise
 from dsct.cli.errors import one_line_errors
 from dsct.cli.options import AllowPartialOption
 from dsct.cli.settings import SET_HELP, Preset, parse_settings
+from dsct.complete_files import require_writable
 from dsct.config import DSCTConfig
 from dsct.json_text import parse_json, parse_json_object
 from dsct.train import seed_everything
@@ -46,6 +47,7 @@ def convert(
     changes = given.model
     if destination.suffix not in (".safetensors", ".pth"):
         raise ValueError(f"the destination must end in .safetensors or .pth, got {destination}")
+    require_writable(destination)
     checkpoint = read_checkpoint(source)
     own = _without_other_architecture(checkpoint, source, allow_partial)
     if checkpoint.config is not None and preset is None and not changes:

@@ -17,7 +17,7 @@ from dsct.cli.datasets import check_val_fraction
 from dsct.cli.errors import one_line_errors
 from dsct.cli.options import LabelsOption, MultiLabelOption, Split, ValFractionOption, split_option
 from dsct.cli.progress import progress_bar
-from dsct.complete_files import replaced_when_complete
+from dsct.complete_files import replaced_when_complete, require_writable
 from dsct.config import DSCTConfig
 from dsct.data.annotation_files.raw_annotations import TooFewImages
 from dsct.data.annotation_tools import read as read_tool
@@ -87,6 +87,9 @@ def check_folder(
     """
     if sheet is not None:  # before anything is opened
         require_format(sheet)
+    for file in (json_path, sheet):
+        if file is not None:
+            require_writable(file)
     stdout = Console()
     name_found = name.value if name is not None else _recognised(folder, annotations)
     check_val_fraction(name_found, val_fraction)

@@ -10,6 +10,7 @@ from rich.console import Console
 
 import dsct
 from dsct.cli.errors import one_line_errors
+from dsct.complete_files import require_writable
 
 
 @one_line_errors
@@ -41,6 +42,7 @@ def export(
         raise ValueError("--compile excludes --standard-operators: a compiled file calls dsct's operators")
     if opset is not None and destination.suffix != ".onnx":
         raise ValueError("--opset is for .onnx files")
+    require_writable(destination)
     only = None if size is None else _batch_height_width(size)
     from dsct.export import save_exported_program, to_aot_inductor, to_onnx
 

@@ -24,6 +24,7 @@ from dsct.cli.options import (
 )
 from dsct.cli.progress import progress_bar
 from dsct.cli.train import PRESETS
+from dsct.complete_files import require_writable
 from dsct.config import DSCTConfig
 from dsct.train.loading.inspection import say_who_is_beyond
 from dsct.train.overfit import overfit as run_overfit
@@ -53,6 +54,7 @@ def overfit(
     are your annotations.
     """
     require_format(page)
+    require_writable(page)
     if dataset is DatasetName.synthetic:
         about = describe_scenes({split.value: 200}, "320x240", 0.3, multi_label)
     else:

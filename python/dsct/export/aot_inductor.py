@@ -10,13 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsct.complete_files import replaced_when_complete
-from dsct.export.exported_program import (
-    Size,
-    deprecations_of_torch_ignored,
-    metadata,
-    require_model,
-    to_exported_program,
-)
+from dsct.export.arguments import Size, require_destination, require_model
+from dsct.export.exported_program import metadata, recording, to_exported_program
 
 if TYPE_CHECKING:
     from dsct.modules import DSCT
@@ -41,9 +36,9 @@ def to_aot_inductor(model: DSCT, path: str | os.PathLike[str], *, mask: bool = T
         size: as in :func:`dsct.export.to_exported_program`.
 
     Raises:
-        TypeError: `model` is not a :class:`dsct.DSCT`.
-        ValueError: `path` does not end in ``.pt2``, or `size` is not three positive integers.
-        OSError: the file cannot be written.
+        TypeError: `model` is not a :class:`dsct.DSCT`, `mask` no bool, or `path` no path.
+        ValueError: `path` does not end in ``.pt2``, or as :func:`dsct.export.to_exported_program`.
+        OSError: the file cannot be written, which is found out before the export as far as possible.
 
     Example:
         >>> import dsct, pathlib, tempfile, torch
@@ -53,16 +48,15 @@ def to_aot_inductor(model: DSCT, path: str | os.PathLike[str], *, mask: bool = T
         >>> compiled(torch.rand(1, 3, 96, 128))[0].shape  # doctest: +SKIP
         torch.Size([1, 8, 7])
     """
-    require_model(model, "to_aot_inductor")
-    if not os.fspath(path).endswith(".pt2"):
-        raise ValueError(f"to_aot_inductor: path must end in .pt2, got {path}")
+    require_model(model, "to_aot_inductor", mask=mask)
+    require_destination(path, ".pt2", "to_aot_inductor")
     from torch._inductor import aoti_compile_and_package  # imports a compiler
 
     program = to_exported_program(model, mask=mask, size=size)
     with replaced_when_complete(path) as partial:
         # Through memory: torch reports a full disk as an internal error without the reason.
         package = io.BytesIO()
-        with deprecations_of_torch_ignored():
+        with recording():
             aoti_compile_and_package(
                 program, package_path=package, inductor_configs={"aot_inductor.metadata": metadata(model)}
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -17,16 +18,13 @@ from dsct.checkpoint.files import DIGEST_KEY
 from dsct.checkpoint.native import metadata_of
 from dsct.complete_files import replaced_when_complete
 from dsct.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from dsct.export.arguments import LARGEST, Size, checked_size, example_images, require_destination, require_model
 from dsct.export.standard_operators import standard_operators as table_of_standard_operators
 from dsct.modules import DSCT
 from dsct.modules.evaluating import evaluation_view
 
 INPUT_NAMES = ("images", "mask")
 OUTPUT_NAMES = ("pred_logits", "pred_boxes")
-_LARGEST = 2**16  # images of a batch, and pixels of a side
-
-Size = tuple[int, int, int]
-"""Number of images, height and width."""
 
 
 def to_exported_program(
@@ -39,8 +37,8 @@ def to_exported_program(
         mask: whether the program takes a padding mask with the images, as batches of different sizes need.
         standard_operators: express deformable attention with ``grid_sample``, so that the program needs only torch.
             Otherwise it calls ``torch.ops.dsct``, which is faster and exists after ``import dsct``.
-        size: (B, H, W) of the only images that the program takes; None leaves all three free. Some runtimes need
-            fixed sizes, others are faster with them.
+        size: (B, H, W) of the only images that the program takes, each at most 65,536; None leaves all three free.
+            Some runtimes need fixed sizes, others are faster with them.
 
     Returns:
         A program from images (B, 3, H, W) and, with `mask`, a mask (B, H, W) bool, True = padding, to logits (B, N, C)
@@ -48,8 +46,8 @@ def to_exported_program(
         coarsest level (65 with four levels) to 65,536.
 
     Raises:
-        TypeError: `model` is not a :class:`dsct.DSCT`.
-        ValueError: `size` is not three positive integers.
+        TypeError: `model` is not a :class:`dsct.DSCT`, or `mask` or `standard_operators` no bool.
+        ValueError: `size` is not three positive integers, or too large, or `model` is on the device ``meta``.
 
     Example:
         >>> import torch, dsct
@@ -58,17 +56,17 @@ def to_exported_program(
         >>> logits.shape, boxes.shape
         (torch.Size([1, 8, 7]), torch.Size([1, 8, 4]))
     """
-    require_model(model, "to_exported_program")
+    require_model(model, "to_exported_program", mask=mask, standard_operators=standard_operators)
     parameter = next(model.parameters())
     stride = _coarsest_stride(model)
     # No side of any level may be 1 where it is free: the recorder would treat it as a constant.
-    batch, height, width = (2, 3 * stride, 4 * stride) if size is None else _checked(size)
-    images = torch.zeros(batch, 3, height, width, dtype=parameter.dtype, device=parameter.device)
+    batch, height, width = (2, 3 * stride, 4 * stride) if size is None else checked_size(size)
+    images = example_images((batch, height, width), parameter)
     arguments: tuple[Tensor, ...] = (images,)
     if mask:
         arguments += (torch.zeros(batch, height, width, dtype=torch.bool, device=parameter.device),)
     sizes = _free_sizes(stride)[: len(arguments)] if size is None else None
-    with torch.no_grad(), deprecations_of_torch_ignored():
+    with recording():
         program = torch.export.export(_LastLayer(evaluation_view(model)), arguments, dynamic_shapes=sizes)
         return program.run_decompositions(table_of_standard_operators()) if standard_operators else program
 
@@ -91,9 +89,9 @@ def save_exported_program(
         size: as in :func:`to_exported_program`.
 
     Raises:
-        TypeError: `model` is not a :class:`dsct.DSCT`.
-        ValueError: `size` is not three positive integers.
-        OSError: the file cannot be written.
+        TypeError: as :func:`to_exported_program`, or `path` is no path.
+        ValueError: as :func:`to_exported_program`, or `path` does not end in ``.pt2``.
+        OSError: the file cannot be written, which is found out before the export as far as possible.
 
     Example:
         >>> import dsct, pathlib, tempfile, torch
@@ -104,6 +102,8 @@ def save_exported_program(
         >>> names["dsct_class_names"][:8]
         '["Anger"'
     """
+    require_model(model, "save_exported_program", mask=mask, standard_operators=standard_operators)
+    require_destination(path, ".pt2", "save_exported_program")
     program = to_exported_program(model, mask=mask, standard_operators=standard_operators, size=size)
     # Through memory: torch reports a full disk as an internal error without the reason.
     memory = io.BytesIO()
@@ -113,9 +113,17 @@ def save_exported_program(
 
 
 @contextmanager
-def deprecations_of_torch_ignored() -> Iterator[None]:
-    """Torch's exporters call functions that torch itself has deprecated."""
-    with warnings.catch_warnings():
+def recording() -> Iterator[None]:
+    """For torch's exporters: without gradients, and without a caller's autocast, which would become part of the file.
+
+    They call functions that torch itself has deprecated.
+    """
+    with contextlib.ExitStack() as stack:
+        for device in ("cpu", "cuda", "mps", "xpu"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(warnings.catch_warnings())
         for category in (FutureWarning, DeprecationWarning):
             warnings.filterwarnings("ignore", category=category, module=r"torch\.|copyreg")
         yield
@@ -130,12 +138,6 @@ def metadata(model: DSCT) -> dict[str, str]:
     }
 
 
-def require_model(model: object, function: str) -> None:
-    """Raises a TypeError for anything but a :class:`dsct.DSCT`."""
-    if not isinstance(model, DSCT):
-        raise TypeError(f"{function}: model must be a dsct.DSCT, got {type(model).__name__}")
-
-
 class _LastLayer(nn.Module):
     """A program returns only tensors, by position."""
 
@@ -148,21 +150,10 @@ class _LastLayer(nn.Module):
         return output["pred_logits"], output["pred_boxes"]
 
 
-def _checked(size: object) -> Size:
-    # Not isinstance(…, int) alone, which takes True.
-    if (
-        not isinstance(size, (tuple, list))
-        or len(size) != 3
-        or not all(type(side) is int and side > 0 for side in size)
-    ):
-        raise ValueError(f"export: size must be three positive integers, (batch, height, width), got {size!r}")
-    return size[0], size[1], size[2]
-
-
 def _free_sizes(stride: int) -> tuple[dict[int, Dim], dict[int, Dim]]:
     """Of images and mask."""
     batch, height, width = (
-        Dim(name, min=least, max=_LARGEST)
+        Dim(name, min=least, max=LARGEST)
         for name, least in (("batch", 1), ("height", stride + 1), ("width", stride + 1))
     )
     return {0: batch, 2: height, 3: width}, {0: batch, 1: height, 2: width}

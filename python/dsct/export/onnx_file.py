@@ -13,14 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dsct.complete_files import replaced_when_complete
-from dsct.export.exported_program import (
-    INPUT_NAMES,
-    OUTPUT_NAMES,
-    Size,
-    metadata,
-    require_model,
-    to_exported_program,
-)
+from dsct.export.arguments import Size, require_destination, require_model
+from dsct.export.exported_program import INPUT_NAMES, OUTPUT_NAMES, metadata, recording, to_exported_program
 
 if TYPE_CHECKING:
     from dsct.modules import DSCT
@@ -52,10 +46,11 @@ def to_onnx(
         size: as in :func:`dsct.export.to_exported_program`.
 
     Raises:
-        TypeError: `model` is not a :class:`dsct.DSCT`, or its parameters are not float32.
-        ValueError: `opset` is another number, or `size` not three positive integers.
+        TypeError: `model` is not a :class:`dsct.DSCT` in float32, `mask` no bool, `opset` no int, or `path` no path.
+        ValueError: `opset` is another number, `path` does not end in ``.onnx``, or as
+            :func:`dsct.export.to_exported_program`.
         ImportError: a package of ``dsct[onnx]`` is missing.
-        OSError: the file cannot be written.
+        OSError: the file cannot be written, which is found out before the export as far as possible.
 
     Example:
         >>> import dsct, numpy as np, onnxruntime, pathlib, tempfile
@@ -67,15 +62,10 @@ def to_onnx(
         >>> boxes.shape  # doctest: +SKIP
         (1, 8, 4)
     """
-    require_model(model, "to_onnx")
-    if (dtype := next(model.parameters()).dtype) != torch.float32:
-        raise TypeError(f"to_onnx: model must be in float32, got {dtype}")
-    if opset not in OPSETS:
-        raise ValueError(f"to_onnx: opset must be from {OPSETS[0]} to {OPSETS[-1]}, got {opset!r}")
-    _require_packages()
+    _check(model, path, mask, opset)
     program = to_exported_program(model, mask=mask, standard_operators=True, size=size)
     names = INPUT_NAMES if mask else INPUT_NAMES[:1]
-    with torch.no_grad(), _quiet():
+    with recording(), _quiet():
         converted: Any = torch.onnx.export(
             program, (), dynamo=True, opset_version=opset, input_names=names, output_names=OUTPUT_NAMES, verbose=False
         )
@@ -89,6 +79,18 @@ def to_onnx(
     converted.model.metadata_props.update(metadata(model))
     with replaced_when_complete(path) as partial:
         converted.save(str(partial), external_data=False)
+
+
+def _check(model: DSCT, path: str | os.PathLike[str], mask: bool, opset: int) -> None:
+    require_model(model, "to_onnx", mask=mask)
+    if (dtype := next(model.parameters()).dtype) != torch.float32:
+        raise TypeError(f"to_onnx: model must be in float32, got {dtype}")
+    if type(opset) is not int:  # not isinstance, which takes True
+        raise TypeError(f"to_onnx: opset must be an integer, got {opset!r}")
+    if opset not in OPSETS:
+        raise ValueError(f"to_onnx: opset must be from {OPSETS[0]} to {OPSETS[-1]}, got {opset}")
+    require_destination(path, ".onnx", "to_onnx")
+    _require_packages()
 
 
 def _leave_out_interpolation(graph: Any) -> None:

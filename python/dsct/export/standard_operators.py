@@ -17,6 +17,8 @@ from dsct.modules.ms_deform_attn import level_sizes
 
 Table = dict[torch._ops.OperatorBase, Callable[..., Any]]
 
+_OUTSIDE = 3.0  # of a map from -1 to 1, farther than the cell beside one that is a single cell wide
+
 
 def standard_operators() -> Table:
     """A table for ``run_decompositions``: deformable attention with ``grid_sample``, a stable sort with ``topk``.
@@ -42,10 +44,16 @@ def standard_operators() -> Table:
 def ms_deform_attn(
     value: Tensor, spatial_shapes: Sequence[int], sampling_locations: Tensor, attention_weights: Tensor
 ) -> Tensor:
-    """One ``grid_sample`` per level: value (B, S, M, D) -> (B, Q, M · D)."""
+    """One ``grid_sample`` per level: value (B, S, M, D) -> (B, Q, M · D).
+
+    Runtimes differ in what they read at a point that is not finite or far away, as those that a mask with padding in
+    the first row or column makes; the operator counts it as outside, and so does a fixed point outside.
+    """
     batch, _, heads, channels = value.shape
     queries, levels, points = sampling_locations.shape[1], *sampling_locations.shape[3:5]
-    grids = (2 * sampling_locations - 1).to(value.dtype).permute(3, 0, 2, 1, 4, 5)  # (L, B, M, Q, P, 2)
+    places = (2 * sampling_locations - 1).to(value.dtype)
+    near = places.abs() < _OUTSIDE  # not NaN
+    grids = torch.where(near, places, _OUTSIDE).permute(3, 0, 2, 1, 4, 5)  # (L, B, M, Q, P, 2)
     sizes = [(spatial_shapes[2 * level], spatial_shapes[2 * level + 1]) for level in range(levels)]
     starts = [0, *itertools.accumulate(height * width for height, width in sizes)]
     maps = [value[:, start:end].permute(0, 2, 3, 1) for start, end in itertools.pairwise(starts)]

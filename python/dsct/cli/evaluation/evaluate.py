@@ -29,6 +29,7 @@ from dsct.cli.options import (
     split_option,
 )
 from dsct.cli.progress import progress_bar
+from dsct.complete_files import require_writable
 from dsct.config import DSCTConfig
 from dsct.data import evaluation_transform
 from dsct.metrics import Bootstrap, Evaluator, PersonTable, Throughput, collect, require_table_format
@@ -105,6 +106,9 @@ def evaluate(
     """Evaluate weights under the three protocols: official, paper and detection."""
     if people is not None:
         require_table_format(people)
+    for file in (fit_thresholds, json_path, people, out and out / "evaluation.md"):
+        if file is not None:
+            require_writable(file)
     check_val_fraction(dataset.value, val_fraction)
     weights = weights_file(weights)
     model = dsct.load_model(weights, choose_device(device))

@@ -13,6 +13,7 @@ import typer
 
 from dsct.cli.device import DeviceOption, choose_device
 from dsct.cli.errors import one_line_errors
+from dsct.complete_files import require_writable
 from dsct.prediction.options import Options
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Out:
 
         if self.out is not None:  # before anything is computed
             require_format(self.out)
+            require_writable(self.out)
         if not self.dpi > 0:
             raise ValueError(f"--dpi must be above 0, got {self.dpi:g}")
 
