@@ -16,7 +16,6 @@ import torch
 
 from dsct.checkpoint import save_model
 from dsct.checkpoint.files import BEST
-from dsct.complete_files import replaced_when_complete
 from dsct.data.collate import Batch
 from dsct.data.loaded import loaded
 from dsct.data.loading_processes import killed_ones_named
@@ -40,15 +39,13 @@ from dsct.train.progress import Progress, TrainResult
 from dsct.train.resume import load_state, save_state, seed_everything
 from dsct.train.run_config import NAME, describe_data, describe_run, gone_on, read_run, write_run
 from dsct.train.run_folder.contents import LAST, has_state, remove_partial_files
-from dsct.train.run_folder.lock import only_trainer
+from dsct.train.run_folder.curves import CURVES, draw_curves
+from dsct.train.run_folder.lock import only_trainer, require_lock
 from dsct.train.step import Criterion, OptimizerStep
 from dsct.train.validation import Validation, validate
-from dsct.visualize.loss_curves import loss_curves
 
 if TYPE_CHECKING:
     from dsct.modules import DSCT
-
-CURVES = "curves.png"
 
 
 class Trainer:
@@ -192,10 +189,9 @@ class Trainer:
                 while not self.progress.is_complete(self.config):
                     self._train_epoch(stopping, display)
                     evaluation = self._finish_epoch(stopping, display)
-        curves = self.run_dir / CURVES
-        if self.processes.is_main and self._report.log.csv_path.is_file() and (evaluation or not curves.is_file()):
-            with replaced_when_complete(curves) as partial:
-                loss_curves({self.run_dir.name: self.run_dir}).savefig(partial, format="png")
+        has_curves = not evaluation and (self.run_dir / CURVES).is_file()
+        if self.processes.is_main and self._report.log.csv_path.is_file() and not has_curves:
+            draw_curves(self.run_dir)
         return TrainResult(self.run_dir, self.progress.best, self.progress.best_epoch, evaluation)
 
     def _begin(self, resume: bool, display: Display) -> RunInfo:
@@ -309,6 +305,7 @@ class Trainer:
         tensors = model_state(model)
         with self.processes.fail_together():
             if self.processes.is_main:
+                require_lock(self.run_dir)
                 save_model(model, self.run_dir / BEST, tensors)
 
     def _save(self) -> None:

@@ -18,6 +18,7 @@ from dsct.checkpoint.tensor_files import require_checksums, require_finite
 from dsct.json_text import parse_json_object
 from dsct.train.config import TrainConfig
 from dsct.train.progress import Progress
+from dsct.train.run_folder.lock import require_lock
 from dsct.train.step import OptimizerStep
 
 KIND = "dsct training state 2"
@@ -41,6 +42,7 @@ def save_state(path: Path, step: OptimizerStep, progress: Progress, config: Trai
     }
     with step.processes.fail_together():
         if step.processes.is_main:
+            require_lock(path.parent)
             write_pickled_tensors(state, path)
 
 

@@ -16,6 +16,7 @@ from dsct.complete_files import replaced_when_complete
 from dsct.json_text import parse_json_object
 from dsct.train.loggers.mended_log import mended
 from dsct.train.progress import Progress
+from dsct.train.run_folder.lock import require_lock
 
 
 class RunLog:
@@ -118,18 +119,21 @@ class RunLog:
 
     def flush(self) -> None:
         """What was logged so far is on the disk afterwards."""
+        require_lock(self.csv_path.parent)
         for path in (self.csv_path, self.jsonl_path) if self._writes else ():
             if path.exists():
                 with _named(path), path.open("rb+") as file:
                     os.fsync(file.fileno())
 
     def _append_json(self, record: Mapping[str, Any]) -> None:
+        require_lock(self.jsonl_path.parent)
         with _named(self.jsonl_path), self.jsonl_path.open("a", encoding="utf-8") as file:
             # JSON has no NaN: a value that does not exist is null.
             file.write(json.dumps({key: _finite(value) for key, value in record.items()}) + "\n")
 
     @staticmethod
     def _rewrite(path: Path, content: bytes) -> None:
+        require_lock(path.parent)
         with replaced_when_complete(path) as partial:
             partial.write_bytes(content)
 
