@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 import dsct
-
 from dsct.train import Processes
 from dsct.train.run_folder.lock import only_trainer
 from tests.train.training_run import MODEL, RECIPE, trainer

@@ -62,8 +62,8 @@ def require_lock(run_dir: Path) -> None:
     held = _HELD.get(run_dir.resolve())
     if held is not None and not _is_at(run_dir / LOCK, held):
         raise BlockingIOError(
-            f"{run_dir / LOCK} was deleted or replaced while this process trained there: another trainer may be at work "
-            "in the folder, so nothing more is written to it; see that there is none, and go on with --resume"
+            f"{run_dir / LOCK} was deleted or replaced while this process trained there: another trainer may be at "
+            "work in the folder, so nothing more is written to it; see that there is none, and go on with --resume"
         )
 
 
