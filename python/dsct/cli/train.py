@@ -29,6 +29,7 @@ from dsct.cli.training.config_file import ConfigFile, read_config_file
 from dsct.cli.training.field_help import fields_help
 from dsct.cli.training.resumed import require_fitting_options, resumed_data, resumed_model
 from dsct.config import DSCTConfig
+from dsct.output_streams import standard_streams
 from dsct.train import Callback, Processes, TrainConfig, Trainer, TrainResult, class_weights, seed_everything
 from dsct.train.loggers import named_loggers
 from dsct.train.run_config import read_run
@@ -125,8 +126,9 @@ def train(
     options = dict(context.params)
     given = {name for name in options if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"}
     limit = timedelta(seconds=process_timeout)
-    # Joined first: what is wrong in one process only is then known to all.
-    with Processes.from_environment(choose_device(device), limit) as processes:
+    # What cannot be shown, as to a pipe whose reader is gone, ends no training. Joined first: what is wrong in one
+    # process only is then known to all.
+    with standard_streams(silent=True), Processes.from_environment(choose_device(device), limit) as processes:
         with processes.fail_together():
             run = _asked_for(options, given)
             opened = _open(run, cache_dir)
