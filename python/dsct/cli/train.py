@@ -119,8 +119,8 @@ def train(
 ) -> None:
     """Train a model; the best epoch on validation data is kept as best.safetensors.
 
-    Ctrl-C, SIGTERM and SIGUSR1 stop after the current step, with exit code 130; --resume continues exactly there, with
-    the same data and settings.
+    Ctrl-C, SIGTERM, SIGUSR1, SIGUSR2, SIGHUP and SIGXCPU stop after the current step, with exit code 130; --resume
+    continues exactly there, with the same data and settings.
     Several GPUs: torchrun --nproc-per-node=4 -m dsct train ...
     """
     options = dict(context.params)
