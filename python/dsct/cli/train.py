@@ -27,12 +27,12 @@ from dsct.cli.options import (
 from dsct.cli.settings import SET_HELP, Preset, Settings, parse_settings
 from dsct.cli.training.config_file import ConfigFile, read_config_file
 from dsct.cli.training.field_help import fields_help
-from dsct.cli.training.resumed import require_fitting_options, resumed_data, resumed_model
+from dsct.cli.training.resumed import require_fitting_options, require_sound_source, resumed_data, resumed_model
 from dsct.config import DSCTConfig
 from dsct.output_streams import standard_streams
 from dsct.train import Callback, Processes, TrainConfig, Trainer, TrainResult, class_weights, seed_everything
 from dsct.train.loggers import named_loggers
-from dsct.train.run_config import read_run
+from dsct.train.run_config import NAME, read_run
 from dsct.train.run_folder.contents import LAST, is_hardly_begun
 
 PRESETS = {
@@ -178,6 +178,7 @@ def _begun(options: dict[str, Any], given: set[str], file: ConfigFile, changes: 
 def _resumed(options: dict[str, Any], given: set[str], file: ConfigFile, changes: Settings, folder: Path) -> Run:
     """A run that goes on."""
     saved = read_run(folder)
+    require_sound_source(saved, folder / NAME)
     about = resumed_data(saved, options, given)
     model = resumed_model(saved, changes)
     recipe = TrainConfig(**{**saved["train"], **changes.train})
@@ -190,6 +191,7 @@ def _described(options: dict[str, Any], given: set[str], file: ConfigFile) -> De
     of_data = ("data", "annotations", "labels", "multi_label", "val_fraction", "size", "val_size", "image_size",
                "difficulty")  # fmt: skip
     if file.data is not None and file.data["name"] == dataset.value and not given & set(of_data):
+        require_sound_source({"data": file.data}, options["config"])
         return {name: value for name, value in file.data.items() if name not in ("images", "fingerprints")}
     if dataset is DatasetName.synthetic:
         sizes = {"train": options["size"], "val": options["val_size"]}
