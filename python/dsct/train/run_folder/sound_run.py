@@ -66,7 +66,7 @@ def require_sound_run(saved: Mapping[str, Any], path: Path) -> None:
     for name, kind in (("model", DSCTConfig), ("train", TrainConfig)):
         require_fields(saved, {name: OBJECT}, f"{path}: run")
         try:
-            kind.from_json(json.dumps(saved[name]))  # type: ignore[attr-defined]
+            kind.from_json(json.dumps(saved[name]))
         except (ValueError, TypeError, OverflowError) as error:
             raise ValueError(f"{path}: {name}: {_short(' '.join(str(error).split()))}") from error
     data = saved["data"]
