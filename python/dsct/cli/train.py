@@ -27,11 +27,12 @@ from dsct.cli.options import (
 from dsct.cli.settings import SET_HELP, Preset, Settings, parse_settings
 from dsct.cli.training.config_file import ConfigFile, read_config_file
 from dsct.cli.training.field_help import fields_help
-from dsct.cli.training.resumed import require_fitting_options, resumed_data, resumed_model
+from dsct.cli.training.resumed import require_fitting_options, require_sound_source, resumed_data, resumed_model
 from dsct.config import DSCTConfig
+from dsct.output_streams import standard_streams
 from dsct.train import Callback, Processes, TrainConfig, Trainer, TrainResult, class_weights, seed_everything
 from dsct.train.loggers import named_loggers
-from dsct.train.run_config import read_run
+from dsct.train.run_config import NAME, read_run
 from dsct.train.run_folder.contents import LAST, is_hardly_begun
 
 PRESETS = {
@@ -118,15 +119,16 @@ def train(
 ) -> None:
     """Train a model; the best epoch on validation data is kept as best.safetensors.
 
-    Ctrl-C, SIGTERM and SIGUSR1 stop after the current step, with exit code 130; --resume continues exactly there, with
-    the same data and settings.
+    Ctrl-C, SIGTERM, SIGUSR1, SIGUSR2, SIGHUP and SIGXCPU stop after the current step, with exit code 130; --resume
+    continues exactly there, with the same data and settings.
     Several GPUs: torchrun --nproc-per-node=4 -m dsct train ...
     """
     options = dict(context.params)
     given = {name for name in options if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"}
     limit = timedelta(seconds=process_timeout)
-    # Joined first: what is wrong in one process only is then known to all.
-    with Processes.from_environment(choose_device(device), limit) as processes:
+    # What cannot be shown, as to a pipe whose reader is gone, ends no training. Joined first: what is wrong in one
+    # process only is then known to all.
+    with standard_streams(silent=True), Processes.from_environment(choose_device(device), limit) as processes:
         with processes.fail_together():
             run = _asked_for(options, given)
             opened = _open(run, cache_dir)
@@ -176,6 +178,7 @@ def _begun(options: dict[str, Any], given: set[str], file: ConfigFile, changes: 
 def _resumed(options: dict[str, Any], given: set[str], file: ConfigFile, changes: Settings, folder: Path) -> Run:
     """A run that goes on."""
     saved = read_run(folder)
+    require_sound_source(saved, folder / NAME)
     about = resumed_data(saved, options, given)
     model = resumed_model(saved, changes)
     recipe = TrainConfig(**{**saved["train"], **changes.train})
@@ -188,6 +191,7 @@ def _described(options: dict[str, Any], given: set[str], file: ConfigFile) -> De
     of_data = ("data", "annotations", "labels", "multi_label", "val_fraction", "size", "val_size", "image_size",
                "difficulty")  # fmt: skip
     if file.data is not None and file.data["name"] == dataset.value and not given & set(of_data):
+        require_sound_source({"data": file.data}, options["config"])
         return {name: value for name, value in file.data.items() if name not in ("images", "fingerprints")}
     if dataset is DatasetName.synthetic:
         sizes = {"train": options["size"], "val": options["val_size"]}

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import get_all_start_methods, get_start_method, parent_process, resource_tracker
 
-#: Ctrl-C; the end of a job; a warning some time before it, such as that of ``sbatch --signal=USR1@120``.
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+#: Ctrl-C; the end of a job; a warning some time before it, such as that of ``sbatch --signal=USR1@120``; the end of a
+#: terminal; the end of the processor time; another warning.
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGXCPU, signal.SIGUSR2)
 
 #: How torch's message begins when the system, or its lack of memory, ended a loading process.
 _KILLED = "DataLoader worker (pid"

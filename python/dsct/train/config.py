@@ -33,6 +33,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "class_weights": ("none", "inverse", "effective_number"),
 }
 MOST_SEED = 2**63 - 1
+#: Of every other number.
+MOST = 2**31 - 1
 #: The least value of a number.
 LEAST = {
     "lr": 0, "epochs": 1, "batch_size": 1, "lr_drop": 1, "log_every": 1, "warmup_steps": 0, "workers": 0, "seed": 0,
@@ -131,10 +133,16 @@ class TrainConfig:
                 raise ValueError(f"TrainConfig: {name} must be an integer, got {value}")
             if not value >= least:
                 raise ValueError(f"TrainConfig: {name} must be at least {least}, got {value}")
-            if math.isinf(value):
+            if isinstance(value, float) and math.isinf(value):
                 raise ValueError(f"TrainConfig: {name} must be finite, got {value}")
-        if self.seed > MOST_SEED:
-            raise ValueError(f"TrainConfig: seed must be at most {MOST_SEED}, got {self.seed}")
+            most = MOST_SEED if name == "seed" else MOST
+            if value > most:
+                got = str(value) if len(str(value)) < 40 else "a larger one"
+                raise ValueError(f"TrainConfig: {name} must be at most {most}, got {got}")
+        if not isinstance(self.activation_checkpointing, bool):
+            raise TypeError(
+                f"TrainConfig: activation_checkpointing must be true or false, got {self.activation_checkpointing!r}"
+            )
         if not self.lr:
             raise ValueError(f"TrainConfig: lr must be positive, got {self.lr}")
         if self.long_side <= self.short_side:

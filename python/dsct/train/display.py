@@ -8,10 +8,13 @@ import time
 from collections.abc import Mapping
 from datetime import timedelta
 from types import TracebackType
+from typing import IO, cast
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from dsct.output_streams import OutputStream
 
 SHOWN_LOSSES = ("loss", "loss_ce", "loss_bbox", "loss_giou")
 #: Columns that the rest of a line needs: epoch, bar, steps, remaining time.
@@ -27,7 +30,8 @@ class Display:
     """
 
     def __init__(self, visible: bool, console: Console | None = None) -> None:
-        self._console = console or Console()
+        # What cannot be shown ends no training.
+        self._console = console or Console(file=cast(IO[str], OutputStream(sys.stdout, "stdout", silent=True)))
         self._has_bar = visible and self._console.is_terminal
         self._progress = Progress(
             TextColumn("{task.description}"),

@@ -16,7 +16,6 @@ import torch
 
 from dsct.checkpoint import save_model
 from dsct.checkpoint.files import BEST
-from dsct.complete_files import replaced_when_complete
 from dsct.data.collate import Batch
 from dsct.data.loaded import loaded
 from dsct.data.loading_processes import killed_ones_named
@@ -39,16 +38,15 @@ from dsct.train.processes.sharded_state import model_state
 from dsct.train.progress import Progress, TrainResult
 from dsct.train.resume import load_state, save_state, seed_everything
 from dsct.train.run_config import NAME, describe_data, describe_run, gone_on, read_run, write_run
+from dsct.train.run_folder.best_weights import lost_weights, require_no_folders
 from dsct.train.run_folder.contents import LAST, has_state, remove_partial_files
-from dsct.train.run_folder.lock import only_trainer
+from dsct.train.run_folder.curves import CURVES, draw_curves
+from dsct.train.run_folder.lock import only_trainer, require_lock
 from dsct.train.step import Criterion, OptimizerStep
 from dsct.train.validation import Validation, validate
-from dsct.visualize.loss_curves import loss_curves
 
 if TYPE_CHECKING:
     from dsct.modules import DSCT
-
-CURVES = "curves.png"
 
 
 class Trainer:
@@ -143,8 +141,8 @@ class Trainer:
     def fit(self, resume: bool = False) -> TrainResult:
         """Trains to the last epoch, or until results on validation data stop improving (``early_stop``).
 
-        Ctrl-C, SIGTERM or SIGUSR1 ends the run after the current step, or batch of the validation, with a state from
-        which it can be resumed exactly.
+        Ctrl-C, SIGTERM, SIGUSR1 or, where it would end the process, SIGHUP, SIGXCPU or SIGUSR2 ends the run after the
+        current step, or batch of the validation, with a state from which it can be resumed exactly.
 
         Args:
             resume: continue from ``last.pt`` of the run folder. The data may have moved, but not changed. A run with
@@ -172,6 +170,8 @@ class Trainer:
             if resume:
                 self._has_state(resume)  # where nothing began, not even a lock is left
             with only_trainer(self.run_dir, self.processes, display.say):
+                with self.processes.fail_together():
+                    require_no_folders(self.run_dir)
                 run = self._begin(resume, display)
                 return self._run(run, StopTogether(stop, self.processes), display)
 
@@ -192,11 +192,11 @@ class Trainer:
                 while not self.progress.is_complete(self.config):
                     self._train_epoch(stopping, display)
                     evaluation = self._finish_epoch(stopping, display)
-        curves = self.run_dir / CURVES
-        if self.processes.is_main and self._report.log.csv_path.is_file() and (evaluation or not curves.is_file()):
-            with replaced_when_complete(curves) as partial:
-                loss_curves({self.run_dir.name: self.run_dir}).savefig(partial, format="png")
-        return TrainResult(self.run_dir, self.progress.best, self.progress.best_epoch, evaluation)
+        has_curves = not evaluation and (self.run_dir / CURVES).is_file()
+        if self.processes.is_main and self._report.log.csv_path.is_file() and not has_curves:
+            draw_curves(self.run_dir)
+        best = self.progress.best
+        return TrainResult(self.run_dir, best, None if best is None else self.progress.best_epoch, evaluation)
 
     def _begin(self, resume: bool, display: Display) -> RunInfo:
         """Starts or goes on; the run's ``config.json`` and log are then up to date."""
@@ -222,7 +222,23 @@ class Trainer:
                 if not self._is_saved and (self.run_dir / NAME).is_file():
                     display.say(f"note: the run in {self.run_dir} was ended before its first state: it begins again")
                 write_run(self.run_dir, about)
+        self._replace_lost_weights(display)
         return RunInfo(self.run_dir, about, self.progress.step if resume else None)
+
+    def _replace_lost_weights(self, display: Display) -> None:
+        """Where the weights of the best epoch are gone, the next epoch, or the present one if it was the last, is."""
+        lost = None
+        with self.processes.fail_together():
+            lost = lost_weights(self.run_dir, self.progress) if self.processes.is_main else None
+        lost = self.processes.broadcast(lost)
+        if lost is None:
+            return
+        is_over = self.progress.is_complete(self.config)
+        display.say(f"note: {lost}: those of the {'last' if is_over else 'next'} epoch take their place")
+        self.progress = self.progress.without_best(is_over)
+        if is_over:
+            self._save_best()
+        self._save()
 
     def _look_at_data(self, stopping: StopTogether, display: Display) -> None:
         say_who_is_beyond(self.train_data, self.model.config.num_subject_queries, display.say)
@@ -309,6 +325,7 @@ class Trainer:
         tensors = model_state(model)
         with self.processes.fail_together():
             if self.processes.is_main:
+                require_lock(self.run_dir)
                 save_model(model, self.run_dir / BEST, tensors)
 
     def _save(self) -> None:

@@ -15,6 +15,10 @@ from dsct.train.processes.distributed import Processes
 SAME_SECONDS = 1.0
 
 
+#: Heard only where they would end the process: ``nohup`` ignores the first, and programs use the last for their own.
+IF_DEFAULT = (signal.SIGHUP, signal.SIGXCPU, signal.SIGUSR2)
+
+
 class Stopped(KeyboardInterrupt):
     """All processes stop here, because one of them was asked to."""
 
@@ -22,6 +26,7 @@ class Stopped(KeyboardInterrupt):
 class StopRequest:
     """Inside the ``with`` block Ctrl-C, SIGTERM and SIGUSR1 only set a flag; a second Ctrl-C acts at once.
 
+    So do SIGHUP, SIGXCPU and SIGUSR2, unless they are ignored or handled already.
     A second SIGTERM does not: a cluster sends it to every process, and torchrun once more to its own.
     Signals reach the main thread only; in another thread the flag is never set.
 
@@ -38,6 +43,8 @@ class StopRequest:
         self.raised = False
         if threading.current_thread() is threading.main_thread():
             for number in STOP_SIGNALS:
+                if number in IF_DEFAULT and signal.getsignal(number) != signal.SIG_DFL:
+                    continue
                 self._previous[number] = signal.signal(number, self._on_signal)
         return self
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +56,15 @@ class Progress:
         return Progress(
             self.epoch + 1, step=self.step, best=self.best, best_recall=self.best_recall, best_epoch=self.best_epoch
         )
+
+    def without_best(self, is_over: bool) -> Progress:
+        """The progress of a run whose best weights are gone: the next epoch will be the best so far.
+
+        Args:
+            is_over: no epoch is left; one that has stopped early stays so.
+        """
+        best_epoch = self.best_epoch if is_over else None
+        return dataclasses.replace(self, best=None, best_recall=math.inf, best_epoch=best_epoch)
 
     def has_stopped_early(self, config: TrainConfig) -> bool:
         """Whether the last ``early_stop`` epochs brought no improvement."""

@@ -18,6 +18,8 @@ from dsct.checkpoint.tensor_files import require_checksums, require_finite
 from dsct.json_text import parse_json_object
 from dsct.train.config import TrainConfig
 from dsct.train.progress import Progress
+from dsct.train.run_folder.lock import require_lock
+from dsct.train.run_folder.sound_state import require_sound_state
 from dsct.train.step import OptimizerStep
 
 KIND = "dsct training state 2"
@@ -41,6 +43,7 @@ def save_state(path: Path, step: OptimizerStep, progress: Progress, config: Trai
     }
     with step.processes.fail_together():
         if step.processes.is_main:
+            require_lock(path.parent)
             write_pickled_tensors(state, path)
 
 
@@ -52,8 +55,8 @@ def load_state(path: Path, step: OptimizerStep, config: TrainConfig) -> Progress
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not a training state, holds NaN or infinity, or is one of another configuration or number of
-            processes; then nothing has been changed.
+        ValueError: it is not a training state, lacks something or was changed, holds NaN or infinity, or is one of
+            another configuration or number of processes; then nothing has been changed.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no training state at {path}")
@@ -69,8 +72,7 @@ def load_state(path: Path, step: OptimizerStep, config: TrainConfig) -> Progress
     model = parse_json_object(state.get(CONFIG_KEY, ""), f"{path}: {CONFIG_KEY}")
     _require_same("model", model, json.loads(step.module.config.to_json()))
     _require_same("training", dataclasses.asdict(began), dataclasses.asdict(config))
-    # A state of before people were counted has seen some.
-    progress = Progress(**{"people": 1, **state["progress"]})
+    progress = require_sound_state(state, step, path)
     _require_extensible(began, config, progress)
     if len(state["random"]) != step.processes.world_size:
         raise ValueError(

@@ -15,6 +15,7 @@ from dsct.config import DSCTConfig
 from dsct.data.records import Dataset
 from dsct.json_text import read_json_object
 from dsct.train.config import TrainConfig
+from dsct.train.run_folder.sound_run import require_sound_run
 
 NAME = "config.json"
 
@@ -85,7 +86,7 @@ def read_run(run_dir: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: it is damaged.
+        ValueError: it is damaged, or a field in it is not what a trainer writes.
     """
     path = run_dir / NAME
     if not path.is_file():
@@ -93,6 +94,7 @@ def read_run(run_dir: Path) -> dict[str, Any]:
     saved = read_json_object(path)
     if not {"model", "train", "data"} <= saved.keys():
         raise ValueError(f"{path} must hold model, train and data of a run, got {_listed(saved)}")
+    require_sound_run(saved, path)
     return saved
 
 

@@ -162,12 +162,15 @@ def _line_kinds(ax: Axes, panel: Panel, single: bool) -> list[Line2D]:
 def _read(path: Path) -> Rows:
     if not path.is_file():
         raise FileNotFoundError(f"no log of a run at {path}")
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (csv.Error, UnicodeError) as error:
+        raise ValueError(f"{path} must be a table of a training's log in UTF-8: {error}") from error
     if not rows:
         raise ValueError(f"{path} must hold at least one epoch, got none")
     if "epoch" not in rows[0] or not any(set(panel.columns) & set(rows[0]) for panel in PANELS):
-        raise ValueError(f"{path} must have the columns of a training's log, got {', '.join(rows[0])}")
+        raise ValueError(f"{path} must have the columns of a training's log, got {', '.join(map(str, rows[0]))[:200]}")
     for number, row in enumerate(rows, start=2):
         _require_numbers(row, f"{path}, line {number}")
     return rows
@@ -176,6 +179,6 @@ def _read(path: Path) -> Rows:
 def _require_numbers(row: dict[str, str], where: str) -> None:
     for column in ("epoch", *(column for panel in PANELS for column in panel.columns if column in row)):
         try:
-            int(row[column]) if column == "epoch" else float(row[column] or "nan")
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{where}: {column} must be a number, got {row[column]!r}") from error
+            float(int(row[column])) if column == "epoch" else float(row[column] or "nan")
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"{where}: {column} must be a number, got {repr(row[column])[:80]}") from error

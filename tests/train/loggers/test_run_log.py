@@ -28,8 +28,8 @@ def test_log_goes_back_to_a_state(tmp_path: Path) -> None:
     log.epoch({"epoch": 2, "step": 2, "note": "again"})
     with log.csv_path.open(newline="") as file:
         assert [row["note"] for row in csv.DictReader(file)] == ["a, b", "again"]
-    with pytest.raises(ValueError, match="columns"):
-        log.epoch({"epoch": 4, "step": 4})
+    log.epoch({"epoch": 4, "step": 4})
+    assert log.csv_path.read_text().endswith("4,4,\n")
 
 
 def written(folder: Path) -> tuple[RunLog, list[bytes]]:
@@ -59,6 +59,15 @@ DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
     "first line gone": lambda content: content[content.index(b"\n") + 1 :],
     "torn, and written on": lambda content: last_line_half(content) + content.splitlines(keepends=True)[-1],
     "no text": lambda content: last_line_half(content) + b"\xff\xfe\n",
+    "a field that is too long": lambda content: content + b"3," + b"x" * 200_000 + b"\n",
+    "too many digits": lambda content: content + b"9" * 5000 + b",4,1,1,1,1\n",
+    "UTF-16": lambda content: content.decode().encode("utf-16"),
+    "lines of lists": lambda content: (
+        content + b'{"kind": []}\n{"kind": "skipped", "step": 0, "split": [1], "index": 1, "problem": "x"}\n'
+    ),
+    "lines of other numbers": lambda content: (
+        content + b'{"kind": "step", "step": -1}\n{"kind": "step", "step": ' + b"9" * 5000 + b"}\n"
+    ),
     "twice": lambda content: content + content.splitlines(keepends=True)[-1],
 }
 
@@ -75,7 +84,7 @@ def test_a_damaged_log_is_mended_up_to_the_state(name: str, damage: str, tmp_pat
     said: list[str] = []
     log.mend(Progress(epoch=2, step=4), said.append)
     lines = log.jsonl_path.read_text().splitlines()
-    if name == "log.jsonl" and damage in ("empty", "missing", "only zeros"):
+    if name == "log.jsonl" and damage in ("empty", "missing", "only zeros", "UTF-16"):
         assert [json.loads(line) for line in lines] == [
             json.loads(line) for line in sound[1].splitlines() if b'"epoch", "' in line
         ], "steps are nowhere else"
@@ -116,3 +125,35 @@ def test_a_column_that_came_later_is_empty_before(tmp_path: Path) -> None:
     log.csv_path.write_bytes(whole[:-4])
     log.mend(Progress(epoch=2, step=2), print)
     assert log.csv_path.read_bytes() == whole
+
+
+def test_what_is_drawn_is_a_number_after_mending(tmp_path: Path) -> None:
+    log = RunLog(tmp_path)
+    for epoch in (1, 2):
+        log.epoch({"epoch": epoch, "step": epoch, "train_loss": 0.5, "val_loss": 0.25, "is_best": 1})
+    sound = log.csv_path.read_bytes()
+    log.csv_path.write_bytes(b"\xef\xbb\xbf" + sound.replace(b"2,2,0.5", b"2,2,half"))
+    said: list[str] = []
+    log.mend(Progress(epoch=2, step=2), said.append)
+    assert log.csv_path.read_bytes() == sound
+    assert "epoch 2 of log.csv is restored from log.jsonl" in said[0]
+
+
+def test_a_column_added_by_hand_stays(tmp_path: Path) -> None:
+    log = RunLog(tmp_path)
+    log.epoch({"epoch": 1, "step": 1, "loss": 0.5})
+    log.csv_path.write_text("epoch,step,mood,loss\n1,1,good,0.5\n")
+    log.mend(Progress(epoch=1, step=1), print)
+    log.epoch({"epoch": 2, "step": 2, "loss": 0.25, "later": 3})
+    assert log.csv_path.read_text().splitlines() == ["epoch,step,mood,loss,later", "1,1,good,0.5,", "2,2,,0.25,3"]
+
+
+def test_names_that_are_no_text_are_restored(tmp_path: Path) -> None:
+    log = RunLog(tmp_path)
+    log.jsonl_path.write_text(
+        '{"kind": "epoch", "epoch": 1, "step": 1, "note": "\\ud800", "much": 1%s}\n' % ("0" * 400)
+    )
+    log.mend(Progress(epoch=1, step=1), print)
+    log.jsonl_path.unlink()
+    log.mend(Progress(epoch=1, step=1), print)
+    assert json.loads(log.jsonl_path.read_text())["much"] is None

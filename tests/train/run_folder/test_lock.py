@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
+import dsct
 from dsct.train import Processes
 from dsct.train.run_folder.lock import only_trainer
-from tests.train.training_run import RECIPE, trainer
+from tests.train.training_run import MODEL, RECIPE, trainer
 
 SHORT = dataclasses.replace(RECIPE, epochs=1)
 #: Locks a folder, starts a process as loading starts one, and waits.
@@ -78,3 +79,43 @@ def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest
         pass
     assert len(said) == 1
     assert "cannot be locked (No locks available)" in said[0]
+
+
+class Meddling:
+    """A criterion at whose call number `at` somebody does something to the lock."""
+
+    def __init__(self, at: int, action: Any) -> None:
+        self.criterion, self.at, self.action, self.calls = dsct.SetCriterion(MODEL), at, action, 0
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        self.calls += 1
+        if self.calls == self.at:
+            self.action()
+        return self.criterion(*arguments, **options)
+
+    def total(self, losses: Any) -> Any:
+        return self.criterion.total(losses)
+
+
+# Calls 1 to 4 are steps, 5 and 6 are in validation; without step lines the next write is that of a state or weights.
+@pytest.mark.parametrize(("at", "log_every"), [(2, 1), (2, 1000), (5, 1000)], ids=["log", "state", "weights"])
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_trainer_whose_lock_was_deleted_writes_no_more(
+    at: int, log_every: int, replaced: bool, tmp_path: Path
+) -> None:
+    files: dict[str, int] = {}
+
+    def meddle() -> None:
+        (tmp_path / ".lock").unlink()
+        if replaced:
+            (tmp_path / ".lock").touch()
+        files.update({path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.name != ".lock"})
+
+    recipe = dataclasses.replace(SHORT, log_every=log_every, save_every=0)
+    with pytest.raises(BlockingIOError, match=r"\.lock was deleted or replaced while this process trained"):
+        trainer(tmp_path, recipe, Meddling(at, meddle), callbacks=[]).fit()
+    left = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.name != ".lock"}
+    assert left == files
+    trainer(tmp_path, recipe, callbacks=[]).fit(resume=True)
+    with only_trainer(tmp_path, Processes(), print):
+        pass

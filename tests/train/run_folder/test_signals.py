@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.train.run_folder.signalled_command import go_on, signalled
-from tests.train.training_run import assert_same_run, final_state
+from tests.train.training_run import RECIPE, Interrupting, assert_same_run, final_state, trainer
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +27,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.param("start", "spawn", signal.SIGUSR1, 1, marks=pytest.mark.slow),
         ("first batch", "fork", signal.SIGINT, 1),
         ("validation", "fork", signal.SIGTERM, 4),
+        ("epoch", "fork", signal.SIGXCPU, 3),
+        ("first batch", "fork", signal.SIGUSR2, 1),
     ],
 )
 def test_a_signal_to_all_processes_is_left_to_the_trainer(
@@ -40,3 +44,37 @@ def test_a_signal_to_all_processes_is_left_to_the_trainer(
     assert not (run_dir / "best.safetensors").exists(), "a stop in validation does not wait for its end"
     go_on(run_dir, "--resume")
     assert_same_run(undisturbed, run_dir)
+
+
+class Signalled(Interrupting):
+    """A criterion that raises a signal at its second call."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(-1)
+        self.number = number
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        if self.calls == 1:
+            signal.raise_signal(self.number)
+        return super().__call__(*arguments, **options)
+
+
+@pytest.mark.parametrize("number", [signal.SIGXCPU, signal.SIGHUP])
+def test_signals_that_end_a_process_stop_a_training(number: signal.Signals, tmp_path: Path) -> None:
+    before = signal.signal(number, signal.SIG_DFL)  # the tests may run under nohup
+    try:
+        with pytest.raises(KeyboardInterrupt, match="after step 2"):
+            trainer(tmp_path, criterion=Signalled(number), callbacks=[]).fit()
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+    assert final_state(tmp_path)["progress"]["step"] == 2
+
+
+def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        recipe = dataclasses.replace(RECIPE, epochs=1)
+        assert trainer(tmp_path, recipe, Signalled(signal.SIGHUP), callbacks=[]).fit().best_epoch == 1
+    finally:
+        signal.signal(signal.SIGHUP, before)

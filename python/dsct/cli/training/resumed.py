@@ -12,6 +12,7 @@ from dsct.cli.options import DatasetName
 from dsct.cli.settings import Settings
 from dsct.config import DSCTConfig
 from dsct.data.layouts.search import seen_from
+from dsct.train.run_folder.sound_run import COUNT, FLAG, OBJECT, SHARE, TEXT, list_of, or_none, require_fields
 
 #: Options that only scenes, or only data on disk, have.
 OF_SCENES = ("size", "val_size", "image_size", "difficulty", "cache_dir")
@@ -81,6 +82,29 @@ def resumed_data(saved: Mapping[str, Any], options: Mapping[str, Any], given: Co
         data["folder"] = str(folder.resolve())
         data["annotations"] = now["annotations"] if "annotations" in given else data.get("annotations")
     return data
+
+
+def require_sound_source(saved: Mapping[str, Any], path: Path) -> None:
+    """Refuses a ``config.json`` that does not say where the data of the run come from.
+
+    Raises:
+        ValueError: a field is missing or something else; the message names the file and the field.
+    """
+    data, where = saved["data"], f"{path}: data"
+    names = [name.value for name in DatasetName]
+    require_fields(data, {"name": (f"one of {', '.join(names)}", lambda name: name in names)}, where)
+    require_fields(data, {"class_names": or_none(list_of(TEXT))}, where, missing=True)
+    if data["name"] == DatasetName.synthetic.value:
+        require_fields(data, {"sizes": OBJECT, "options": OBJECT}, where)
+        require_fields(data["sizes"], {"train": COUNT, "val": COUNT}, f"{where}.sizes")
+        scenes = {"multi_label": FLAG, "image_size": list_of(COUNT, 2), "difficulty": SHARE}
+        require_fields(data["options"], scenes, f"{where}.options")
+        if unknown := sorted(data["options"].keys() - scenes.keys()):
+            raise ValueError(f"{where}.options has an unknown field {unknown[0]!r}")
+        return
+    of_folder = {"folder": TEXT, "annotations": or_none(TEXT), "labels": or_none(TEXT), "multi_label": FLAG}
+    require_fields(data, of_folder, where)
+    require_fields(data, {"val_fraction": or_none(SHARE)}, where, missing=True)
 
 
 def resumed_model(saved: Mapping[str, Any], changes: Settings) -> DSCTConfig:

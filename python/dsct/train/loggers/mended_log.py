@@ -11,6 +11,11 @@ from typing import Any
 #: By which lines of the JSON log are told apart.
 KEYS = {"step": ("step",), "epoch": ("epoch",), "skipped": ("split", "index")}
 
+#: How the names of columns begin that ``curves.png`` shows.
+DRAWN = ("train_", "val_", "weight_")
+_DIGITS = 15  # of a count that can have been reached
+_PLAIN = (str, int, float, bool, type(None))
+
 Record = dict[str, Any]
 Row = dict[str, str]
 
@@ -62,20 +67,42 @@ def mended(table: bytes, lines: bytes, step: int, epochs: int) -> tuple[bytes, b
 
 def _rows(table: bytes) -> tuple[list[str], list[Row], int]:
     """Columns and whole rows of ``log.csv``, and how many lines are torn. A row is whole with its line end."""
-    *whole, rest = table.decode(errors="replace").split("\n")
+    *whole, rest = table.decode("utf-8-sig", errors="replace").split("\n")
     torn = int(bool(rest))
     columns: list[str] = []
     rows: list[Row] = []
     for line in whole:
-        fields = [] if "\0" in line else next(csv.reader([line.removesuffix("\r")]), [])
+        fields = _fields(line.removesuffix("\r"))
         row = dict(zip(columns, fields, strict=False))
         if not columns and {"epoch", "step"} <= set(fields):
             columns = fields
-        elif columns and len(fields) == len(columns) and row["epoch"].isdecimal() and row["step"].isdecimal():
+        elif columns and len(fields) == len(columns) and _is_sound(row):
             rows.append(row)
         else:
             torn += 1
     return columns, rows, torn
+
+
+def _fields(line: str) -> list[str]:
+    """Of a line that is none of a table: nothing."""
+    try:
+        return [] if "\0" in line else next(csv.reader([line]), [])
+    except csv.Error:  # such as a field that is longer than any of a log
+        return []
+
+
+def _is_sound(row: Row) -> bool:
+    """Whether counts are counts, and what is drawn is a number."""
+    counts = all(row[name].isdecimal() and len(row[name]) <= _DIGITS for name in ("epoch", "step"))
+    return counts and all(_is_number(text) for name, text in row.items() if name.startswith(DRAWN))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text or "nan")
+    except ValueError:
+        return False
+    return True
 
 
 def _records(lines: bytes) -> tuple[list[Record], int]:
@@ -89,13 +116,16 @@ def _records(lines: bytes) -> tuple[list[Record], int]:
 
 def _parsed(line: bytes) -> Record | None:
     try:
-        record = json.loads(line)
+        record = json.loads(line.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         return None
-    if not isinstance(record, dict) or record.get("kind") not in KEYS:
+    is_flat = isinstance(record, dict) and all(isinstance(value, _PLAIN) for value in record.values())
+    if not is_flat or record.get("kind") not in KEYS:
         return None
-    numbers = ["step", *(name for name in KEYS[record["kind"]] if name != "split")]
-    return record if all(type(record.get(name)) is int for name in numbers) else None
+    counts = [record.get(name) for name in ("step", *KEYS[record["kind"]]) if name != "split"]
+    drawn = (value for name, value in record.items() if record["kind"] == "epoch" and name.startswith(DRAWN))
+    is_sound = all(type(count) is int and 0 <= count < 10**_DIGITS for count in counts)
+    return record if is_sound and not any(isinstance(value, str) for value in drawn) else None
 
 
 def _key(record: Record) -> tuple[Any, ...]:
@@ -122,9 +152,9 @@ def _value(text: str) -> Any:
     for kind in (int, float):
         try:
             value = kind(text)
-        except ValueError:
+            return value if math.isfinite(value) else None
+        except (ValueError, OverflowError):
             continue
-        return value if math.isfinite(value) else None
     return text
 
 
@@ -136,7 +166,7 @@ def _table(columns: list[str], rows: dict[int, Row]) -> bytes:
     writer = csv.DictWriter(text, names, restval="")
     writer.writeheader()
     writer.writerows(rows[epoch] for epoch in sorted(rows))
-    return text.getvalue().encode()
+    return text.getvalue().encode(errors="backslashreplace")
 
 
 def _lines(records: list[Record]) -> bytes:

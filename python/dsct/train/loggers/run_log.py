@@ -10,12 +10,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from dsct.complete_files import replaced_when_complete
 from dsct.json_text import parse_json_object
 from dsct.train.loggers.mended_log import mended
 from dsct.train.progress import Progress
+from dsct.train.run_folder.lock import require_lock
 
 
 class RunLog:
@@ -53,39 +54,44 @@ class RunLog:
     def epoch(self, record: Mapping[str, Any]) -> None:
         """Adds one epoch to both logs; a column that the table did not have is empty before.
 
-        Raises:
-            ValueError: a column of the table is missing.
+        One that only the table has, as somebody added it, stays and is empty from here on.
         """
         if not self._writes:
             return
         self._append_json({"kind": "epoch", **record})
         columns = self._columns()
-        missing = [name for name in columns if name not in record]
-        if missing:
-            raise ValueError(f"{self.csv_path} has the columns {missing}, got a record with {list(record)}")
         wanted = [*columns, *(name for name in record if name not in columns)]
         if wanted != columns:
             self._widen(wanted)
         with _named(self.csv_path), self.csv_path.open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, wanted).writerow(record)
+            csv.DictWriter(file, wanted, restval="").writerow(record)
 
     def _columns(self) -> list[str]:
         if not self.csv_path.exists():
             return []
-        with self.csv_path.open(newline="", encoding="utf-8") as file:
+        with self._table() as file:
             return next(csv.reader(file), [])
 
     def _widen(self, columns: list[str]) -> None:
         """Gives the table these columns."""
         rows: list[dict[str, str]] = []
         if self.csv_path.exists():
-            with self.csv_path.open(newline="", encoding="utf-8") as file:
+            with self._table() as file:
                 rows = list(csv.DictReader(file))
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, columns, restval="")
+        writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
         self._rewrite(self.csv_path, text.getvalue().encode())
+
+    @contextmanager
+    def _table(self) -> Iterator[TextIO]:
+        """The table to read from, which was whole when the run began or went on."""
+        try:
+            with self.csv_path.open(newline="", encoding="utf-8", errors="replace") as file:
+                yield file
+        except csv.Error as error:
+            raise ValueError(f"{self.csv_path} was damaged during the run: {error}") from error
 
     def begin(self, say: Callable[[str], None]) -> None:
         """Makes place for the log of a run that begins; one with epochs in it is kept as ``*.old``."""
@@ -118,18 +124,21 @@ class RunLog:
 
     def flush(self) -> None:
         """What was logged so far is on the disk afterwards."""
+        require_lock(self.csv_path.parent)
         for path in (self.csv_path, self.jsonl_path) if self._writes else ():
             if path.exists():
                 with _named(path), path.open("rb+") as file:
                     os.fsync(file.fileno())
 
     def _append_json(self, record: Mapping[str, Any]) -> None:
+        require_lock(self.jsonl_path.parent)
         with _named(self.jsonl_path), self.jsonl_path.open("a", encoding="utf-8") as file:
             # JSON has no NaN: a value that does not exist is null.
             file.write(json.dumps({key: _finite(value) for key, value in record.items()}) + "\n")
 
     @staticmethod
     def _rewrite(path: Path, content: bytes) -> None:
+        require_lock(path.parent)
         with replaced_when_complete(path) as partial:
             partial.write_bytes(content)
 

@@ -15,8 +15,8 @@ from dsct.train.processes.distributed import Processes
 
 LOCK = ".lock"
 
-#: Folders in which this process trains: it is not locked out by its own lock.
-_HELD: set[Path] = set()
+#: Folders in which this process trains, and the files that it locked: it is not locked out by its own lock.
+_HELD: dict[Path, BinaryIO] = {}
 
 
 @contextmanager
@@ -44,8 +44,36 @@ def only_trainer(run_dir: Path, processes: Processes, say: Callable[[str], None]
         yield
     finally:
         if held is not None:
-            _HELD.discard(place)
+            _HELD.pop(place, None)
             held.close()
+
+
+def require_lock(run_dir: Path) -> None:
+    """Before everything that a trainer writes: its lock is worth nothing once somebody deleted the file.
+
+    Nothing is required in a folder that this process has not locked.
+
+    Args:
+        run_dir: the folder.
+
+    Raises:
+        BlockingIOError: the file that this process locked is no longer the one that others would find locked.
+    """
+    held = _HELD.get(run_dir.resolve())
+    if held is not None and not _is_at(run_dir / LOCK, held):
+        raise BlockingIOError(
+            f"{run_dir / LOCK} was deleted or replaced while this process trained there: another trainer may be at "
+            "work in the folder, so nothing more is written to it; see that there is none, and go on with --resume"
+        )
+
+
+def _is_at(path: Path, file: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE):
+            return False
+        raise
 
 
 def _lock(run_dir: Path, place: Path, say: Callable[[str], None]) -> BinaryIO:
@@ -62,14 +90,16 @@ def _lock(run_dir: Path, place: Path, say: Callable[[str], None]) -> BinaryIO:
             file.close()
             raise BlockingIOError(_refusal(run_dir, holder or "another process")) from None
         say(f"note: {run_dir / LOCK} cannot be locked ({error.strerror}): see to it that no other trainer works there")
-    _HELD.add(place)
+    _HELD[place] = file
     try:
+        require_lock(run_dir)  # somebody may have deleted it since it was opened
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         file.flush()
     except OSError as error:
-        _HELD.discard(place)
-        error.filename = str(run_dir / LOCK)
+        del _HELD[place]
+        if error.errno is not None:
+            error.filename = str(run_dir / LOCK)
         raise
     return file
 
