@@ -27,7 +27,7 @@ from dsct.checkpoint.files import (
 from dsct.checkpoint.report import summary
 from dsct.checkpoint.seal import sealed
 from dsct.checkpoint.sizes import sizes_of
-from dsct.checkpoint.tensor_files import StateDict, require_finite
+from dsct.checkpoint.tensor_files import StateDict, require_values_for
 from dsct.complete_files import replaced_when_complete
 from dsct.json_text import parse_json
 from dsct.modules import DSCT
@@ -82,7 +82,8 @@ def load_model(
         FileNotFoundError: there is no such file.
         TypeError: `backbone` is no module.
         ValueError: the file cannot be read, contains no configuration, or its tensors or thresholds do not fit this
-            configuration, or are not finite; or `backbone` is missing or does not fit.
+            configuration, or are not finite or not of the model's kind of numbers; or `backbone` is missing
+            or does not fit.
 
     Example:
         >>> import dsct, pathlib, tempfile
@@ -112,7 +113,7 @@ def load_model(
         raise ValueError(
             f"{path} does not fit {what}: missing {sorted(expected - given)}, unknown {sorted(given - expected)}"
         )
-    require_finite(checkpoint.tensors, path)
+    require_values_for(model.state_dict(keep_vars=True), checkpoint.tensors, path)
     try:
         model.load_state_dict(checkpoint.tensors, strict=False)
     except RuntimeError as error:

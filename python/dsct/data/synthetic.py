@@ -192,10 +192,7 @@ class SyntheticDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
             IndexError: there is no such scene.
         """
         target = self.annotations(index).to_target(index)
-        if self.cache_file is None:
-            pixels = self._draw(index)
-        else:
-            pixels = cached_image(self.cache_file, self._shape, index)
+        pixels = self._draw(index) if self.cache_file is None else cached_image(self.cache_file, self._shape, index)
         image = tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1).contiguous())
         return (image, target) if self.transforms is None else self.transforms(image, target)
 
