@@ -35,7 +35,7 @@ from torchvision import tv_tensors
 
 from dsct.config import CAER_S_CLASSES, EMOTIC_CLASSES
 from dsct.data.records import Annotations, Target
-from dsct.data.scene_cache import Shape, cached_image, open_cache
+from dsct.data.scenes.cache import Shape, cached_image, open_cache
 from dsct.data.scenes.drawing import Scene, draw_scene
 from dsct.data.scenes.figures import Person
 from dsct.data.scenes.rule import (
