@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import json
 import math
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +48,8 @@ class DSCTConfig:
         num_classes: C, without the extra logit of ``person_class``.
         multi_label: whether a person has several emotions (EMOTIC) or exactly one (CAER-S).
         person_class: one more logit, as the released code has it.
-        class_names: C names; None uses those of EMOTIC or CAER-S if their number fits, else numbers.
+        class_names: C different names, of one line each; None uses those of EMOTIC or CAER-S if their number fits,
+            else numbers.
         num_subject_queries: N, the largest number of people that can be found (Table 5).
         num_context_queries: M_c; 0 is a plain Deformable DETR (Table 6).
         hidden_dim: E, divisible by 32 and by ``nheads``.
@@ -137,6 +139,7 @@ class DSCTConfig:
                 raise ValueError(f"DSCTConfig: {field.name} must be {kind}, got {value!r}")
         if self.class_names is None:
             object.__setattr__(self, "class_names", _default_class_names(self.num_classes, self.multi_label))
+        _require_names(self.names)
         for name, value in self.to_dict().items():
             if isinstance(value, float) and not math.isfinite(value):  # JSON cannot express it
                 raise ValueError(f"DSCTConfig: {name} must be finite, got {value}")
@@ -218,6 +221,23 @@ _SCALARS: dict[str, tuple[tuple[type, ...], str]] = {
     "bool": ((bool,), "true or false"),
     "str": ((str,), "text"),
 }
+
+
+#: Unicode's categories of control characters, of line and paragraph ends, and of halves of characters.
+_NOT_IN_NAMES = frozenset({"Cc", "Zl", "Zp", "Cs"})
+
+
+def _require_names(names: tuple[object, ...]) -> None:
+    """Names are keys in JSON, columns in tables and words on a terminal: one each, in one line."""
+    seen = set()
+    for name in names:
+        if not isinstance(name, str):
+            raise ValueError(f"DSCTConfig: class_names must be texts, got {name!r}")
+        if any(unicodedata.category(character) in _NOT_IN_NAMES for character in name):
+            raise ValueError(f"DSCTConfig: class_names must have no line ends or control characters, got {name!r}")
+        if name in seen:
+            raise ValueError(f"DSCTConfig: class_names must differ from each other, got {name!r} twice")
+        seen.add(name)
 
 
 def _default_class_names(num_classes: int, multi_label: bool) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import get_unwrapped, is_batchedtensor, is_functorch_wrapped_tensor
 
 import dsct._dsct as _dsct  # noqa: F401  (registers torch.ops.dsct)
 
@@ -24,13 +25,13 @@ def level_shapes(spatial_shapes: Tensor | Sequence[Sequence[int]], op: str = "ms
         op: name for the error message.
 
     Raises:
-        ValueError: it is not L pairs.
+        ValueError: it is not L pairs, or a batch of several under ``vmap``.
         TypeError: they are not whole numbers.
     """
     if isinstance(spatial_shapes, Tensor):
         if spatial_shapes.is_floating_point() or spatial_shapes.dtype == torch.bool:
             raise TypeError(f"{op}: spatial_shapes must hold integers, got {spatial_shapes.dtype}")
-        pairs = spatial_shapes.tolist()
+        pairs = _listed(spatial_shapes, "spatial_shapes", op)
     else:
         pairs = [list(pair) if isinstance(pair, (list, tuple, torch.Size)) else pair for pair in spatial_shapes]
     if not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
@@ -39,10 +40,37 @@ def level_shapes(spatial_shapes: Tensor | Sequence[Sequence[int]], op: str = "ms
         sizes = [(_integer(pair[0]), _integer(pair[1])) for pair in pairs]
     except TypeError as error:
         raise TypeError(f"{op}: spatial_shapes must hold integers, got {spatial_shapes}") from error
+    except RuntimeError as error:
+        raise _named(error, [size for pair in pairs for size in pair], "spatial_shapes", op) from error
     # Larger numbers do not fit into torch's own, nor into its error messages.
     if any(abs(size) >= 2**62 for pair in sizes for size in pair):
         raise ValueError(f"{op}: spatial_shapes must hold sizes of maps, got {spatial_shapes}")
     return sizes
+
+
+def _listed(numbers: Tensor, name: str, op: str) -> list[Any]:
+    try:
+        return numbers.tolist()
+    except RuntimeError as error:
+        raise _named(error, [numbers], name, op) from error
+
+
+def _named(error: RuntimeError, numbers: Sequence[object], name: str, op: str) -> Exception:
+    """What to raise for numbers that torch could not read: in a batch of ``vmap`` they are several at once."""
+    if not any(isinstance(number, Tensor) and _batched(number) for number in numbers):
+        return error
+    return ValueError(
+        f"{op}: {name} must be the same for all calls of vmap, got a batch: give it in_dims=None, or one list for all"
+    )
+
+
+def _batched(tensor: Tensor) -> bool:
+    """Whether one of the transforms of ``torch.func`` that a tensor is in is ``vmap``."""
+    while is_functorch_wrapped_tensor(tensor):
+        if is_batchedtensor(tensor):
+            return True
+        tensor = get_unwrapped(tensor)
+    return False
 
 
 def _integer(size: Any) -> int:
@@ -62,12 +90,19 @@ def check_level_start_index(level_start_index: Tensor | Sequence[int] | None, sh
     """Levels lie one after another; anything else would be silently wrong.
 
     Raises:
-        ValueError: ``level_start_index`` differs from the starts that ``shapes`` imply.
+        ValueError: ``level_start_index`` differs from the starts that ``shapes`` imply, or is a batch under ``vmap``.
     """
     if level_start_index is None:
         return
-    given = level_start_index.tolist() if isinstance(level_start_index, Tensor) else list(level_start_index)
-    if given != level_starts(shapes):
+    if isinstance(level_start_index, Tensor):
+        given = _listed(level_start_index, "level_start_index", op)
+    else:
+        given = list(level_start_index)
+    try:
+        same = given == level_starts(shapes)
+    except RuntimeError as error:
+        raise _named(error, given, "level_start_index", op) from error
+    if not same:
         raise ValueError(f"{op}: level_start_index must be {level_starts(shapes)}, got {given}")
 
 

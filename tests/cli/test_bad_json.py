@@ -139,4 +139,4 @@ def test_convert_names_the_text_that_is_no_object(tmp_path: Path) -> None:
     metadata = {name: text for name, text in found.metadata.items() if name != WEIGHTS_KEY} | {"dsct_preprocess": "[]"}
     safetensors.torch.save_file({name: one.contiguous() for name, one in found.tensors.items()}, path, metadata)
     end = CliRunner().invoke(app, ["convert", str(path), str(tmp_path / "b.safetensors"), "--set", "k_semantic=3"])
-    assert (end.exit_code, "model.safetensors: dsct_preprocess: must be a JSON object" in end.output) == (1, True)
+    assert (end.exit_code, "model.safetensors: dsct_preprocess must be a dictionary" in end.output) == (1, True)

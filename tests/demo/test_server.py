@@ -136,6 +136,12 @@ def test_own_weights_carry_no_note(model: dsct.DSCT) -> None:
     assert client.post("/api/people", content=encoded(noise(40, 30))).json()["note"] is None
 
 
+@pytest.mark.parametrize("number", ["0" * 5000, "1" * 5000, "8", "-1", "00", "1.0", "%D9%A3", "x", "+1", "%20", "1%00"])
+def test_only_the_scenes_have_numbers(demo_client: TestClient, number: str) -> None:
+    response = demo_client.get(f"/scenes/{number}.png")
+    assert (response.status_code, response.json()) == (404, {"error": "There are 8 scenes, from 0."})
+
+
 @pytest.mark.parametrize("path", ["/scenes/8.png", "/scenes/-1.png", "/page/../server.py", "/page/absent.js", "/x"])
 def test_what_is_not_there_is_said(demo_client: TestClient, path: str) -> None:
     response = demo_client.get(path)

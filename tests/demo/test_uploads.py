@@ -114,3 +114,34 @@ def test_nothing_beyond_the_limit_is_received(announced: str | None) -> None:
     with pytest.raises(uploads.Refused, match="too large"):
         asyncio.run(uploads.receive(chunks(), announced))
     assert given == 21
+
+
+@pytest.mark.parametrize("announced", ["1" * 5000, "9" * 20])
+def test_sizes_of_any_number_of_digits_are_refused(announced: str) -> None:
+    async def nothing() -> AsyncIterator[bytes]:
+        yield b""
+
+    with pytest.raises(uploads.Refused, match="too large: the limit is 20 MB") as caught:
+        asyncio.run(uploads.receive(nothing(), announced))
+    assert caught.value.status == 413
+
+
+def of_mode(mode: str, value: float = 0) -> Image.Image:
+    return Image.new(mode, (8, 8), value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("image", "sentence"),
+    [
+        (
+            of_mode("F", 0.5),
+            "This image must have integer pixels, got a PIL image of mode 'F' (32-bit float), which is not supported.",
+        ),
+        (of_mode("I", 70_000), "This image of mode 'I' must contain 16-bit grey in [0, 65535], got [70000, 70000]."),
+    ],
+    ids=["F", "I"],
+)
+def test_whole_images_of_other_pixels_are_not_called_broken(
+    demo_client: TestClient, image: Image.Image, sentence: str
+) -> None:
+    assert refusal(demo_client, encoded(image, "TIFF"), 422) == sentence

@@ -109,7 +109,7 @@ def test_number_of_logits() -> None:
 # --- round trips ------------------------------------------------------------------------------------------------------
 
 UNUSUAL = DSCTConfig(
-    backbone="wide_resnet50_2", train_backbone="none", num_classes=2, class_names=("Ruhe, “still”", "\u0000\n"),
+    backbone="wide_resnet50_2", train_backbone="none", num_classes=2, class_names=("Ruhe, “still”", "\u00fc\U0001f600"),
     selection=("semantic",), fusion_layers=(5, 0), dropout=0.0, loss_class=1e-12, focal_gamma=0.0, enc_layers=0,
     num_subject_queries=0, num_context_queries=0, k_spatial=0, score="logit",
 )  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from dsct.checkpoint.attributes import OPTIONAL_KEYS, require_attribute
 from dsct.checkpoint.hugging_face import files_of_folder
 from dsct.checkpoint.seal import require_sealed
 from dsct.checkpoint.tensor_files import (
@@ -35,9 +36,6 @@ HUGGING_FACE_KEY = "hugging_face_config"
 OPTIONS_KEY = "released_options"
 #: Options of the released code's ``args`` that change the meaning of weights without always showing in a shape.
 OPTIONS = ("nheads", "enc_n_points", "dec_n_points")
-#: Plain attributes that a model may carry, and their names in a file.
-OPTIONAL_KEYS = {"preprocess": "dsct_preprocess", "thresholds": "dsct_thresholds"}
-
 #: The weights in the folder of a training run.
 BEST = "best.safetensors"
 
@@ -82,7 +80,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     Raises:
         FileNotFoundError: there is no such file, or a folder lacks one of its files.
         ValueError: the file is of another kind, is damaged, would run code or claims more than it contains, its
-            metadata are not JSON, or it is no longer what dsct wrote into it.
+            metadata are not JSON or nothing that a model can use, or it is no longer what dsct wrote into it.
 
     Example:
         >>> import dsct, tempfile, pathlib
@@ -110,14 +108,19 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             raise ValueError(f"{path} holds {twice[0]} in more than one file")
         tensors.update(part)
         metadata.update(found)
-    for key in (CONFIG_KEY, *OPTIONAL_KEYS.values()):
-        if key in metadata:
-            parse_json(metadata[key], f"{path}: {key}")
+    if CONFIG_KEY in metadata:
+        parse_json(metadata[CONFIG_KEY], f"{path}: {CONFIG_KEY}")
     for key in (HUGGING_FACE_KEY, OPTIONS_KEY):
         if key in metadata:
             parse_json_object(metadata[key], f"{path}: {key}")
     _require_sound_config(metadata, path)
-    return Checkpoint(without_wrappers(tensors, path), metadata)
+    checkpoint = Checkpoint(without_wrappers(tensors, path), metadata)
+    for attribute, key in OPTIONAL_KEYS.items():
+        if key in metadata:
+            classes = None if checkpoint.config is None else checkpoint.config.num_classes
+            source = f"{path}: {key}"
+            require_attribute(attribute, parse_json(metadata[key], source), classes, source)
+    return checkpoint
 
 
 def config_digest(text: str) -> str:

@@ -10,24 +10,22 @@ else in the file. Equal models give equal bytes.
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 
+from dsct.checkpoint.attributes import OPTIONAL_KEYS, require_attribute
 from dsct.checkpoint.files import (
     CONFIG_KEY,
     DIGEST_KEY,
-    OPTIONAL_KEYS,
     config_digest,
     read_checkpoint,
 )
 from dsct.checkpoint.report import summary
 from dsct.checkpoint.seal import sealed
 from dsct.checkpoint.sizes import sizes_of
-from dsct.checkpoint.tensor_files import StateDict, require_finite
+from dsct.checkpoint.tensor_files import StateDict, require_values_for
 from dsct.complete_files import replaced_when_complete
 from dsct.json_text import parse_json
 from dsct.modules import DSCT
@@ -46,7 +44,8 @@ def save_model(model: DSCT, path: str | os.PathLike[str], tensors: Mapping[str, 
 
     Raises:
         ValueError: `tensors` have other names or shapes than the model's, or differ between the names of one parameter;
-            ``preprocess`` is not a dictionary, or ``thresholds`` are not one number per class.
+            ``preprocess`` is not a dictionary of the two sides, or ``thresholds`` are not one number in [0, 1] per
+            class.
         OSError: the disk is full or cannot be written.
 
     Example:
@@ -82,7 +81,8 @@ def load_model(
         FileNotFoundError: there is no such file.
         TypeError: `backbone` is no module.
         ValueError: the file cannot be read, contains no configuration, or its tensors or thresholds do not fit this
-            configuration, or are not finite; or `backbone` is missing or does not fit.
+            configuration, or are not finite or not of the model's kind of numbers; or `backbone` is missing
+            or does not fit.
 
     Example:
         >>> import dsct, pathlib, tempfile
@@ -112,16 +112,14 @@ def load_model(
         raise ValueError(
             f"{path} does not fit {what}: missing {sorted(expected - given)}, unknown {sorted(given - expected)}"
         )
-    require_finite(checkpoint.tensors, path)
+    require_values_for(model.state_dict(keep_vars=True), checkpoint.tensors, path)
     try:
         model.load_state_dict(checkpoint.tensors, strict=False)
     except RuntimeError as error:
         raise ValueError(f"{path} does not fit {what}: {error}") from error
     for attribute, key in OPTIONAL_KEYS.items():
         if key in checkpoint.metadata:
-            value = parse_json(checkpoint.metadata[key], f"{path}: {key}")
-            _require_attribute(attribute, value, model, f"{path}: {key}")
-            setattr(model, attribute, value)
+            setattr(model, attribute, parse_json(checkpoint.metadata[key], f"{path}: {key}"))
     return model.to(device).eval()
 
 
@@ -140,7 +138,8 @@ def metadata_of(model: DSCT) -> dict[str, str]:
     """The metadata of a model's file: JSON texts by key.
 
     Raises:
-        ValueError: ``preprocess`` is not a dictionary, or ``thresholds`` are not one number per class.
+        ValueError: ``preprocess`` is not a dictionary of the two sides, or ``thresholds`` are not one number in [0, 1]
+            per class.
 
     Example:
         >>> import dsct
@@ -152,7 +151,7 @@ def metadata_of(model: DSCT) -> dict[str, str]:
     for attribute, key in OPTIONAL_KEYS.items():
         value = getattr(model, attribute, None)
         if value is not None:
-            _require_attribute(attribute, value, model, f"model.{attribute}")
+            require_attribute(attribute, value, model.config.num_classes, f"model.{attribute}")
             metadata[key] = json.dumps(value)
     return metadata
 
@@ -204,16 +203,3 @@ def _distinct_of(tensors: Mapping[str, torch.Tensor], model: torch.nn.Module) ->
         if not same_bits(tensor, first):
             raise ValueError(f"save_model: tensors must agree where the model shares: {name} is not {shared[name]}")
     return {name: tensor for name, tensor in tensors.items() if name not in shared}
-
-
-def _require_attribute(attribute: str, value: Any, model: DSCT, source: str) -> None:
-    """Refuses an input size or thresholds that a later prediction could not use."""
-    if attribute == "preprocess" and not isinstance(value, dict):
-        raise ValueError(f"{source} must be a dictionary, got {type(value).__name__}")
-    number = model.config.num_classes
-    if attribute == "thresholds" and not (
-        isinstance(value, list)
-        and len(value) == number
-        and all(isinstance(each, int | float) and math.isfinite(each) for each in value)
-    ):
-        raise ValueError(f"{source} must be {number} finite numbers, one per class, got {value!r}")

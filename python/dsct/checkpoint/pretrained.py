@@ -23,7 +23,7 @@ from dsct.checkpoint.layouts import Layout, incoming_tensors, recognise
 from dsct.checkpoint.native import distinct_tensors, shared_names
 from dsct.checkpoint.report import LoadReport, Shape
 from dsct.checkpoint.sizes import sizes_beside
-from dsct.checkpoint.tensor_files import require_finite, require_plain, without_wrappers
+from dsct.checkpoint.tensor_files import require_plain, require_values_for, without_wrappers
 from dsct.config import DSCTConfig
 from dsct.modules.shared_module_list import same_bits
 
@@ -62,7 +62,8 @@ def load_pretrained(
         TypeError: `source` is neither a path nor a mapping of names to tensors.
         FileNotFoundError: there is no such file.
         ValueError: the file is unreadable, of no known layout, of another architecture or backbone than the model (and
-            not `allow_partial`), nothing in it fits, or a tensor that fits is not finite; the model is then unchanged.
+            not `allow_partial`), nothing in it fits, or a tensor that fits is not finite, or holds integers or complex
+            numbers for the model's floating-point ones; the model is then unchanged.
 
     Example:
         >>> import dsct
@@ -77,7 +78,7 @@ def load_pretrained(
     unfit = other_architecture(layout, incoming, name, allow_partial)
     unfit |= other_backbone(layout, incoming, model, name, allow_partial)
     copy = _Copy(model, incoming, checkpoint.config, unfit)
-    require_finite(copy.fitting(), name)
+    require_values_for(copy.wanted, copy.fitting(), name)
     with torch.no_grad():
         copy.run()
     warnings = (*_hidden_differences(checkpoint, model.config), *_refinement(incoming))
@@ -169,8 +170,6 @@ class _Copy:
         if target not in self.wanted:
             return "no such tensor in the model"
         mine = self.wanted[target]
-        if tensor.is_floating_point() != mine.is_floating_point():
-            return f"{tensor.dtype}, the model has {mine.dtype}"
         if target.startswith(CLASS_HEAD) and tensor.ndim == mine.ndim and tensor.shape[1:] == mine.shape[1:]:
             return self._other_classes(tensor)
         rows_only = (

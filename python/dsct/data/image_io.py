@@ -20,6 +20,10 @@ _TURNED_BY_A_QUARTER = (5, 6, 7, 8)  # EXIF orientations that swap width and hei
 _ACCEPTED = "a path, a PIL image, an RGB array (H, W, 3) or (H, W), or a tensor (3, H, W)"
 
 
+class UnsupportedPixels(ValueError):
+    """An image that is whole, but of a mode or with values that no RGB image follows from."""
+
+
 def load_image(image: ImageInput) -> Image.Image:
     """Returns `image` as an 8-bit RGB image, upright and opaque.
 
@@ -39,7 +43,8 @@ def load_image(image: ImageInput) -> Image.Image:
 
     Raises:
         TypeError: `image` is something else, or an array or tensor of another dtype.
-        ValueError: the shape is wrong, a side is zero, or floats lie outside [0, 1].
+        ValueError: the shape is wrong, a side is zero, or floats lie outside [0, 1]; :class:`UnsupportedPixels` for a
+            PIL image or file of a mode that has no RGB, such as 32-bit float.
         FileNotFoundError: there is no such file.
         OSError: the file is not an image that Pillow can read (of HEIC, AVIF and JPEG XL it says how to), is damaged
             or truncated, or claims more pixels than Pillow accepts.
@@ -125,7 +130,10 @@ def _from_pil(image: Image.Image) -> Image.Image:
     if upright.mode.startswith("I"):
         return _from_16_bit(upright)
     if upright.mode == "F":
-        raise ValueError("load_image: image must have integer pixels, got a PIL image of mode 'F' (32-bit float)")
+        raise UnsupportedPixels(
+            "load_image: image must have integer pixels, got a PIL image of mode 'F' (32-bit float), which is not "
+            "supported"
+        )
     if upright.has_transparency_data:
         rgba = upright.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
@@ -136,7 +144,7 @@ def _from_16_bit(image: Image.Image) -> Image.Image:
     """Scales 16-bit grey to 8 bit. Pillow's own conversion clips, which turns most of a 16-bit photo white."""
     pixels = np.asarray(image).astype(np.int64)
     if pixels.min() < 0 or pixels.max() > 65535:
-        raise ValueError(
+        raise UnsupportedPixels(
             f"load_image: image of mode {image.mode!r} must contain 16-bit grey in [0, 65535], "
             f"got [{pixels.min()}, {pixels.max()}]"
         )

@@ -24,8 +24,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,6 +35,7 @@ from torchvision import tv_tensors
 
 from dsct.config import CAER_S_CLASSES, EMOTIC_CLASSES
 from dsct.data.records import Annotations, Target
+from dsct.data.scenes.cache import Shape, cached_image, open_cache
 from dsct.data.scenes.drawing import Scene, draw_scene
 from dsct.data.scenes.figures import Person
 from dsct.data.scenes.rule import (
@@ -91,10 +90,12 @@ class SyntheticDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
         difficulty: 0 (clear, no clutter) to 1 (small and pale cues, much clutter).
         seed: for the whole data set.
         transforms: called with image and target; its result is what ``ds[i]`` returns.
-        cache_dir: folder that keeps all images as one file (``size`` × 3 bytes per pixel), generated on first use.
+        cache_dir: folder that keeps all images as one file (``size`` × 3 bytes per pixel), generated on first use. A
+            file that is damaged is generated anew, with a warning.
 
     Raises:
         ValueError: an argument is out of range.
+        OSError: `cache_dir` cannot be read or written.
 
     Example:
         >>> scenes = SyntheticDataset(size=2, image_size=(64, 48))
@@ -191,38 +192,23 @@ class SyntheticDataset(torch.utils.data.Dataset[tuple[Any, Target]]):
             IndexError: there is no such scene.
         """
         target = self.annotations(index).to_target(index)
-        if self.cache_file is None:
-            pixels = self._draw(index)
-        else:
-            # Opened again for each scene, so that the data set can be pickled to workers without its images.
-            pixels = np.array(np.load(self.cache_file, mmap_mode="r")[index])
+        pixels = self._draw(index) if self.cache_file is None else cached_image(self.cache_file, self._shape, index)
         image = tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1).contiguous())
         return (image, target) if self.transforms is None else self.transforms(image, target)
 
     def _draw(self, index: int) -> NDArray[np.uint8]:
         return np.array(draw_scene(self.scene(index), self.image_size))
 
+    @property
+    def _shape(self) -> Shape:
+        width, height = self.image_size
+        return self.size, height, width, 3
+
     def _fill_cache(self, folder: Path) -> Path:
-        """Draws all scenes into one file unless it exists; it gets its name only when complete."""
         width, height = self.image_size
         name = f"scenes-v{VERSION}-{self.split}-{self.size}-{width}x{height}-{self.difficulty}-{self.seed}.npy"
-        path = folder / name
-        if path.exists():
-            return path
-        header = {"descr": "|u1", "fortran_order": False, "shape": (self.size, height, width, 3)}
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder) as workplace:
-                partial = Path(workplace) / name
-                # Written, not mapped: a full disk ends a process that writes to a mapped file.
-                with partial.open("wb") as file:
-                    np.lib.format.write_array_header_1_0(file, header)
-                    for index in range(self.size):
-                        file.write(self._draw(index).tobytes())
-                os.replace(partial, path)
-        except OSError as error:
-            raise OSError(error.errno, f"cache_dir cannot hold the images: {error.strerror}", str(path)) from error
-        return path
+        open_cache(folder / name, self._shape, (self._draw(index) for index in range(self.size)))
+        return folder / name
 
 
 def _check_arguments(split: str, size: int, image_size: tuple[int, int], difficulty: float, seed: int) -> None:

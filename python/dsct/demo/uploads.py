@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator
 from PIL import Image
 
 from dsct.data.image_formats import open_image, still_format
-from dsct.data.image_io import load_image
+from dsct.data.image_io import UnsupportedPixels, load_image
 
 MAX_BYTES = 20_000_000
+#: Of a size that is announced; Python refuses to read numbers of thousands of digits.
+MOST_DIGITS = 20
 MAX_PIXELS = 50_000_000
 #: A longer strip would be resized to nothing across.
 MAX_ASPECT = 100
@@ -43,8 +45,11 @@ async def receive(chunks: AsyncIterator[bytes], announced: str | None) -> bytes:
     Raises:
         Refused: the body is empty or exceeds `MAX_BYTES`; the excess is never kept.
     """
-    if announced is not None and announced.isdecimal() and int(announced) > MAX_BYTES:
-        raise _too_large(int(announced))
+    if announced is not None and announced.isdecimal():
+        if len(announced) > MOST_DIGITS:
+            raise _too_large(None)
+        if int(announced) > MAX_BYTES:
+            raise _too_large(int(announced))
     body = bytearray()
     async for chunk in chunks:
         body += chunk
@@ -61,7 +66,8 @@ def read_image(data: bytes) -> Image.Image:
     Its size is read from the header and checked before anything is decoded: a few bytes may claim to be gigabytes.
 
     Raises:
-        Refused: it is not an image of a known format, has more than `MAX_PIXELS`, is too narrow, or broken.
+        Refused: it is not an image of a known format, has more than `MAX_PIXELS`, is too narrow, broken, or
+            holds floats or other pixels that have no colour to show.
 
     Example:
         >>> png = io.BytesIO()
@@ -87,6 +93,8 @@ def read_image(data: bytes) -> Image.Image:
         try:
             image.load()
             return load_image(image)
+        except UnsupportedPixels as error:
+            raise Refused(422, f"This {str(error).removeprefix('load_image: ')}.") from error
         except Exception as error:
             raise Refused(422, _BROKEN) from error
 

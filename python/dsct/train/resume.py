@@ -14,7 +14,7 @@ import torch
 
 from dsct.checkpoint import metadata_of, read_pickled_tensors
 from dsct.checkpoint.files import CONFIG_KEY, write_pickled_tensors
-from dsct.checkpoint.tensor_files import require_checksums, require_finite
+from dsct.checkpoint.tensor_files import require_checksums, require_values_for
 from dsct.json_text import parse_json_object
 from dsct.train.config import TrainConfig
 from dsct.train.progress import Progress
@@ -55,8 +55,9 @@ def load_state(path: Path, step: OptimizerStep, config: TrainConfig) -> Progress
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not a training state, lacks something or was changed, holds NaN or infinity, or is one of
-            another configuration or number of processes; then nothing has been changed.
+        ValueError: it is not a training state, lacks something or was changed, holds NaN, infinity or another kind of
+            numbers than the model, or is one of another configuration or number of processes; then nothing has been
+            changed.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no training state at {path}")
@@ -64,7 +65,9 @@ def load_state(path: Path, step: OptimizerStep, config: TrainConfig) -> Progress
     if state.get("kind") != KIND:
         raise ValueError(f"{path} must be a {KIND!r}, got {state.get('kind')!r}")
     require_checksums(path)
-    require_finite(dict(_tensors_in(state)), path)
+    parameters = step.module.state_dict(keep_vars=True)
+    wanted = {f"{part}.{name}": each for part in ("model", "average") for name, each in parameters.items()}
+    require_values_for(wanted, dict(_tensors_in(state)), path)
     try:
         began = TrainConfig.from_json(state.get("train_config", ""))
     except (ValueError, TypeError) as error:
