@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from dsct.prediction.video import VideoWriter, frames
-from tests.cli.bad_places import full_disk
+from tests.cli.outputs.bad_places import full_disk
 from tests.prediction.drawn_video import drawn
 
 

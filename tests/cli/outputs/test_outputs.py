@@ -15,7 +15,7 @@ from dsct.cli import app
 from dsct.cli.evaluation.numbers import as_json
 from dsct.data import SyntheticDataset
 from dsct.prediction.video import VideoWriter
-from tests.cli.bad_places import full_disk, read_only
+from tests.cli.outputs.bad_places import full_disk, read_only
 from tests.data.dataset_files import save_scenes, write_coco_json
 from tests.prediction.drawn_video import drawn
 from tests.visualize.test_evaluation import evaluation

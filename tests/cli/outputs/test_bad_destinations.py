@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from dsct.complete_files import require_writable
-from tests.cli.bad_places import read_only
-from tests.cli.test_outputs import EVAL, FILES, SLOW, assert_one_sentence, each, run
+from tests.cli.outputs.bad_places import read_only
+from tests.cli.outputs.test_outputs import EVAL, FILES, SLOW, assert_one_sentence, each, run
 
 COMMANDS = {
     **{name: one for name, one in (FILES | SLOW).items() if not name.startswith(("predict", "data convert"))},
