@@ -235,3 +235,9 @@ def test_nothing_to_say_is_no_error(multi_label: bool, bootstrap: Bootstrap | No
         assert len(details.worst_images) == len(details.subgroups) == evaluation.num_people
         for one in details.subgroups:
             assert (one.value, one.chance, one.box_recall) == (0, 1, 0)
+
+
+def test_curves_are_written_down_at_every_hundredth_of_recall() -> None:
+    precision, thresholds = own_curve(np.linspace(1, 0.1, 100), np.ones(100)).at()
+    np.testing.assert_array_equal(precision, np.ones(100))
+    np.testing.assert_allclose(thresholds, np.linspace(1, 0.1, 100))

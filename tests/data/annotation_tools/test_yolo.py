@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dsct.data.annotation_tools import read
+from dsct.data.annotation_tools.yolo import is_yolo, names_file
 from tests.data.annotation_tools.exports import people, read_people, save_image, told, write
 
 LINE = "1 0.25 0.5 0.2 0.4\n"  # of 200 x 100 pixels
@@ -118,3 +119,11 @@ def test_without_images(tmp_path: Path) -> None:
     write(tmp_path / "data.yaml", NAMES)
     with pytest.raises(ValueError, match=r"there are no images in .*, so fractions cannot become pixels"):
         read(tmp_path)
+
+
+def test_a_yaml_file_that_cannot_be_read_names_no_classes(tmp_path: Path) -> None:
+    write(tmp_path / "a.yaml", "names: [calm\n")
+    (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\xff")
+    write(tmp_path / "data.yaml", NAMES)
+    assert [is_yolo(tmp_path / name) for name in ("a.yaml", "b.yaml", "none.yaml", "data.yaml")] == [False] * 3 + [True]
+    assert names_file(tmp_path) == tmp_path / "data.yaml"
