@@ -21,7 +21,7 @@ from dsct.data.image_io import load_image
 from dsct.data.scenes import rule
 from dsct.data.scenes.drawing import draw_scene
 from dsct.data.scenes.figures import Box
-from dsct.data.synthetic import SPLITS, SyntheticDataset
+from dsct.data.synthetic import SPLITS, SyntheticDataset, _cells
 
 
 def gap(a: Box, b: Box) -> float:
@@ -283,3 +283,9 @@ def test_a_cache_on_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     assert run.returncode == 1
     assert re.search(r"OSError: \[Errno 27\] cache_dir cannot hold the images: File too large: '.*npy'", run.stderr)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("count", range(1, 7))
+def test_there_is_a_place_for_each_person(count: int) -> None:
+    for seed in range(10):
+        assert len(_cells(np.random.default_rng(seed), count, 4 / 3)) == count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from dsct.interop import transformers
 from dsct.interop.attention import accelerate_attention
 from dsct.interop.calls import KINDS
+from dsct.interop.model_trial import _image_size
 from dsct.interop.module_trial import _MEANING
 from tests.interop.look_alikes import MSDeformAttn, MultiScaleDeformableAttention, UltralyticsAttention
 from tests.interop.small_model import VALUE, Small
@@ -176,3 +178,17 @@ def test_comparing_leaves_no_trace() -> None:
 
 def test_every_argument_of_a_known_call_has_a_meaning() -> None:
     assert {name for kind in KINDS for name in kind.call} - set(_MEANING) == {"key"}  # which mmcv ignores
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (SimpleNamespace(image_size=320), (320, 320)),
+        (SimpleNamespace(image_size=[240, 320]), (240, 320)),
+        (SimpleNamespace(backbone_config=SimpleNamespace(image_size=(96, 64))), (96, 64)),
+        (SimpleNamespace(image_size=[3, 240, 320]), (480, 640)),
+        (SimpleNamespace(), (480, 640)),
+    ],
+)
+def test_the_trial_is_of_the_size_that_a_model_is_made_for(config: Any, expected: tuple[int, int]) -> None:
+    assert _image_size(config) == expected

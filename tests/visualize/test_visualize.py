@@ -284,3 +284,13 @@ def test_threads_that_save_figures_leave_the_settings_as_they_were(tmp_path: Pat
         list(threads.map(save, range(3)))
     assert [matplotlib.rcParams[name] for name in own] == before
     assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+
+
+@pytest.mark.parametrize(
+    ("width", "count", "below"), [(600, 2, True), (500, 2, False), (500, 5, True), (380, 5, False)]
+)
+def test_cards_stand_where_the_image_leaves_room(width: int, count: int, below: bool) -> None:
+    people = scene(width, 400, [[10 * i, 10, 10 * i + 100, 200] for i in range(count)])
+    image = draw_people(people.source, people).get_axes()[0].get_position()
+    is_in_the_middle = abs(image.x0 + image.x1 - 1) < 0.02
+    assert is_in_the_middle == below

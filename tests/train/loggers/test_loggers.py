@@ -155,6 +155,8 @@ def test_mlflow_gets_the_numbers_and_goes_on_under_its_id(tmp_path: Path, monkey
     assert mlflow.params["train.lr"] == RECIPE.lr
     assert mlflow.statuses == ["KILLED", "FINISHED"]
     assert [step for step, _ in mlflow.metrics] == [1, 2, 3, 4, 4]
+    assert {"step/epoch", "step/lr", "step/loss"} <= mlflow.metrics[0][1].keys()
+    assert "step/step" not in mlflow.metrics[0][1]
     assert mlflow.metrics[-1][1]["epoch/val_loss"] == float(log_rows(tmp_path)[0]["val_loss"])
     assert all(value == value for _, metrics in mlflow.metrics for value in metrics.values()), "MLflow takes no NaN"
 
