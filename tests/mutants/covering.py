@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
 from coverage import CoverageData
@@ -38,6 +38,7 @@ class Covering:
         by_line = self.data.contexts_by_lineno(str(self.root / file))
         of_lines = {name for line in lines for name in by_line.get(line, ())}
         names = of_lines - {""} or {name for found in by_line.values() for name in found}
+        names |= set(filter(beside(file), self.seconds))  # they may run it in processes of their own
         return self.in_order((name for name in names if name in self.seconds), file)
 
     def in_order(self, names: Iterable[str], file: str) -> list[str]:
@@ -59,6 +60,19 @@ class Covering:
                 break
             parts[total > FIRST].append(name)
         return [part for part in parts if part]
+
+
+def beside(file: str) -> Callable[[str], bool]:
+    """Whether a test is of the file's own folder of tests; of a large one, whether it is named after the file."""
+    below = PurePosixPath(file).relative_to("python/dsct")
+    folder = str(PurePosixPath("tests", *below.parts[:-1]))
+    is_small = len(below.parts) > 2
+
+    def is_beside(name: str) -> bool:
+        path = PurePosixPath(name.partition("::")[0])
+        return str(path.parent) == folder and (is_small or path.stem.startswith(f"test_{below.stem}"))
+
+    return is_beside
 
 
 def mirrored(file: str) -> str:

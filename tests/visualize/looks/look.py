@@ -70,7 +70,7 @@ def _artist(artist: Artist, with_data: bool) -> dict[str, Any]:
                 "legend": [_text(text, False) for text in artist.get_texts()],
                 "columns": artist._ncols,
                 "frame": artist.get_frame_on(),
-                "handles": [type(handle).__name__ for handle in artist.legend_handles],
+                "handles": [_artist(handle, False) for handle in artist.legend_handles if handle is not None],
             }
         case AxesImage():
             return {"image": list(artist.get_array().shape), "alpha": artist.get_alpha(), "map": artist.get_cmap().name}

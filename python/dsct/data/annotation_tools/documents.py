@@ -52,8 +52,8 @@ def whole_size(width: Any, height: Any) -> tuple[int, int] | None:
     """(width, height), or ``None`` unless both are given and positive.
 
     Example:
-        >>> whole_size("640", 480.0), whole_size(0, 0), whole_size(None, 3)
-        ((640, 480), None, None)
+        >>> whole_size("640", 480.0), whole_size(0, 0), whole_size(None, 3), whole_size(-640, 480)
+        ((640, 480), None, None, None)
     """
     try:
         size = int(float(width)), int(float(height))
