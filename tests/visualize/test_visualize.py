@@ -294,3 +294,12 @@ def test_cards_stand_where_the_image_leaves_room(width: int, count: int, below: 
     image = draw_people(people.source, people).get_axes()[0].get_position()
     is_in_the_middle = abs(image.x0 + image.x1 - 1) < 0.02
     assert is_in_the_middle == below
+
+
+def test_a_tag_stands_above_its_box_also_at_the_lower_edge() -> None:
+    people = scene(400, 300, [[100, 200, 200, 300]])
+    figure = draw_people(people.source, people)
+    figure.canvas.draw()
+    image = figure.get_axes()[0]
+    tag = image.texts[0].get_window_extent()
+    assert tag.y0 >= image.transData.transform((100, 230))[1]

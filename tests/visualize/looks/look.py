@@ -95,6 +95,7 @@ def _line(line: Line2D, with_data: bool) -> dict[str, Any]:
     return {
         "line": str(line.get_label()) if not str(line.get_label()).startswith("_") else "",
         "color": to_hex(line.get_color(), True),
+        "edge": to_hex(line.get_markeredgecolor(), True),
         "width": line.get_linewidth(),
         "style": str(line.get_linestyle()),
         "marker": str(line.get_marker()),
