@@ -88,7 +88,7 @@ LANGUAGES = {"python": PythonTrials, "rust": RustTrials}
 def statement_lines(source: str, line: int) -> range:
     """The lines of the innermost statement around a line; of one with a body, those before the body.
 
-    The head of a function is run by the import; what it changes is seen where its body runs.
+    The head of a function is run by the import; what it changes is seen where its body runs: for it, the body.
     """
     best = range(line, line + 1)
     for node in ast.walk(ast.parse(source)):
@@ -97,7 +97,7 @@ def statement_lines(source: str, line: int) -> range:
             head = [node, *getattr(node, "decorator_list", [])]
             first = min(each.lineno for each in head)
             if isinstance(node, ast.FunctionDef) and first <= line < node.body[0].lineno:
-                return range(first, (node.end_lineno or node.lineno) + 1)
+                return range(node.body[0].lineno, (node.end_lineno or node.lineno) + 1)
             last = max(node.lineno, body[0].lineno - 1) if body else node.end_lineno or node.lineno
             if node.lineno <= line <= last:
                 best = range(node.lineno, last + 1)

@@ -34,10 +34,11 @@ class Covering:
             self.data.update(part)
 
     def tests(self, file: str, lines: Iterable[int]) -> list[str]:
-        """The tests that run one of the lines; if only the import does, all that run a line of the file."""
+        """The tests that run one of the lines; if the import does, all that run a line of the file."""
         by_line = self.data.contexts_by_lineno(str(self.root / file))
         of_lines = {name for line in lines for name in by_line.get(line, ())}
-        names = of_lines - {""} or {name for found in by_line.values() for name in found}
+        is_imported = not of_lines or "" in of_lines
+        names = {name for found in by_line.values() for name in found} if is_imported else of_lines
         names |= set(filter(beside(file), self.seconds))  # they may run it in processes of their own
         return self.in_order((name for name in names if name in self.seconds), file)
 
