@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import json
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -291,3 +292,16 @@ def test_native_config_refuses_what_is_not_json() -> None:
 def test_a_value_of_another_type_is_named(field: str, value: Any, kind: str) -> None:
     with pytest.raises(ValueError, match=f"DSCTConfig: {field} must be {kind}, got {value!r}"):
         DSCTConfig.tiny(**{field: value})
+
+
+PRESETS = Path(__file__).with_name("presets.json")
+
+
+def presets() -> dict[str, Any]:
+    names = ("paper_emotic", "paper_caer_s", "official_emotic", "official_caer_s", "tiny")
+    return {name: json.loads(getattr(DSCTConfig, name)().to_json()) for name in names}
+
+
+def test_presets_are_what_is_recorded() -> None:
+    """A changed number of a preset is another model under an old name."""
+    assert presets() == json.loads(PRESETS.read_text())
