@@ -192,3 +192,8 @@ def test_every_argument_of_a_known_call_has_a_meaning() -> None:
 )
 def test_the_trial_is_of_the_size_that_a_model_is_made_for(config: Any, expected: tuple[int, int]) -> None:
     assert _image_size(config) == expected
+
+
+def test_compare_is_true_or_false() -> None:
+    with pytest.raises(TypeError, match="compare must be true or false, got 'no'"):
+        accelerate_attention(variant(""), compare="no")  # type: ignore[arg-type]
