@@ -195,5 +195,5 @@ def test_the_trial_is_of_the_size_that_a_model_is_made_for(config: Any, expected
 
 
 def test_compare_is_true_or_false() -> None:
-    with pytest.raises(TypeError, match="compare must be true or false, got 'no'"):
+    with pytest.raises(TypeError, match="compare must be True or False, got 'no'"):
         accelerate_attention(variant(""), compare="no")  # type: ignore[arg-type]

@@ -47,7 +47,7 @@ def accelerate_attention(model: nn.Module, *, compare: bool = True) -> dict[str,
         none. A module that is at several places is there with each of its names.
 
     Raises:
-        TypeError: `model` is not a module, or `compare` neither true nor false.
+        TypeError: `model` is not a module, or `compare` no bool.
 
     Example:
         >>> from dsct.interop.attention import accelerate_attention
@@ -57,7 +57,7 @@ def accelerate_attention(model: nn.Module, *, compare: bool = True) -> dict[str,
     if not isinstance(model, nn.Module):
         raise TypeError(f"accelerate_attention: model must be a torch.nn.Module, got {type(model).__name__}")
     if not isinstance(compare, bool):
-        raise TypeError(f"accelerate_attention: compare must be true or false, got {compare!r}")
+        raise TypeError(f"accelerate_attention: compare must be True or False, got {compare!r}")
     left = exchange_attention(model, obstacle_alone if compare else _no_obstacle)
     for sentence in left:
         warnings.warn(sentence, stacklevel=2)
