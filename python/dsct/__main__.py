@@ -1,6 +1,6 @@
 """``python -m dsct``: the command line, also for ``torchrun -m dsct``."""
 
-from dsct.cli import app
+from dsct.cli import main
 
 if __name__ == "__main__":
-    app(prog_name="dsct")
+    main()

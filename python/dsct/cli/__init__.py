@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
 
 import dsct
+from dsct.cli.errors import STOPPED
 from dsct.cli.on_demand import Place, group_of
 
 #: In the order of ``dsct --help``, which shows these sentences without importing anything.
@@ -51,4 +53,21 @@ def _options(
     """Options of ``dsct`` itself."""
 
 
-__all__ = ["app"]
+def main() -> None:
+    """The program ``dsct``.
+
+    A cluster signals every process of a job, and torchrun passes its signal on: the second may come while the program
+    ends because of the first, and does not change how it ends.
+    """
+    try:
+        app(prog_name="dsct")
+    except SystemExit as end:
+        if end.code == STOPPED:
+            from dsct.data.loading_processes import STOP_SIGNALS  # not for `dsct --help`
+
+            for number in STOP_SIGNALS:
+                signal.signal(number, signal.SIG_DFL if number == signal.SIGINT else signal.SIG_IGN)
+        raise
+
+
+__all__ = ["app", "main"]

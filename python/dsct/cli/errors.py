@@ -15,6 +15,9 @@ from dsct.output_streams import OutputStream, standard_streams
 P = ParamSpec("P")
 R = TypeVar("R")
 
+#: Exit code of a program that was stopped by a signal, as a shell would give it for Ctrl-C.
+STOPPED = 130
+
 USER_ERRORS = (ValueError, TypeError, OSError, ImportError, FloatingPointError)
 
 
@@ -34,7 +37,7 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(1) from error
         except KeyboardInterrupt as interrupt:
             _say("", str(interrupt) or "interrupted")
-            raise typer.Exit(130) from interrupt
+            raise typer.Exit(STOPPED) from interrupt
 
     return wrapper
 

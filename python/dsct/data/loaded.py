@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from torch.utils.data import DataLoader
 
 from dsct.data.loading_processes import killed_ones_named, stop_signals_held
 
@@ -42,3 +45,17 @@ def loaded(loader: Iterable[T]) -> Iterator[T]:
         if found is None:
             raise
         raise type(error)(found[2].strip()) from None
+
+
+@contextmanager
+def processes_ended(loader: DataLoader[Any]) -> Iterator[None]:
+    """After the block the processes are gone that a ``DataLoader`` keeps from epoch to epoch.
+
+    Otherwise it ends them when it is deleted itself, and a traceback may hold it for long.
+    """
+    try:
+        yield
+    finally:
+        if loader._iterator is not None:
+            loader._iterator._shutdown_workers()  # type: ignore[attr-defined]
+            loader._iterator = None

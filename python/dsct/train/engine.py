@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ import torch
 from dsct.checkpoint import save_model
 from dsct.checkpoint.files import BEST
 from dsct.data.collate import Batch
-from dsct.data.loaded import loaded
+from dsct.data.loaded import loaded, processes_ended
 from dsct.data.loading_processes import killed_ones_named
 from dsct.data.records import Dataset
 from dsct.metrics import Evaluation, Evaluator
@@ -166,7 +167,8 @@ class Trainer:
         """
         require_agreement(self.processes, {"resume": resume})
         lost = self.processes.naming_lost_ones()
-        with lost, StopRequest() as stop, Display(self.visible) as display, killed_ones_named():
+        ended = processes_ended(self._loader)
+        with lost, StopRequest() as stop, Display(self.visible) as display, killed_ones_named(), ended:
             if resume:
                 self._has_state(resume)  # where nothing began, not even a lock is left
             with only_trainer(self.run_dir, self.processes, display.say):
@@ -338,8 +340,10 @@ class Trainer:
     def _saved_when_stopped(self) -> Iterator[None]:
         try:
             yield
-        except Stopped:
+        except Stopped as stopped:
             self._save()
+            # Iterators end their processes here, while a signal that is sent twice is still heard.
+            traceback.clear_frames(stopped.__traceback__)
             raise KeyboardInterrupt(
                 f"stopped in epoch {self.progress.epoch + 1} after step {self.progress.step}; {self.run_dir / LAST} "
                 "can be resumed"

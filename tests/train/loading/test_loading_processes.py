@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,3 +70,30 @@ def test_a_program_ends_although_its_loading_processes_are_there() -> None:
     # A global keeps the processes until the interpreter itself ends them, which it does by SIGTERM and waiting.
     run = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=100)
     assert (run.returncode, run.stdout, run.stderr) == (0, "begins\n", "")
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_loading_processes_end_with_a_program_that_is_killed_while_they_start(method: str, tmp_path: Path) -> None:
+    program = f"""
+        import multiprocessing, os, signal, time
+        from dsct.data.loaded import loaded
+        from dsct.data.synthetic import SyntheticDataset
+        from dsct.train.loading.sampling import EpochBatches, training_loader
+
+        if __name__ == "__main__":
+            multiprocessing.set_start_method("{method}")
+            data = SyntheticDataset("train", 4, image_size=(64, 48), transforms=tuple)
+            items = iter(training_loader(data, EpochBatches(4, 2, seed=0), workers=2))
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    file = tmp_path / "program.py"
+    file.write_text(textwrap.dedent(program))
+    run = subprocess.Popen(
+        [sys.executable, str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        run.communicate(timeout=60)  # to the end of the last process that holds the pipes
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+    assert run.returncode == -signal.SIGKILL

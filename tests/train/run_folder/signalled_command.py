@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from typer.testing import CliRunner
 
 from dsct.cli import app
@@ -18,15 +19,24 @@ from tests.train.run_folder import signalled_run
 ROOT = Path(__file__).parents[3]
 
 
-def signalled(moment: str, run_dir: Path, numbers: Sequence[signal.Signals], method: str = "fork") -> tuple[int, str]:
+def signalled(
+    moment: str, run_dir: Path, numbers: Sequence[signal.Signals], method: str = "fork", pause: float = 0.1
+) -> tuple[int, str]:
     """Exit code and output of a training of two loading processes in `run_dir`, signalled while it halts.
+
+    After each signal it goes on for `pause` seconds.
 
     Raises:
         subprocess.TimeoutExpired: it hangs; all its processes are gone then.
     """
     mark = run_dir.with_name(f"{run_dir.name}.halted")
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    changes = {"HALT_AT": moment, "MARK": str(mark), "START_METHOD": method, "OMP_NUM_THREADS": "1"}
+    changes = {
+        "HALT_AT": moment,
+        "MARK": str(mark),
+        "START_METHOD": method,
+        "OMP_NUM_THREADS": str(torch.get_num_threads()),
+    }
     run = subprocess.Popen(
         [sys.executable, "-m", signalled_run.__name__, "--run-dir", str(run_dir)],
         env={**os.environ, "PYTHONPATH": paths, **changes},
@@ -41,7 +51,7 @@ def signalled(moment: str, run_dir: Path, numbers: Sequence[signal.Signals], met
             time.sleep(0.02)
         for number in numbers:
             os.killpg(run.pid, number)
-            time.sleep(0.1)
+            time.sleep(pause)
         output, _ = run.communicate(timeout=100)
     finally:
         if run.poll() is None:

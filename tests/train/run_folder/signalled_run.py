@@ -12,7 +12,7 @@ from typing import Any
 import torch.utils.data._utils.signal_handling as of_loading_processes
 
 import dsct.train.step as step
-from dsct.cli import app
+from dsct.cli import main
 from dsct.data.synthetic import SyntheticDataset
 
 RUN = ["train", "synthetic", "--preset", "tiny", "--size", "7", "--val-size", "3", "--image-size", "64x48",
@@ -62,4 +62,5 @@ if MOMENT:  # also in the processes that spawn starts, which import this file
 
 if __name__ == "__main__":
     multiprocessing.set_start_method(METHOD)
-    app([*RUN, *sys.argv[1:]])
+    sys.argv[1:1] = RUN
+    main()

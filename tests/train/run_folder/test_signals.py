@@ -21,22 +21,25 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("moment", "method", "number", "step"),
+    ("moment", "method", "number", "step", "pause"),
     [
-        ("start", "fork", signal.SIGTERM, 1),
-        pytest.param("start", "spawn", signal.SIGUSR1, 1, marks=pytest.mark.slow),
-        ("first batch", "fork", signal.SIGINT, 1),
-        ("validation", "fork", signal.SIGTERM, 4),
-        ("epoch", "fork", signal.SIGXCPU, 3),
-        ("first batch", "fork", signal.SIGUSR2, 1),
+        ("start", "fork", signal.SIGTERM, 1, 0.1),
+        pytest.param("start", "spawn", signal.SIGUSR1, 1, 0.1, marks=pytest.mark.slow),
+        # The second comes while the program ends because of the first.
+        pytest.param("start", "spawn", signal.SIGUSR1, 1, 1.0, marks=pytest.mark.slow),
+        ("first batch", "fork", signal.SIGINT, 1, 0.1),
+        ("validation", "fork", signal.SIGTERM, 4, 0.1),
+        ("validation", "fork", signal.SIGTERM, 4, 1.2),
+        ("epoch", "fork", signal.SIGXCPU, 3, 0.1),
+        ("first batch", "fork", signal.SIGUSR2, 1, 0.1),
     ],
 )
 def test_a_signal_to_all_processes_is_left_to_the_trainer(
-    moment: str, method: str, number: signal.Signals, step: int, undisturbed: Path, tmp_path: Path
+    moment: str, method: str, number: signal.Signals, step: int, pause: float, undisturbed: Path, tmp_path: Path
 ) -> None:
     run_dir = tmp_path / "run"
     # A cluster signals every process, and torchrun passes its signal on: it comes twice.
-    code, output = signalled(moment, run_dir, (number, number), method)
+    code, output = signalled(moment, run_dir, (number, number), method, pause)
     assert code == 130, output
     assert "Traceback" not in output
     assert f"stopped in epoch 1 after step {step}; {run_dir / 'last.pt'} can be resumed" in output
