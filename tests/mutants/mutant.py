@@ -41,11 +41,13 @@ class Mutant:
 
 
 def sample(mutants: Iterable[Mutant], count: int, seed: int) -> list[Mutant]:
-    """One mutant each of `count` random places; a larger sample begins with a smaller one of the same seed."""
+    """One mutant each of `count` random places; a larger sample begins with a smaller one of the same seed.
+
+    A change of one file leaves the order of the places of all others.
+    """
     places: dict[tuple[str, Place, Place], list[Mutant]] = {}
     for mutant in mutants:
         places.setdefault((mutant.file, mutant.start, mutant.end), []).append(mutant)
-    generator = random.Random(seed)
-    chosen = [generator.choice(places[place]) for place in sorted(places)]
-    generator.shuffle(chosen)
-    return chosen[:count]
+    generators = {place: random.Random(f"{seed} {place}") for place in places}
+    order = sorted(places, key=lambda place: generators[place].random())
+    return [generators[place].choice(places[place]) for place in order[:count]]

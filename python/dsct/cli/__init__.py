@@ -58,6 +58,17 @@ def main() -> None:
 
     A cluster signals every process of a job, and torchrun passes its signal on: the second may come while the program
     ends because of the first, and does not change how it ends.
+
+    Raises:
+        SystemExit: always; 130 after a signal.
+
+    Example:
+        >>> import sys
+        >>> sys.argv = ["dsct", "--version"]
+        >>> main()  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        SystemExit: 0
     """
     try:
         app(prog_name="dsct")
