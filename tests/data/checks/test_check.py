@@ -16,13 +16,14 @@ from PIL import Image
 from torchvision.ops import box_iou
 from typer.testing import CliRunner
 
-import dsct.data.checks.check as check_module
+import dsct.data.checks.overlaps as overlaps_module
 from dsct.cli import app
 from dsct.config import CAER_S_CLASSES, EMOTIC_CLASSES
 from dsct.data import Annotations
 from dsct.data.checks.check import CheckResult, check
 from dsct.data.checks.findings import MOST_PLACES, Finding
 from dsct.data.checks.image_files import read_image_file, read_image_files
+from dsct.data.checks.overlaps import alike_boxes
 from dsct.data.checks.summary import class_membership
 from tests.data.annotated_stand_in import Records, drawn_on_disk, record
 
@@ -166,12 +167,27 @@ def test_thousands_of_boxes_in_one_image(monkeypatch: pytest.MonkeyPatch) -> Non
         compared.append(len(rows) * len(columns))
         return box_iou(rows, columns)
 
-    monkeypatch.setattr(check_module, "box_iou", counted)
+    monkeypatch.setattr(overlaps_module, "box_iou", counted)
     result = check([Records([one])])
     assert kinds(result) == {"duplicate box": 1, "overlapping people": 1, "images not on disk": 1}
     assert f"people 1 and {number}" in str(find(result, "duplicate box").places[0])
     assert f"people 2 and {number - 1}: IoU 0.83" in str(find(result, "overlapping people").places[0])
-    assert max(compared) <= 64 * number
+    assert sum(compared) <= 64 * number  # not all pairs: boxes far to the right cannot overlap
+
+
+def test_the_comparison_of_some_pairs_finds_what_that_of_all_does() -> None:
+    generator = torch.Generator().manual_seed(0)
+    boxes = torch.rand((700, 4), generator=generator) * torch.tensor([90.0, 90.0, 40.0, 40.0])
+    boxes[:, 2:] += boxes[:, :2]
+    boxes[300:350], boxes[400:450] = boxes[:50], boxes[:50] + 1
+    overlap = box_iou(boxes, boxes).triu(diagonal=1)
+    equal = (boxes[:, None] == boxes).all(-1)
+    found = alike_boxes(boxes, 1000)
+    for pairs, expected in zip(found, (equal, ~equal), strict=True):
+        where = ((overlap > 0.7) & expected).nonzero().tolist()
+        assert pairs.count == len(where) > 40
+        assert [[first, second] for first, second, _ in pairs.named] == where[:1000]
+        assert all(iou == overlap[first, second] for first, second, iou in pairs.named)
 
 
 def test_many_equal_boxes_are_counted_and_a_few_named() -> None:

@@ -14,16 +14,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torchvision.ops import box_iou
 
 from dsct.data.checks.findings import MOST_PLACES, Finding, Findings, Location
 from dsct.data.checks.opened_records import AnnotatedSplit, Record, open_images, read_records
+from dsct.data.checks.overlaps import alike_boxes
 from dsct.data.checks.summary import Summary, class_membership, summarize
 from dsct.data.crowding import crowding
 from dsct.data.records import Annotations
 
-OVERLAP = 0.7  # IoU above which two boxes of an image may be the same person
-ROWS = 64  # of all pairs of boxes of an image that are compared at a time
 OUTSIDE = 1.0  # pixels by which a box may leave the image: annotation tools round
 
 
@@ -147,21 +145,13 @@ def _check_boxes(record: Record, findings: Findings) -> None:
 
 
 def _check_overlaps(record: Record, findings: Findings) -> None:
-    boxes = torch.from_numpy(record.annotations.boxes)
-    # Some rows of all pairs at a time: an image may hold tens of thousands of boxes.
-    for start in range(0, len(boxes) - 1, ROWS):
-        rows = boxes[start : start + ROWS]
-        overlap = box_iou(rows, boxes).triu(diagonal=start + 1)
-        close = overlap > OVERLAP
-        equal = close & (rows[:, None] == boxes).all(-1)
-        for kind, found in (("duplicate box", equal), ("overlapping people", close & ~equal)):
-            pairs = found.nonzero()
-            for number, (first, second) in enumerate(pairs[:MOST_PLACES].tolist(), start=1):
-                pair = f"people {start + first + 1} and {second + 1}"
-                shown = "" if kind == "duplicate box" else f": IoU {float(overlap[first, second]):.2f}"
-                # The last one that is named stands for those that are not.
-                rest = len(pairs) - number if number == MOST_PLACES else 0
-                findings.add(kind, record.at(f"{pair}{shown}"), 1 + rest)
+    equal, close = alike_boxes(torch.from_numpy(record.annotations.boxes), MOST_PLACES)
+    for kind, pairs in (("duplicate box", equal), ("overlapping people", close)):
+        for number, (first, second, iou) in enumerate(pairs.named, start=1):
+            shown = "" if kind == "duplicate box" else f": IoU {iou:.2f}"
+            # The last one that is named stands for those that are not.
+            rest = pairs.count - number if number == len(pairs.named) else 0
+            findings.add(kind, record.at(f"people {first + 1} and {second + 1}{shown}"), 1 + rest)
 
 
 def _check_labels(records: list[Record], data: AnnotatedSplit, findings: Findings) -> None:
