@@ -10,6 +10,7 @@ import pytest
 from dsct.config import DSCTConfig
 from dsct.data.records import Annotations
 from dsct.data.synthetic import SyntheticDataset
+import dsct.train.overfit as overfit_module
 from dsct.train.overfit import OverfitResult, overfit
 
 
@@ -92,3 +93,10 @@ def test_bad_arguments_are_named() -> None:
 def test_takes_a_given_model() -> None:
     config = DSCTConfig.tiny(num_context_queries=6, k_spatial=3, k_semantic=2)
     assert overfit(scenes(), images=1, steps=1, short_side=48, config=config).model.config == config
+
+
+def test_queries_do_not_grow_with_a_crowd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """30,000 people in an image took gigabytes per layer, for pairs of queries."""
+    monkeypatch.setattr(overfit_module, "MOST_QUERIES", 3)
+    result = overfit(scenes(size=20), images=20, steps=1, short_side=48)
+    assert result.model.config.num_subject_queries == 3

@@ -17,6 +17,7 @@ from dsct.config import EMOTIC_CLASSES
 from dsct.data.checks.check import check
 from dsct.visualize.annotated_sheet import choose_images, contact_sheet
 from dsct.visualize.drawing.panel import Panel
+from dsct.visualize.drawing.person_cards import MOST_DRAWN
 from tests.data.annotated_stand_in import Records, drawn_on_disk, record
 
 
@@ -137,3 +138,13 @@ def test_bad_arguments(tmp_path: Path) -> None:
         contact_sheet([data], (), tmp_path / "page.png", count=0)
     with pytest.raises(ValueError, match="at least one image, got none"):
         contact_sheet([Records([])], (), tmp_path / "page.png")
+
+
+def test_of_very_many_people_the_page_shows_the_first(tmp_path: Path, pages: list[Figure]) -> None:
+    boxes = np.tile(np.array([[1, 1, 20, 20]], dtype=np.float32), (3 * MOST_DRAWN, 1))
+    contact_sheet([Records([record(None, boxes)])], [], tmp_path / "page.png")
+    image, cards = pages[0].axes
+    assert len(image.texts) == len(image.patches) == MOST_DRAWN
+    said = [text.get_text() for text in cards.texts]
+    assert said.count("19 x 19 px") == MOST_DRAWN
+    assert said[-1] == f"{2 * MOST_DRAWN} more people, not drawn"

@@ -8,12 +8,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
+from PIL import Image
 from torchvision.ops import box_iou
 
 from dsct.prediction.people import People
 from dsct.prediction.person_colors import PERSON_COLORS, WRONG_COLOR, person_color
 from dsct.visualize.drawing import person_cards as cards_module
-from dsct.visualize.drawing.person_cards import MISSED, RIGHT, WRONG, Card, compare, pair_boxes, person_cards
+from dsct.visualize.drawing.panel import draw_people_in_axes
+from dsct.visualize.drawing.person_cards import (
+    MISSED,
+    MOST_DRAWN,
+    RIGHT,
+    WRONG,
+    Card,
+    compare,
+    pair_boxes,
+    person_cards,
+)
 
 NAMES = ("Anger", "Happiness", "Peace", "Sadness", "Trust")
 
@@ -165,3 +177,23 @@ def test_rejects_targets_that_do_not_fit(boxes: Any, labels: Any, message: str) 
 def test_rejects_cards_without_emotions() -> None:
     with pytest.raises(ValueError, match="max_labels must be at least 1, got 0"):
         person_cards(people_at(A, labels=[["Anger"]]), None, 0)
+
+
+def test_of_very_many_people_the_first_are_drawn_and_the_others_a_number() -> None:
+    """Of those found and of those missed; nothing that is drawn grows with the others."""
+    number = 3 * MOST_DRAWN
+    boxes = np.zeros((number, 4), dtype=np.float32)
+    boxes[:, 0] = np.arange(number) % 20 * 5
+    boxes[:, 1] = np.arange(number) // 20 * 5
+    boxes[:, 2:] = boxes[:, :2] + 4
+    people = people_at(*boxes[: number // 2].tolist(), labels=[["Anger"]] * (number // 2))
+    comparison = compare(people, truth(boxes, [0] * number))
+    cards = person_cards(people, comparison, max_labels=1)
+    assert len(cards) == 2 * MOST_DRAWN + 1
+    assert [card.number for card in cards[MOST_DRAWN - 1 : MOST_DRAWN + 1]] == [str(MOST_DRAWN), "?"]
+    assert texts(cards[-1]) == ["50 more people, not drawn", "50 more missed people, not drawn"]
+    axes = Figure(figsize=(3, 3)).add_axes((0, 0, 1, 1))
+    draw_people_in_axes(axes, Image.new("RGB", (100, 100)), people, comparison)
+    assert len(axes.patches) == 3 * MOST_DRAWN  # people, their true boxes, missed people
+    assert len(axes.texts) == 2 * MOST_DRAWN
+    assert person_cards(people[:MOST_DRAWN], None, max_labels=1)[-1].number == str(MOST_DRAWN)

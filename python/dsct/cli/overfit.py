@@ -26,6 +26,7 @@ from dsct.cli.progress import progress_bar
 from dsct.cli.train import PRESETS
 from dsct.complete_files import require_writable
 from dsct.config import DSCTConfig
+from dsct.data.crowding import crowding
 from dsct.train.loading.inspection import say_who_is_beyond
 from dsct.train.overfit import overfit as run_overfit
 from dsct.visualize import contact_sheet
@@ -73,7 +74,11 @@ def overfit(
     truth = [opened.annotations(index) for index in result.indices]
     contact_sheet(zip(drawn, found, truth, strict=True), page)
     typer.echo(f"loss {result.losses[0]:.1f} -> {result.losses[-1]:.2f} in {len(result.losses)} steps")
-    typer.echo(f"{result.verdict}\npage: {page}")
+    typer.echo(result.verdict)
+    crowded = crowding(map(len, truth), result.model.config.num_subject_queries)
+    if crowded.beyond:
+        typer.echo(f"note: {crowded}; this model cannot find them")
+    typer.echo(f"page: {page}")
     if not (result.boxes_learnt and result.labels_learnt):
         raise typer.Exit(1)
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 #: What counts as learnt: share of people found (IoU 0.5), and of right labels.
 LEARNT = 0.9
 CHECK_EVERY = 25
+#: Subject queries of the model, whose time and memory grow with their square, however many people there are.
+MOST_QUERIES = 300
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ def overfit(
         short_side: short side of the images, in pixels.
         lr: learning rate.
         seed: for the choice of images and the weights.
-        config: the model; by default ``DSCTConfig.tiny`` for the classes of the data and the number of people.
+        config: the model; by default ``DSCTConfig.tiny`` for the classes of the data and the number of people, at most
+            `MOST_QUERIES` in an image.
         device: where to compute.
         on_step: called after every step with the steps done and the loss.
 
@@ -155,7 +158,7 @@ def _model_for(data: Any, targets: Sequence[Target], config: DSCTConfig | None) 
             num_classes=len(data.class_names),
             class_names=tuple(data.class_names),
             multi_label=data.multi_label,
-            num_subject_queries=max(8, people + 2),
+            num_subject_queries=min(max(8, people + 2), MOST_QUERIES),
         )
     return DSCT(config)
 

@@ -26,7 +26,7 @@ from dsct.prediction.person_colors import WRONG_COLOR, person_color
 from dsct.visualize.contact_sheet import write_page
 from dsct.visualize.drawing.figure import DPI, GAP
 from dsct.visualize.drawing.panel import CARD_WIDTH, Panel
-from dsct.visualize.drawing.person_cards import Card, Line
+from dsct.visualize.drawing.person_cards import MOST_DRAWN, Card, Line, card_of_others
 
 _LINE_WIDTH = 33  # characters: this many wide characters fit
 _CLASS_LINES = 3
@@ -143,8 +143,9 @@ def _panel(data: AnnotatedSplit, index: int, remarks: list[str]) -> Panel:
         image,
     )
     cards = [Card("", "white", _heading(data.split, index, annotations, remarks))]
-    for person, (box, classes) in enumerate(zip(annotations.boxes, names, strict=True)):
+    for person, (box, classes) in enumerate(zip(annotations.boxes[:MOST_DRAWN], names, strict=False)):
         cards.append(Card(str(person + 1), person_color(person), _person_lines(box, classes)))
+    cards += card_of_others(len(annotations))
     return Panel(image, people, None, cards, _WIDTH, cards_below=True)
 
 

@@ -25,10 +25,12 @@ from dsct.visualize.drawing.page import people_page
 from dsct.visualize.drawing.panel import Panel
 from dsct.visualize.drawing.person_cards import (
     MISSED,
+    MOST_DRAWN,
     WRONG,
     Card,
     Comparison,
     Line,
+    card_of_others,
     class_names_of,
     compare,
     pair_boxes,
@@ -165,16 +167,20 @@ def _row(
     comparisons = [compare(people, truth) for people, _ in found]
     true_people = _true_people(image, truth, first)
     if with_truth:
-        cards = [_card(n, n, person, None, max_labels) for n, person in enumerate(true_people)]
+        cards = [_card(n, n, person, None, max_labels) for n, person in enumerate(true_people[:MOST_DRAWN])]
+        cards += card_of_others(len(true_people))
         yield Panel(image, true_people, None, cards or [_remark("no person annotated" if truth else "not annotated")],
                     width, True, card_width=_CARD_WIDTH)  # fmt: skip
     known = first.boxes if truth is None else true_people.boxes
     for (people, subjects), comparison in zip(found, comparisons, strict=True):
         numbers = _numbers(people, known)
-        by_number = {n: _card(n, index, people[index], comparison, max_labels) for index, n in enumerate(numbers)}
-        for n in comparison.missed() if comparison is not None else ():
+        missed = comparison.missed() if comparison is not None else []
+        by_number = {
+            n: _card(n, index, people[index], comparison, max_labels) for index, n in enumerate(numbers[:MOST_DRAWN])
+        }
+        for n in missed[:MOST_DRAWN]:
             by_number[n] = Card(str(n + 1), WRONG_COLOR, [_error(f"{WRONG} missed")])
-        cards = [by_number[n] for n in sorted(by_number)]
+        cards = [*(by_number[n] for n in sorted(by_number)), *card_of_others(len(people), len(missed))]
         yield Panel(image, people, comparison, cards or [_remark("nobody found")], width, True, card_width=_CARD_WIDTH,
                     numbers=numbers, points=_points(subjects, numbers))  # fmt: skip
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from dsct.prediction.person_colors import PERSON_COLORS, ink, person_color
@@ -103,13 +103,13 @@ def draw_tag(ax: Axes, content: str, box: ArrayLike, color: str, taken: list[Bbo
         extent = text.get_window_extent().padded(pad)
     (left, top), (right, bottom) = ax.transData.transform(np.reshape(box, (2, 2)))  # on the page, y grows upwards
     best, best_cost = frame, math.inf
+    others = np.array([other.extents for other in taken]).reshape(-1, 2, 2)
     heights = (top, top - extent.height, bottom - extent.height, bottom)
     for x_wanted, y_wanted in product((left, right - extent.width), heights):
         x = max(min(x_wanted, frame.x1 - extent.width), frame.x0)
         y = max(min(y_wanted, frame.y1 - extent.height), frame.y0)
         place = Bbox.from_bounds(x, y, extent.width, extent.height)
-        overlap = sum(_area(Bbox.intersection(place, other)) for other in taken)
-        cost = overlap + extent.width * abs(y - y_wanted)
+        cost = _covered(place, others) + extent.width * abs(y - y_wanted)
         if cost < best_cost:
             best, best_cost = place, cost
     taken.append(best)
@@ -117,5 +117,7 @@ def draw_tag(ax: Axes, content: str, box: ArrayLike, color: str, taken: list[Bbo
     text.set_position((x, y))
 
 
-def _area(box: Bbox | None) -> float:
-    return 0.0 if box is None else box.width * box.height
+def _covered(place: Bbox, others: NDArray[np.float64]) -> float:
+    """The area that `place` shares with all `others`, (n, 2, 2), together."""
+    sides = np.minimum(place.max, others[:, 1]) - np.maximum(place.min, others[:, 0])
+    return float(sides.clip(min=0).prod(axis=1).sum())

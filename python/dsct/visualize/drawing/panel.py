@@ -16,7 +16,7 @@ from dsct.prediction.people import People, Person
 from dsct.prediction.person_colors import WRONG_COLOR, ink, person_color
 from dsct.visualize.drawing.figure import FONT, GAP, LINE, add_axes
 from dsct.visualize.drawing.image_axes import TRUE_BOX_STYLE, draw_box, draw_tag, person_line_style, show_image
-from dsct.visualize.drawing.person_cards import WRONG, Card, Comparison, shorten
+from dsct.visualize.drawing.person_cards import MOST_DRAWN, WRONG, Card, Comparison, shorten
 
 CARD_WIDTH = 2.9
 MAX_IMAGE_HEIGHT = 6.0
@@ -138,14 +138,22 @@ def draw_people_in_axes(
     numbers: Sequence[int] | None = None,
     points: Callable[[Axes], None] | None = None,
 ) -> None:
-    """The image, boxes, true boxes and a tag per person, in pixels of the image; the rest as in `Panel`."""
+    """The image, boxes, true boxes and a tag per person, in pixels of the image; the rest as in `Panel`.
+
+    The first `MOST_DRAWN` people with the true boxes that they match, and the first `MOST_DRAWN` missed ones.
+    """
     show_image(ax, image)
     if points is not None:
         points(ax)
-    numbers = range(len(people)) if numbers is None else numbers
-    missed, true_boxes = (comparison.missed(), comparison.boxes) if comparison else ([], np.zeros((0, 4), np.float32))
-    for truth, box in enumerate(true_boxes):
-        draw_box(ax, box, WRONG_COLOR if truth in missed else "white", TRUE_BOX_STYLE, 1.5)
+    numbers = (range(len(people)) if numbers is None else numbers)[:MOST_DRAWN]
+    people = people[:MOST_DRAWN]
+    true_boxes, missed, matched = np.zeros((0, 4), np.float32), [], set[int | None]()
+    if comparison is not None:
+        true_boxes, missed = comparison.boxes, comparison.missed()[:MOST_DRAWN]
+        matched = set(comparison.truth_of[:MOST_DRAWN]) - {None}
+    colors = dict.fromkeys(matched, "white") | dict.fromkeys(missed, WRONG_COLOR)
+    for truth in sorted(colors):
+        draw_box(ax, true_boxes[truth], colors[truth], TRUE_BOX_STYLE, 1.5)
     for number, box in zip(numbers, people.boxes, strict=True):
         draw_box(ax, box, person_color(number), person_line_style(number), 2.5)
     taken: list[Bbox] = []

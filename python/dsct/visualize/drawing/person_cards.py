@@ -18,6 +18,9 @@ from dsct.prediction.person_colors import WRONG_COLOR, person_color
 # Not everybody can see red. MISSED: of a true emotion that is not reported.
 RIGHT, WRONG, MISSED = "\N{CHECK MARK}", "\N{BALLOT X}", "\N{WHITE CIRCLE}"
 
+#: People on an image that have a box and a card, and as many who were missed; others are a number in words.
+MOST_DRAWN = 100
+
 _ROWS = 64  # of boxes that are compared with all others at one time
 _TRUTH_WIDTH = 36  # characters
 _TRUTH_LINES = 4
@@ -44,7 +47,8 @@ class Comparison:
 
     def missed(self) -> list[int]:
         """Rows of the truth that no person matches."""
-        return [truth for truth in range(len(self.names)) if truth not in self.truth_of]
+        found = set(self.truth_of)
+        return [truth for truth in range(len(self.names)) if truth not in found]
 
 
 @dataclass(frozen=True)
@@ -106,17 +110,29 @@ def class_names_of(labels: NDArray[Any], class_names: tuple[str, ...]) -> list[l
 
 
 def person_cards(people: People, comparison: Comparison | None, max_labels: int) -> list[Card]:
-    """One card per person with at most `max_labels` emotions, then one per missed person; at least one card."""
+    """One card per person with at most `max_labels` emotions, then one per missed person; at least one card.
+
+    Of more than `MOST_DRAWN` of either, the last card says how many have none.
+    """
     if max_labels < 1:
         raise ValueError(f"max_labels must be at least 1, got {max_labels}")
     cards = [
         Card(str(index + 1), person_color(index), _person_lines(index, person, comparison, max_labels))
-        for index, person in enumerate(people)
+        for index, person in enumerate(people[:MOST_DRAWN])
     ]
+    missed = comparison.missed() if comparison is not None else []
     if comparison is not None:
-        missed = Line(f"{WRONG} missed person", WRONG_COLOR, bold=True)
-        cards += [Card("?", WRONG_COLOR, [missed, *_truth_lines(comparison, row)]) for row in comparison.missed()]
+        head = Line(f"{WRONG} missed person", WRONG_COLOR, bold=True)
+        cards += [Card("?", WRONG_COLOR, [head, *_truth_lines(comparison, row)]) for row in missed[:MOST_DRAWN]]
+    cards += card_of_others(len(people), len(missed))
     return cards or [Card("", "white", [Line("nobody found", "0.35")])]
+
+
+def card_of_others(people: int, missed: int = 0) -> list[Card]:
+    """A card that says how many of so many people, and of so many missed ones, are not drawn; none if all are."""
+    counts = ((people, "people"), (missed, "missed people"))
+    lines = [Line(f"{n - MOST_DRAWN:,} more {kind}, not drawn", "0.35") for n, kind in counts if n > MOST_DRAWN]
+    return [Card("", "white", lines)] if lines else []
 
 
 def _person_lines(index: int, person: Person, comparison: Comparison | None, max_labels: int) -> list[Line]:
