@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from torch import nn
 
+import dsct
 from dsct.interop import deformable_detr, transformers
 from tests.interop.hugging_face_detector import hugging_face_detector
 
@@ -75,4 +77,110 @@ def test_modules_tell_what_no_configuration_does() -> None:
     assert [str(each.message) for each in found] == [
         "the last stage of the file's backbone is dilated (DC5), the model's is not",
         "the activation of the decoder is gelu in the detector and relu in the model",
+    ]
+
+
+def last_stage(detector: Any) -> Iterator[nn.Module]:
+    """The modules of the last stage of the backbone."""
+    yield from detector.model.backbone.model.encoder.stages[-1].modules()
+
+
+def unstrided(detector: Any) -> None:
+    for module in last_stage(detector):
+        if isinstance(module, nn.Conv2d):
+            module.stride = (1, 1)
+
+
+def leaky(detector: Any) -> None:
+    for module in list(last_stage(detector)):
+        if isinstance(getattr(module, "activation", None), nn.ReLU):
+            module.activation = nn.LeakyReLU()
+
+
+def other_layer_norms(detector: Any) -> None:
+    for module in detector.model.encoder.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.eps = 1e-12
+
+
+def other_norms_of_the_backbone(detector: Any) -> None:
+    for module in list(last_stage(detector)):
+        if hasattr(module, "normalization"):
+            module.normalization = nn.BatchNorm2d(module.normalization.weight.numel(), eps=1e-3)
+
+
+def other_groups(detector: Any) -> None:
+    norm = next(module for module in detector.modules() if isinstance(module, nn.GroupNorm))
+    norm.num_groups, norm.eps = 16, 1e-6
+
+
+def other_positions(detector: Any) -> None:
+    for module in detector.modules():
+        if hasattr(module, "temperature"):
+            module.temperature, module.scale = 20, 1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "sentences"),
+    [
+        (
+            unstrided,
+            [
+                f"the stride of a {kernel} convolution of 256 to 512 channels of the backbone is 1 in the detector and 2"
+                for kernel in ("1 x 1", "3 x 3")
+            ],
+        ),
+        (leaky, ["the activation of the backbone is LeakyReLU in the detector and ReLU in the model"]),
+        (
+            other_layer_norms,
+            [
+                "eps of a layer norm is 1e-12 in the detector and 1e-05 in the model: "
+                "model.encoder.layers.0.self_attn_layer_norm and 3 others"
+            ],
+        ),
+        (
+            other_norms_of_the_backbone,
+            ["eps of a norm of the backbone is 0.001 in the detector and 1e-05 in the model: model.backbone."],
+        ),
+        (
+            other_groups,
+            [
+                "eps of a group norm is 1e-06 in the detector and 1e-05 in the model: model.input_proj.0.1",
+                "the number of groups of a group norm is 16 in the detector and 32 in the model: model.input_proj.0.1",
+            ],
+        ),
+        (
+            other_positions,
+            [
+                "temperature of the position encoding is 20 in the detector and 10000 in the model: model.",
+                "scale of the position encoding is 1.0 in the detector and 6.283185307179586 in the model: model.",
+            ],
+        ),
+    ],
+)
+def test_what_only_live_modules_show(
+    change: Callable[[Any], None], sentences: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    detector = hugging_face_detector()
+    change(detector)
+    with pytest.warns(UserWarning) as found:
+        transformers.convert(detector, 3, 7, verbose=False)
+    said = [str(each.message) for each in found]
+    assert len(said) == len(sentences), said
+    assert all(one.startswith(sentence) for one, sentence in zip(said, sentences, strict=True)), said
+    deformable_detr.convert(detector, 3, 7)
+    assert all(sentence in capsys.readouterr().out for sentence in sentences[:1])
+
+
+def test_modules_of_the_original_names() -> None:
+    """A backbone of torchvision below ``backbone.0.body``, whose activation is missing in one block."""
+    detector = dsct.DSCT(dsct.DSCTConfig.tiny(num_subject_queries=0, backbone="resnet18"))
+    deformable_detr.convert(detector, 3, 7, nheads=4, verbose=False)
+    block: Any = detector.backbone[0].body.layer4[0]
+    block.relu, block.bn1.eps = nn.Identity(), 0.0
+    with pytest.warns(UserWarning, match="backbone") as found:
+        deformable_detr.convert(detector, 3, 7, nheads=4, verbose=False)
+    assert [str(each.message) for each in found] == [
+        "the activation of the backbone is Identity in the detector and ReLU in the model",
+        "eps of a norm of the backbone is 0.0 in the detector and 1e-05 in the model: backbone.0.body.layer4.0.bn1",
     ]

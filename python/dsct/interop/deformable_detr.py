@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -14,6 +14,7 @@ from dsct.checkpoint.hugging_face import sizes_of_config, unkept_by_config
 from dsct.checkpoint.pretrained import load_pretrained
 from dsct.checkpoint.sizes import sizes_of
 from dsct.config import DSCTConfig, context_sets
+from dsct.interop.unkept import unkept_by_modules
 from dsct.modules import DSCT
 
 __all__ = ["convert"]
@@ -35,7 +36,7 @@ def convert(
 
     Sizes are read from the weights, and from the ``config`` of a Hugging Face model. Heads, subject queries and
     whatever else the detector does not have are new; the printed report says which. So does it of what changes the
-    meaning of the weights and cannot be kept, such as a dilated backbone or another activation.
+    meaning of the weights and cannot be kept, such as a dilated backbone, another activation or ``eps`` of a norm.
 
     Args:
         model: the detector; it is not changed.
@@ -86,7 +87,7 @@ def convert(
         for name, value in config.items()
         if sizes.get(name, value) != value
     )
-    unkept = tuple(dict.fromkeys((*changed, *unkept_by_config(text), *_unkept_by_modules(model))))
+    unkept = tuple(dict.fromkeys((*changed, *unkept_by_config(text), *unkept_by_modules(model, built))))
     if verbose:
         print(dataclasses.replace(report, warnings=(*report.warnings, *unkept)))
     else:
@@ -117,19 +118,3 @@ def _sizes_of_modules(model: nn.Module) -> dict[str, int]:
                 if type(size) is int:
                     sizes.setdefault(field, size)
     return sizes
-
-
-def _unkept_by_modules(model: nn.Module) -> Iterator[str]:
-    """What the modules do otherwise than a DSCT's, and no tensor shows."""
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d) and "backbone" in name and set(module.dilation) != {1}:
-            yield "the last stage of the file's backbone is dilated (DC5), the model's is not"
-    for name, module in model.named_modules():
-        if not re.search(r"\b(encoder|decoder)\.layers\.\d+(\.mlp)?$", name):
-            continue
-        for attribute in ("activation", "activation_fn"):
-            function = getattr(module, attribute, None)
-            found = getattr(function, "__name__", type(function).__name__).lower()
-            if callable(function) and not found.startswith("relu"):
-                part = "encoder" if "encoder.layers" in name else "decoder"
-                yield f"the activation of the {part} is {found} in the detector and relu in the model"
