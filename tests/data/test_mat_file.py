@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +53,41 @@ def test_a_reader_that_does_not_come_back(
     monkeypatch.setattr(mat_file, "LIMIT", 0.5 if "sleep" in program else 60.0)
     with pytest.raises(ValueError, match=rf"a\.mat: .*{message}"):
         variable(tmp_path / "a.mat", "val")
+
+
+def zeros(path: Path, size: int) -> Path:
+    """A file of some kilobytes, in which ``val`` is `size` zeros of one byte."""
+    flags = struct.pack("<4I", 6, 8, 9, 0)  # a matrix of uint8
+    shape, name = struct.pack("<2I2i", 5, 8, size, 1), struct.pack("<2I8s", 1, 3, b"val")
+    inside = flags + shape + name + struct.pack("<2I", 2, size)
+    stream = zlib.compressobj()
+    element = stream.compress(struct.pack("<2I", 14, len(inside) + size) + inside)
+    for start in range(0, size, 2**20):
+        element += stream.compress(bytes(min(2**20, size - start)))
+    element += stream.flush()
+    path.write_bytes(
+        b"MATLAB 5.0".ljust(124) + struct.pack("<H2s", 256, b"IM") + struct.pack("<2I", 15, len(element)) + element
+    )
+    return path
+
+
+def test_an_element_that_expands_to_more_than_the_memory_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = zeros(tmp_path / "a.mat", 400 * 10**6)
+    assert path.stat().st_size < 500_000
+    monkeypatch.setattr(mat_file, "MOST_MEMORY", 300 * 10**6)
+    taken = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(
+        ValueError, match=r"a\.mat: reading it takes more than 0\.3 GB of memory: it is damaged, or not"
+    ):
+        variable(path, "val")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - taken < 100_000  # KiB
+
+
+def test_what_is_handed_back_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = zeros(tmp_path / "a.mat", 5_000_000)
+    assert variable(path, "val").shape == (5_000_000, 1)
+    monkeypatch.setattr(mat_file, "MOST_HANDED_BACK", 4_000_000)
+    with pytest.raises(ValueError, match=r"a\.mat: 'val' holds more than 0\.004 GB: it is damaged, or not of EMOTIC"):
+        variable(path, "val")
