@@ -218,6 +218,23 @@ def test_names_of_any_length_and_missing_folders(command: str, name: str, tmp_pa
     assert not [path for path in tmp_path.iterdir() if path.name != "a"]
 
 
+@pytest.mark.parametrize("letter", ["x", "\N{EURO SIGN}"], ids=["ascii", "three bytes"])
+@pytest.mark.parametrize("source", ["data/images/val/val_00.png", "clip.mp4"], ids=["image", "video"])
+def test_the_annotated_copy_of_a_file_of_the_longest_name(source: str, letter: str, tmp_path: Path) -> None:
+    """Its number makes the name longer than the file system takes; it is cut between two characters."""
+    ending = Path(source).suffix
+    count, rest = divmod(LONGEST - len(ending), len(letter.encode()))
+    name = "y" * rest + letter * count + ending
+    assert len(os.fsencode(name)) == LONGEST
+    (tmp_path / name).symlink_to(Path(source).resolve())
+    result = run(f"predict {tmp_path / name} {MODEL} --quiet --annotate OUT", tmp_path / "out")
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    (copy,) = (tmp_path / "out").iterdir()
+    assert copy.name.startswith("001_" + "y" * rest + letter)
+    assert (copy.suffix, set(copy.stem[4 + rest :])) == (ending, {letter})
+    assert LONGEST - len(letter.encode()) < len(os.fsencode(copy.name)) <= LONGEST
+
+
 def test_a_link_stays_and_its_file_is_replaced(tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     (tmp_path / "elsewhere").mkdir()
