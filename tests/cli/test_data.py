@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 import dsct
+import dsct.train.overfit as overfit_module
 from dsct.cli import app
 from dsct.config import EMOTIC_CLASSES
 from dsct.data.synthetic import SyntheticDataset
@@ -86,6 +88,16 @@ def test_overfit_learns_images_on_disk(emotic: Path, tmp_path: Path) -> None:
         "overfit", "emotic", "--data", emotic, "--images", 2, "--short-side", 64, "--page", page, "--steps", 1, code=1
     )
     assert "not learnt" in failed
+    assert "this model cannot find them" not in failed
+
+
+def test_overfit_says_whom_its_small_model_cannot_find(
+    emotic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overfit_module, "MOST_QUERIES", 1)
+    page = tmp_path / "page.png"
+    output = run("overfit", "emotic", "--data", emotic, "--short-side", 64, "--page", page, "--steps", 1, code=1)
+    assert re.search(r"are beyond num_subject_queries=1; .*; this model cannot find them", output)
 
 
 def test_check_finds_what_was_planted(emotic: Path, tmp_path: Path) -> None:

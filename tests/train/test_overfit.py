@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+import dsct.train.overfit as overfit_module
 from dsct.config import DSCTConfig
 from dsct.data.records import Annotations
 from dsct.data.synthetic import SyntheticDataset
-import dsct.train.overfit as overfit_module
 from dsct.train.overfit import OverfitResult, overfit
 
 

@@ -147,10 +147,10 @@ def draw_people_in_axes(
         points(ax)
     numbers = (range(len(people)) if numbers is None else numbers)[:MOST_DRAWN]
     people = people[:MOST_DRAWN]
-    true_boxes, missed, matched = np.zeros((0, 4), np.float32), [], set[int | None]()
+    true_boxes, missed, matched = np.zeros((0, 4), np.float32), [], set[int]()
     if comparison is not None:
         true_boxes, missed = comparison.boxes, comparison.missed()[:MOST_DRAWN]
-        matched = set(comparison.truth_of[:MOST_DRAWN]) - {None}
+        matched = {truth for truth in comparison.truth_of[:MOST_DRAWN] if truth is not None}
     colors = dict.fromkeys(matched, "white") | dict.fromkeys(missed, WRONG_COLOR)
     for truth in sorted(colors):
         draw_box(ax, true_boxes[truth], colors[truth], TRUE_BOX_STYLE, 1.5)
