@@ -88,16 +88,16 @@ def test_overfit_learns_images_on_disk(emotic: Path, tmp_path: Path) -> None:
         "overfit", "emotic", "--data", emotic, "--images", 2, "--short-side", 64, "--page", page, "--steps", 1, code=1
     )
     assert "not learnt" in failed
-    assert "this model cannot find them" not in failed
+    assert "people were learnt" not in failed
 
 
-def test_overfit_says_whom_its_small_model_cannot_find(
+def test_overfit_says_how_many_people_of_a_crowd_were_learnt(
     emotic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(overfit_module, "MOST_QUERIES", 1)
+    monkeypatch.setattr(overfit_module, "MOST_PEOPLE", 1)
     page = tmp_path / "page.png"
     output = run("overfit", "emotic", "--data", emotic, "--short-side", 64, "--page", page, "--steps", 1, code=1)
-    assert re.search(r"are beyond num_subject_queries=1; .*; this model cannot find them", output)
+    assert re.search(r"note: \d+ of \d+ people were learnt, the first 1 of an image", output)
 
 
 def test_check_finds_what_was_planted(emotic: Path, tmp_path: Path) -> None:

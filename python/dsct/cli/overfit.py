@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 import dsct
+import dsct.train.overfit as overfitting
 from dsct.cli.datasets import Data, describe, describe_folder, describe_scenes, open_data
 from dsct.cli.device import DeviceOption, choose_device
 from dsct.cli.errors import one_line_errors
@@ -26,9 +27,7 @@ from dsct.cli.progress import progress_bar
 from dsct.cli.train import PRESETS
 from dsct.complete_files import require_writable
 from dsct.config import DSCTConfig
-from dsct.data.crowding import crowding
 from dsct.train.loading.inspection import say_who_is_beyond
-from dsct.train.overfit import overfit as run_overfit
 from dsct.visualize import contact_sheet
 from dsct.visualize.drawing.saving import require_format
 
@@ -65,19 +64,20 @@ def overfit(
     _say_who_is_beyond(opened, dataset)
     with progress_bar(Console()) as progress:
         task = progress.add_task("learning", total=steps)
-        result = run_overfit(
+        result = overfitting.overfit(
             opened, images=images, steps=steps, short_side=short_side, seed=seed, device=choose_device(device),
             on_step=lambda done, loss: progress.update(task, completed=done, description=f"loss {loss:.2f}"),
         )  # fmt: skip
     drawn = [opened[index][0] for index in result.indices]
     found = [dsct.predict(image, result.model) for image in drawn]
-    truth = [opened.annotations(index) for index in result.indices]
+    truth = [overfitting.first_people(opened.annotations(index)) for index in result.indices]
     contact_sheet(zip(drawn, found, truth, strict=True), page)
     typer.echo(f"loss {result.losses[0]:.1f} -> {result.losses[-1]:.2f} in {len(result.losses)} steps")
     typer.echo(result.verdict)
-    crowded = crowding(map(len, truth), result.model.config.num_subject_queries)
-    if crowded.beyond:
-        typer.echo(f"note: {crowded}; this model cannot find them")
+    people = sum(len(opened.annotations(index)) for index in result.indices)
+    if (learnt := sum(map(len, truth))) < people:
+        most = overfitting.MOST_PEOPLE
+        typer.echo(f"note: {learnt:,} of {people:,} people were learnt, the first {most} of an image")
     typer.echo(f"page: {page}")
     if not (result.boxes_learnt and result.labels_learnt):
         raise typer.Exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import torch
 from dsct.config import DSCTConfig
 from dsct.criterion import SetCriterion
 from dsct.data.collate import Batch, collate
-from dsct.data.records import Target
+from dsct.data.records import Annotations, Target
 from dsct.data.transforms import evaluation_transform
 from dsct.metrics import Evaluation, Evaluator
 from dsct.metrics.inference import in_pixels
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 #: What counts as learnt: share of people found (IoU 0.5), and of right labels.
 LEARNT = 0.9
 CHECK_EVERY = 25
-#: Subject queries of the model, whose time and memory grow with their square, however many people there are.
-MOST_QUERIES = 300
+#: People of an image that are learnt: time and memory grow with the square of the queries that find them.
+MOST_PEOPLE = 300
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,8 @@ def overfit(
         short_side: short side of the images, in pixels.
         lr: learning rate.
         seed: for the choice of images and the weights.
-        config: the model; by default ``DSCTConfig.tiny`` for the classes of the data and the number of people, at most
-            `MOST_QUERIES` in an image.
+        config: the model; by default ``DSCTConfig.tiny`` for the classes of the data and the number of people. Then
+            the first `MOST_PEOPLE` people of an image are learnt.
         device: where to compute.
         on_step: called after every step with the steps done and the loss.
 
@@ -132,11 +133,32 @@ def overfit(
         batch = collate([data[index] for index in indices])
     finally:
         data.transforms = previous
+    if config is None:
+        batch = batch._replace(targets=[_first_people(target) for target in batch.targets])
     seed_everything(seed)
     model = _model_for(data, batch.targets, config)
     model.preprocess = {"short_side": short_side, "long_side": long_side}
     losses, evaluation = _learn(model.to(device), batch.to(device), steps, lr, on_step)
     return OverfitResult(indices, losses, evaluation, model.eval())
+
+
+def first_people(annotations: Annotations) -> Annotations:
+    """The people of an image who are learnt, without what is known beside boxes and labels if that is not everybody.
+
+    Example:
+        >>> import numpy as np
+        >>> crowd = Annotations(None, np.tile([[10, 20, 50, 80]], (400, 1)), np.zeros(400), (64, 96))
+        >>> len(first_people(crowd))
+        300
+    """
+    if len(annotations) <= MOST_PEOPLE:
+        return annotations
+    boxes, labels = annotations.boxes[:MOST_PEOPLE], annotations.labels[:MOST_PEOPLE]
+    return dataclasses.replace(annotations, boxes=boxes, labels=labels, continuous=None, attributes={})
+
+
+def _first_people(target: Target) -> Target:
+    return {**target, "boxes": target["boxes"][:MOST_PEOPLE], "labels": target["labels"][:MOST_PEOPLE]}
 
 
 def _images_with_people(data: Any, images: int, seed: int) -> list[int]:
@@ -158,7 +180,7 @@ def _model_for(data: Any, targets: Sequence[Target], config: DSCTConfig | None) 
             num_classes=len(data.class_names),
             class_names=tuple(data.class_names),
             multi_label=data.multi_label,
-            num_subject_queries=min(max(8, people + 2), MOST_QUERIES),
+            num_subject_queries=max(8, people + 2),
         )
     return DSCT(config)
 
