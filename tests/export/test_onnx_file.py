@@ -23,6 +23,7 @@ from dsct.export import to_onnx
 from tests.comparison import assert_same, padded_images
 from tests.export.models import SIZES, VARIANTS, model_of, model_with_ties, of_last_layer
 from tests.export.runtimes import environments, subjects
+from tests.project.test_docs import DOCS, code
 
 OPENVINO = ("newest", "2025.4.1")
 OLD_OPENVINO = Path(sysconfig.get_path("data")) / "openvino-2025.4.1"
@@ -129,14 +130,31 @@ def test_openvino_equals_the_model(version: str, exported: Exported, tmp_path: P
 
 
 @pytest.mark.slow
-def test_onnx_runtime_can_prepare_and_quantise_the_file(exported: Exported, tmp_path: Path) -> None:
+def test_the_documented_quantisation_gives_a_file_that_runs_and_is_near(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Shape inference with free sizes is part of it."""
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
+    (block,) = (each for each in code(DOCS / "how-to/export.md", "python") if "def quantise(" in each)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    (tmp_path / "images").mkdir()
+    for number in range(4):
+        np.save(tmp_path / f"images/{number}.npy", torch.randn(1, 3, 96, 128).numpy())
+    monkeypatch.chdir(tmp_path)
     model, file = exported
-    quant_pre_process(str(file), str(tmp_path / "prepared.onnx"))
+    names["quantise"](file, "int8.onnx", "images")
+
     inputs = padded_images(dtype=torch.float32)
-    assert_same(answer(tmp_path / "prepared.onnx", *inputs), of_last_layer(model, *inputs), 1e-4)
+    expected = of_last_layer(model, *inputs)
+    assert_same(answer(tmp_path / "prepared.onnx", *inputs), expected, 1e-4)
+    nodes = onnx.load(tmp_path / "int8.onnx").graph.node
+    restored = {output for node in nodes if node.op_type == "DequantizeLinear" for output in node.output}
+    convolutions = [node for node in nodes if node.op_type == "Conv"]
+    assert convolutions
+    assert all({*node.input} <= restored for node in convolutions), "pixels, weights and biases are integers"
+    found = answer(tmp_path / "int8.onnx", *inputs)
+    assert not torch.equal(found[1], expected[1])
+    assert_same([found[0].sigmoid(), found[1]], [expected[0].sigmoid(), expected[1]], 0.05)
 
 
 @pytest.mark.slow

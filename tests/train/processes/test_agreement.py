@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 
 from dsct.train import Processes
 from dsct.train.processes.agreement import require_agreement
+from tests.faults.runs import two_processes
 from tests.train.processes.two_processes import launch
 
 WORKER = str(Path(__file__).with_name("agreement_worker.py"))
@@ -54,6 +58,21 @@ def test_a_process_that_dies_ends_the_other_with_a_sentence(tmp_path: Path) -> N
 def test_a_process_that_is_late_ends_the_other_at_the_limit(tmp_path: Path) -> None:
     output = launch(WORKER, "late", tmp_path)
     assert re.search(r"waited: process \d lost the others: .* is further behind than the time limit", output)
+
+
+def test_dsct_train_ends_at_its_process_timeout_when_the_other_never_comes(tmp_path: Path) -> None:
+    """Without the limit it would wait for half an hour."""
+    alone, _ = two_processes()
+    options = ["--process-timeout", "3", "--device", "cpu", "--run-dir", str(tmp_path / "run")]
+    done = subprocess.run(
+        [sys.executable, "-m", "dsct", "train", "synthetic", *options],
+        env={**os.environ, **alone, "COLUMNS": "400"}, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    (sentence,) = done.stderr.splitlines()
+    assert re.match(r"error: process 0 could not join 2 processes .* within 3 s \(--process-timeout\); torch", sentence)
+    assert not done.stdout
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import torch
 from dsct.checkpoint import load_model
 from dsct.train import Processes
 from tests.train.processes import trainer_worker
-from tests.train.processes.trainer_worker import RECIPES
+from tests.train.processes.trainer_worker import RECIPES, STOPS
 from tests.train.processes.two_processes import launch
 from tests.train.training_run import assert_same_run, final_state, log_rows
 
@@ -56,13 +56,13 @@ def test_weights_are_a_model_of_one_process(name: str, runs: Path) -> None:
     assert load_model(runs / name / "last.pt").config == model.config
 
 
-@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
-def test_a_signal_to_one_process_stops_all_and_the_run_goes_on_exactly(kind: str, runs: Path) -> None:
-    messages = {(runs / f"{kind} stopped{rank}.txt").read_text() for rank in range(2)}
+@pytest.mark.parametrize("name", STOPS)
+def test_a_signal_to_one_process_stops_all_and_the_run_goes_on_exactly(name: str, runs: Path) -> None:
+    messages = {(runs / f"{name} stopped{rank}.txt").read_text() for rank in range(2)}
     assert len(messages) == 1
-    where = {"ddp": "stopped in epoch 2 after step 3", "fsdp": "stopped in epoch 1 after step 2"}[kind]
+    where = "stopped in epoch 2 after step 3" if name == "ddp" else "stopped in epoch 1 after step 2"
     assert messages.pop().startswith(where), "at once, in an epoch and in validation"
-    assert_same_run(runs / kind, runs / f"{kind} stopped")
+    assert_same_run(runs / name, runs / f"{name} stopped")
 
 
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])

@@ -29,6 +29,11 @@ RECIPES = {
     "fsdp accumulated": dataclasses.replace(PLAIN, accumulation=2, ema=0.9, activation_checkpointing=True),
 }
 
+#: The call of the criterion at which the first process is asked to stop. Of "ddp" and "fsdp", calls 1 and 2 are steps,
+#: call 3 is in validation, call 4 is a step again. Of the other, calls 1 to 4 are two steps; then the first process has
+#: two batches of validation and is asked in its last, when the second has had its only one and waits.
+STOPS = {"ddp": 4, "fsdp": 3, "ddp accumulated": 6}
+
 
 class Disturbed:
     """A criterion that in one process spoils the loss, or presses Ctrl-C, at a given call."""
@@ -74,15 +79,16 @@ def main(folder: Path) -> None:
     with Processes.from_environment("cpu", timeout=timedelta(seconds=60)) as processes:
         for name, config in RECIPES.items():
             trainer(folder / name, config, processes, "fsdp" in name).fit()
-        for kind in ("ddp", "fsdp"):
-            # Calls 1 and 2 are steps, call 3 is in validation, call 4 is a step again.
-            fsdp = kind == "fsdp"
-            disturbed = Disturbed({"ddp": 4, "fsdp": 3}[kind] if processes.rank == 0 else -1, "stop")
+        for name, call in STOPS.items():
+            config, fsdp = RECIPES[name], "fsdp" in name
+            disturbed = Disturbed(call if processes.rank == 0 else -1, "stop")
             try:
-                trainer(folder / f"{kind} stopped", PLAIN, processes, fsdp, disturbed).fit()
+                trainer(folder / f"{name} stopped", config, processes, fsdp, disturbed).fit()
             except KeyboardInterrupt as error:
-                (folder / f"{kind} stopped{processes.rank}.txt").write_text(str(error))
-            trainer(folder / f"{kind} stopped", PLAIN, processes, fsdp).fit(resume=True)
+                (folder / f"{name} stopped{processes.rank}.txt").write_text(str(error))
+            trainer(folder / f"{name} stopped", config, processes, fsdp).fit(resume=True)
+        for kind in ("ddp", "fsdp"):
+            fsdp = kind == "fsdp"
             try:
                 trainer(
                     folder / f"{kind} nan", PLAIN, processes, fsdp, Disturbed(2 if processes.rank == 1 else -1, "nan")
