@@ -25,11 +25,12 @@ from dsct.checkpoint.files import (
 from dsct.checkpoint.report import summary
 from dsct.checkpoint.seal import sealed
 from dsct.checkpoint.sizes import sizes_of
-from dsct.checkpoint.tensor_files import StateDict, require_values_for
+from dsct.checkpoint.tensor_files import StateDict
 from dsct.complete_files import replaced_when_complete
 from dsct.json_text import parse_json
 from dsct.modules import DSCT
 from dsct.modules.shared_module_list import same_bits
+from dsct.sound_values import require_values_for
 
 
 def save_model(model: DSCT, path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor] | None = None) -> None:

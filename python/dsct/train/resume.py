@@ -14,8 +14,9 @@ import torch
 
 from dsct.checkpoint import metadata_of, read_pickled_tensors
 from dsct.checkpoint.files import CONFIG_KEY, write_pickled_tensors
-from dsct.checkpoint.tensor_files import require_checksums, require_values_for
+from dsct.checkpoint.tensor_files import require_checksums
 from dsct.json_text import parse_json_object
+from dsct.sound_values import require_values_for
 from dsct.train.config import TrainConfig
 from dsct.train.progress import Progress
 from dsct.train.run_folder.lock import require_lock
