@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import dsct._dsct as _dsct
 from dsct.config import DSCTConfig, require_config
+from dsct.sound_values import require_numbers
 
 Outputs = Mapping[str, Any]
 Targets = Sequence[Mapping[str, Any]]
@@ -51,7 +52,7 @@ class HungarianMatcher(nn.Module):
             min(N, n) pairs.
 
         Raises:
-            TypeError, ValueError: as for `SetCriterion`.
+            TypeError, ValueError, NotImplementedError: as for `SetCriterion`.
         """
         logits, boxes = _output(outputs, "outputs")
         return _dsct.hungarian_matcher(self.cfg.native, [logits], [boxes], _pairs(targets))
@@ -126,12 +127,16 @@ class SetCriterion(nn.Module):
             TypeError: a dtype does not fit, or something is not a tensor.
             ValueError: a shape, device or label does not fit, or a value is not finite, or `num_boxes` is not
                 positive; the message names it.
+            NotImplementedError: a tensor has no numbers that can be read for the matching: inside a transform of
+                ``torch.func``, such as ``grad``, or on the device "meta". ``backward()`` and ``torch.autograd.grad``
+                differentiate the losses.
         """
         aux = outputs.get("aux_outputs", ())
         names = [*(f"aux_outputs[{i}]" for i in range(len(aux))), "outputs"]
         layers = [_output(layer, name) for layer, name in zip([*aux, outputs], names, strict=True)]
         logits, boxes = ([layer[i] for layer in layers] for i in (0, 1))
         pairs = _pairs(targets)
+        _require_numbers(self.class_weights, "class_weights")
         if num_boxes is None:
             num_boxes = _num_boxes(pairs, logits[-1].device)
         of_layers = _dsct.set_criterion(self.cfg.native, logits, boxes, pairs, num_boxes, self.class_weights)
@@ -163,6 +168,7 @@ class SetCriterion(nn.Module):
 
 
 def _class_weights(cfg: DSCTConfig, class_weights: Sequence[float] | Tensor) -> Tensor:
+    _require_numbers(class_weights, "class_weights")
     wanted = f"SetCriterion: class_weights must be {cfg.num_classes} positive numbers, one per class, got"
     try:
         weights = torch.as_tensor(class_weights, dtype=torch.float32)
@@ -204,6 +210,12 @@ def _kind(value: object) -> str:
 def _require_tensor(value: object, name: str) -> None:
     if not isinstance(value, Tensor):
         raise TypeError(f"criterion: {name} must be a torch.Tensor, got {type(value).__name__}")
+    _require_numbers(value, name)
+
+
+def _require_numbers(value: object, name: str) -> None:
+    instead = "match outside (HungarianMatcher), or use torch.autograd.grad or loss.backward() for gradients"
+    require_numbers(value, f"criterion: {name}", "matching", instead)
 
 
 def _num_boxes(pairs: list[tuple[Tensor, Tensor]], device: torch.device) -> float:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import dsct._dsct as _dsct
 from dsct.config import DSCTConfig, require_config
+from dsct.sound_values import require_numbers
 
 KEYS = ("boxes", "scores", "probabilities", "labels", "queries")
 
@@ -84,11 +85,16 @@ class PostProcess(nn.Module):
         Raises:
             TypeError: an argument is not a tensor.
             ValueError: a shape does not fit or a prediction is not finite.
+            NotImplementedError: an argument has no numbers that can be read: inside a transform of ``torch.func``, or
+                on the device "meta".
         """
+        logits, boxes = outputs["pred_logits"], outputs["pred_boxes"]
+        for name, value in (("pred_logits", logits), ("pred_boxes", boxes), ("target_sizes", target_sizes)):
+            require_numbers(value, f"PostProcess: {name}", "PostProcess", "call it on what the transform returns")
         images = _dsct.post_process(
             self.cfg.native,
-            outputs["pred_logits"],
-            outputs["pred_boxes"],
+            logits,
+            boxes,
             target_sizes,
             threshold=self.threshold,
             nms_iou=self.nms_iou,

@@ -11,6 +11,7 @@ import torch
 import dsct
 from dsct.checkpoint import load_pretrained, save_released
 from dsct.checkpoint.native import distinct_tensors, metadata_of
+from dsct.sound_values import require_values_for
 from tests.comparison import small
 
 NAME = "transformer.level_embed"
@@ -75,7 +76,6 @@ def test_counters_stay_integers(model: dsct.DSCT) -> None:
     own = {"steps": torch.tensor(3)}
     state = {**model.state_dict(), "backbone.0.body.bn1.num_batches_tracked": torch.tensor(3)}
     load_pretrained(dsct.DSCT(small()), state, verbose=False)
-    check = dsct.checkpoint.tensor_files.require_values_for
-    check(own, {"steps": torch.tensor(4, dtype=torch.int32)}, "file")
+    require_values_for(own, {"steps": torch.tensor(4, dtype=torch.int32)}, "file")
     with pytest.raises(ValueError, match=r"file: steps must hold integers, got torch\.float32"):
-        check(own, {"steps": torch.tensor(4.0)}, "file")
+        require_values_for(own, {"steps": torch.tensor(4.0)}, "file")

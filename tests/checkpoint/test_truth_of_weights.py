@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
@@ -17,7 +18,7 @@ import torch
 
 import dsct
 from dsct import _dsct
-from dsct.checkpoint import load_pretrained, read_checkpoint, save_released
+from dsct.checkpoint import distinct_tensors, load_pretrained, metadata_of, read_checkpoint, save_released
 from dsct.checkpoint.seal import sealed
 from tests.comparison import small
 
@@ -61,14 +62,38 @@ def read_checkpoint_of(model: dsct.DSCT, folder: Path) -> dict[str, torch.Tensor
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_types_of_other_sizes_too(model: dsct.DSCT, tmp_path: Path, dtype: torch.dtype) -> None:
     model.to(dtype)
-    with torch.no_grad():
-        model.transformer.level_embed[0, 0] = math.nan
-    dsct.save_model(model, tmp_path / "model.safetensors")
+    file, released = tmp_path / "model.safetensors", tmp_path / "released.pth"
+    save_released(model, released)
+    tensors = {name: each.detach().clone() for name, each in distinct_tensors(model).items()}
+    tensors["transformer.level_embed"][0, 0] = math.nan
+    safetensors.torch.save_file(tensors, file, metadata_of(model))
     with pytest.raises(ValueError, match="level_embed must be finite, got NaN or infinity in 1 of"):
-        dsct.load_model(tmp_path / "model.safetensors")
-    save_released(model, tmp_path / "released.pth")
+        dsct.load_model(file)
+    torch.save({**torch.load(released, weights_only=False), "model": tensors}, released)
     with pytest.raises(ValueError, match="level_embed must be finite"):
-        load_pretrained(dsct.DSCT(small()), tmp_path / "released.pth", verbose=False)
+        load_pretrained(dsct.DSCT(small()), released, verbose=False)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_could_not_be_loaded_is_not_written(
+    model: dsct.DSCT, tmp_path: Path, value: float, dtype: torch.dtype
+) -> None:
+    model.to(dtype)
+    for write in (dsct.save_model, save_released):
+        path = tmp_path / write.__name__
+        write(model, path)
+        before = path.read_bytes()
+        broken = copy.deepcopy(model)
+        with torch.no_grad():
+            broken.transformer.level_embed[0, :2] = value
+        said = f"^{path} is not written: transformer.level_embed must be finite, got NaN or infinity in 2 of"
+        with pytest.raises(ValueError, match=said):
+            write(broken, path)
+        assert path.read_bytes() == before
+        assert list(tmp_path.glob(f"{path.name}*")) == [path]
+        with pytest.raises(ValueError, match="level_embed must be finite"):
+            dsct.save_model(model, path, broken.state_dict())
 
 
 def test_a_refused_file_leaves_the_model_as_it_was(model: dsct.DSCT) -> None:

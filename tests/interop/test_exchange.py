@@ -149,6 +149,13 @@ def test_a_wrong_result_is_found_in_float32_too() -> None:
     assert type(model.attention) is Attention
 
 
+def in_its_model(out: Tensor) -> Tensor:
+    """The output, where it is not computed on random inputs."""
+    if out.shape[1] != 5:
+        raise RuntimeError("five queries are wanted")
+    return out
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_infinities_that_a_model_means_are_compared_as_such(training: bool) -> None:
     def masked(out: Tensor) -> Tensor:
@@ -157,8 +164,30 @@ def test_infinities_that_a_model_means_are_compared_as_such(training: bool) -> N
     model = Small(end=masked).train(training)
     assert transformers.accelerate(model, VALUE, verbose=False).difference < 1e-6
     assert (model.training, model.dropout.training) == (training, training)
-    for end in (lambda out: masked(out).masked_fill(out > 0, torch.inf), lambda out: out / 0):
-        transformers.accelerate(Small(end=end), VALUE, verbose=False)
+    for end in (lambda out: masked(out).masked_fill(out > 0, torch.inf), lambda out: masked(out)[..., 5:]):
+        assert transformers.accelerate(Small(end=end), VALUE, verbose=False).difference < 1e-6
+    with pytest.raises(ValueError, match="something other than deformable attention"):
+        transformers.accelerate(Small(lambda out: 2 * in_its_model(out), masked), VALUE, verbose=False)
+
+
+ENDS: dict[str, Any] = {
+    "infinite": lambda out: out.abs() / 0,
+    "of both signs": lambda out: out / 0,
+    "overflow": lambda out: out * 1e38 * 1e38,
+    "masked": lambda out: torch.full_like(out, -torch.inf),
+    "one of two": lambda out: (out * 1e38 * 1e38, (out * 1e38).sigmoid().round()),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("way", [lambda out: out, lambda out: 2 * in_its_model(out)])
+def test_outputs_without_a_finite_number_cannot_be_compared(end: str, dtype: torch.dtype, way: Any) -> None:
+    model = Small(way, ENDS[end]).to(dtype)
+    said = "^outputs of Small are not finite in torch.float32 by themselves, so there is nothing to compare with: "
+    with pytest.raises(ValueError, match=said):
+        transformers.accelerate(model, trial={"value": VALUE.to(dtype)}, verbose=False)
+    assert type(model.attention) is Attention
 
 
 @pytest.mark.parametrize("value", [torch.inf, -torch.inf, torch.nan])

@@ -81,6 +81,33 @@ def test_what_is_no_such_decoder_is_named() -> None:
         dsct.DSCTDecoder.from_deformable_detr(refining)
 
 
+@pytest.mark.parametrize("value", [torch.nan, -torch.inf])
+def test_live_weights_must_be_finite_too(value: float) -> None:
+    original, name = decoder(), "layers.2.cross_attn.value_proj.weight"
+    with torch.no_grad():
+        original.get_parameter(name)[1, 2] = value
+    said = f"from_deformable_detr: decoder: {name} must be finite, got NaN or infinity in 1 of 1024 values"
+    with pytest.raises(ValueError, match=said):
+        dsct.DSCTDecoder.from_deformable_detr(original, num_context_queries=11)
+    with torch.no_grad():
+        original.get_parameter(name)[1, 2] = 1e5
+    original.layers[0].linear1.half()
+    with pytest.raises(ValueError, match=f"{name} must be finite as torch.float16, got torch.float32 beyond its range"):
+        dsct.DSCTDecoder.from_deformable_detr(original, num_context_queries=11)
+    original.register_buffer("unused", torch.tensor([value]))
+    dsct.DSCTDecoder.from_deformable_detr(original.float(), num_context_queries=11)
+    assert next(dsct.DSCTDecoder.from_deformable_detr(original.to("meta")).parameters()).is_meta
+
+
+@pytest.mark.parametrize("convert", [convert, transformers.convert])
+def test_a_converted_detector_must_be_finite(hugging_face: Any, convert: Any) -> None:
+    model = copy.deepcopy(hugging_face)
+    with torch.no_grad():
+        model.model.level_embed[0, 0] = torch.nan
+    with pytest.raises(ValueError, match="level_embed must be finite, got NaN or infinity in 1 of"):
+        convert(model, 4, 7, verbose=False)
+
+
 def test_the_original_module_is_replaced_by_an_import() -> None:
     original, ours = MSDeformAttn(32, 2, 4, 3), dsct.MSDeformAttn(32, 2, 4, 3)
     randomise(original, 0.2)

@@ -112,6 +112,21 @@ def test_other_kinds(module: nn.Module) -> None:
         assert accelerate_attention(nn.ModuleDict({"layer": nn.ModuleDict({"attention": module})})) == {}
 
 
+@pytest.mark.parametrize(
+    "spoil", [lambda out: out.abs() / 0, lambda out: out * 1e38 * 1e38, lambda out: out * torch.nan]
+)
+def test_a_module_without_a_finite_number_is_left_and_named(spoil: Any) -> None:
+    said = (
+        r"^attention \(Attention\) left as it was: its outputs on random inputs are not finite, so there is nothing to"
+    )
+    for way in (spoil, lambda out: spoil(1.01 * out)):
+        model = Small(way)
+        kind = type(model.attention)
+        with pytest.warns(UserWarning, match=said):
+            assert accelerate_attention(model) == {}
+        assert type(model.attention) is kind
+
+
 @pytest.mark.parametrize("trial", [None, {"value": VALUE}])
 def test_accelerate_refuses_it_too(trial: Any) -> None:
     model = Small(lambda out: 1.01 * out)

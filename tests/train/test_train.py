@@ -332,6 +332,27 @@ def test_state_is_written_between_epochs(tmp_path: Path) -> None:
     assert trainer(tmp_path).fit(resume=True).best_epoch is not None
 
 
+def test_a_state_that_could_not_be_resumed_is_not_written(tmp_path: Path) -> None:
+    class Spoiling(Interrupting):
+        """Writes infinity into a moment of the optimizer."""
+
+        def __call__(self, *arguments: Any, **num_boxes: float) -> Any:
+            losses = super().__call__(*arguments, **num_boxes)
+            if self.calls == 3:
+                moments = list(run._step.optimizer.state.values())[-1]
+                moments["exp_avg_sq"].view(-1)[0] = math.inf
+            return losses
+
+    run = trainer(tmp_path, dataclasses.replace(RECIPE, save_every=1), Spoiling(at=0))
+    said = (
+        rf"^{tmp_path}/last\.pt is not written: optimizer\.state\.\d+\.exp_avg_sq must be finite, got NaN or infinity"
+    )
+    with pytest.raises(ValueError, match=said):
+        run.fit()
+    assert final_state(tmp_path)["progress"]["step"] == 2
+    assert trainer(tmp_path).fit(resume=True).best_epoch is not None
+
+
 def test_a_full_disk_leaves_the_state_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writes = 0
 

@@ -25,11 +25,12 @@ from dsct.checkpoint.files import (
 from dsct.checkpoint.report import summary
 from dsct.checkpoint.seal import sealed
 from dsct.checkpoint.sizes import sizes_of
-from dsct.checkpoint.tensor_files import StateDict, require_values_for
+from dsct.checkpoint.tensor_files import StateDict
 from dsct.complete_files import replaced_when_complete
 from dsct.json_text import parse_json
 from dsct.modules import DSCT
 from dsct.modules.shared_module_list import same_bits
+from dsct.sound_values import require_finite, require_values_for
 
 
 def save_model(model: DSCT, path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor] | None = None) -> None:
@@ -43,9 +44,9 @@ def save_model(model: DSCT, path: str | os.PathLike[str], tensors: Mapping[str, 
             processes.
 
     Raises:
-        ValueError: `tensors` have other names or shapes than the model's, or differ between the names of one parameter;
-            ``preprocess`` is not a dictionary of the two sides, or ``thresholds`` are not one number in [0, 1] per
-            class.
+        ValueError: a tensor holds NaN or infinity; `tensors` have other names or shapes than the model's, or differ
+            between the names of one parameter; ``preprocess`` is not a dictionary of the two sides, or ``thresholds``
+            are not one number in [0, 1] per class. An older file stays as it was.
         OSError: the disk is full or cannot be written.
 
     Example:
@@ -56,6 +57,7 @@ def save_model(model: DSCT, path: str | os.PathLike[str], tensors: Mapping[str, 
         True
     """
     whole = distinct_tensors(model) if tensors is None else _distinct_of(tensors, model)
+    require_finite(whole, f"{path} is not written")
     # Through memory, so that a full disk is an OSError with its reason.
     content = sealed(whole, metadata_of(model))
     with replaced_when_complete(path) as partial:

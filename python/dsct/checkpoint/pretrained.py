@@ -23,9 +23,10 @@ from dsct.checkpoint.layouts import Layout, incoming_tensors, recognise
 from dsct.checkpoint.native import distinct_tensors, shared_names
 from dsct.checkpoint.report import LoadReport, Shape
 from dsct.checkpoint.sizes import sizes_beside
-from dsct.checkpoint.tensor_files import require_plain, require_values_for, without_wrappers
+from dsct.checkpoint.tensor_files import require_plain, without_wrappers
 from dsct.config import DSCTConfig
 from dsct.modules.shared_module_list import same_bits
+from dsct.sound_values import require_values_for
 
 if TYPE_CHECKING:
     from dsct.modules import DSCT

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dsct.checkpoint.files import write_pickled_tensors
 from dsct.checkpoint.native import distinct_tensors, metadata_of, shared_names
 from dsct.config import DSCTConfig
+from dsct.sound_values import require_finite
 
 if TYPE_CHECKING:
     from dsct.modules import DSCT
@@ -31,7 +32,7 @@ def save_released(model: DSCT, path: str | os.PathLike[str], *, epoch: int = 0) 
         epoch: number of the last epoch, counted from 0.
 
     Raises:
-        ValueError: the model has parameters that the released code does not know.
+        ValueError: the model has parameters that the released code does not know, or one with NaN or infinity.
         OSError: the disk is full or cannot be written; an older file stays as it was.
 
     Example:
@@ -46,6 +47,7 @@ def save_released(model: DSCT, path: str | os.PathLike[str], *, epoch: int = 0) 
     shared = shared_names(model)
     # Cloned, because a file holds the whole memory behind a view.
     tensors = {name: tensor.detach().cpu().clone() for name, tensor in distinct_tensors(model).items()}
+    require_finite(tensors, f"{path} is not written")
     content = {
         "model": {name: tensors[shared.get(name, name)] for name in model.state_dict()},
         "epoch": epoch,

@@ -116,58 +116,6 @@ def require_plain(tensors: StateDict, source: object) -> None:
             raise ValueError(f"{source}: {name} claims shape {tuple(tensor.shape)} but has fewer numbers stored")
 
 
-def require_finite(tensors: Mapping[str, torch.Tensor], source: object) -> None:
-    """Raises for weights with which every prediction would be wrong, or some, without a word.
-
-    Raises:
-        ValueError: a tensor holds NaN or infinity; the message names it.
-    """
-    for name, tensor in tensors.items():
-        if not (tensor.is_floating_point() or tensor.is_complex()):
-            continue
-        # Types of 8 bits have few functions.
-        finite = torch.isfinite(tensor if tensor.element_size() > 1 else tensor.float())
-        if not finite.all():
-            broken = int(finite.numel() - finite.sum())
-            raise ValueError(
-                f"{source}: {name} must be finite, got NaN or infinity in {broken} of {finite.numel()} values"
-            )
-
-
-def require_values_for(wanted: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor], source: object) -> None:
-    """Raises for values that the tensors of a model cannot take without becoming something else.
-
-    Args:
-        wanted: the model's; counters and other integers among them take integers.
-        tensors: from a file; those that the model lacks may hold anything finite.
-        source: the file, for the message.
-
-    Raises:
-        ValueError: a tensor holds integers, truth values or complex numbers where the model's does not, NaN or
-            infinity, or numbers beyond the range of the model's; the message names it.
-
-    Example:
-        >>> require_values_for({"bias": torch.zeros(2)}, {"bias": torch.tensor([3, 4])}, "a.safetensors")
-        Traceback (most recent call last):
-        ...
-        ValueError: a.safetensors: bias must hold floating-point numbers, got torch.int64
-    """
-    pairs = {name: (tensor, wanted[name].dtype) for name, tensor in tensors.items() if name in wanted}
-    for name, (tensor, dtype) in pairs.items():
-        if _numbers_of(tensor.dtype) != _numbers_of(dtype):
-            raise ValueError(f"{source}: {name} must hold {_numbers_of(dtype)}, got {tensor.dtype}")
-    require_finite(tensors, source)
-    for name, (tensor, dtype) in pairs.items():
-        if tensor.dtype == dtype or not dtype.is_floating_point:
-            continue
-        # Types of 8 bits have few functions.
-        if beyond := int((~torch.isfinite(tensor.to(dtype).float())).sum()):
-            raise ValueError(
-                f"{source}: {name} must be finite as {dtype}, got {tensor.dtype} beyond its range in {beyond} of "
-                f"{tensor.numel()} values"
-            )
-
-
 def without_wrappers(tensors: Mapping[str, torch.Tensor], source: object) -> StateDict:
     """Removes from the names what ``torch.compile`` and ``DataParallel`` put into them.
 
@@ -201,14 +149,6 @@ def _require_honest_archive(path: Path) -> None:
         claimed = sum(entry.file_size for entry in archive.infolist())
     if claimed > path.stat().st_size:
         raise ValueError(f"its entries claim {claimed} bytes, the file has {path.stat().st_size}")
-
-
-def _numbers_of(dtype: torch.dtype) -> str:
-    if dtype.is_floating_point:
-        return "floating-point numbers"
-    if dtype.is_complex:
-        return "complex numbers"
-    return "truth values" if dtype == torch.bool else "integers"
 
 
 def _kind(tensor: torch.Tensor) -> str:

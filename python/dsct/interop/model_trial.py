@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from dsct.interop.difference import says_nothing
 from dsct.interop.views import device_of, in_float32, is_half, view_with, with_copied_inputs, with_inputs_in_float32
 from dsct.modules.evaluating import evaluation_view
 
@@ -68,7 +69,7 @@ def tried(model: nn.Module, run: Run) -> tuple[list[Tensor], float]:
     """:func:`outputs_of` a model that computes by itself, with a word on trials that say nothing about it.
 
     Raises:
-        ValueError: the model does not run, or its outputs are not finite or no numbers.
+        ValueError: the model does not run, or its outputs are no numbers, or one of them has NaN or no finite number.
 
     Example:
         >>> outputs, seconds = tried(nn.ReLU(), lambda view: view(torch.ones(1)))
@@ -86,11 +87,11 @@ def tried(model: nn.Module, run: Run) -> tuple[list[Tensor], float]:
         ) from error
     if not any(value.numel() for value in outputs):
         raise ValueError(f"outputs of {name} must contain tensors of floating-point numbers, to compare them")
-    if any(value.isnan().any() for value in outputs):
+    if any(map(says_nothing, outputs)):
         dtype = torch.float32 if in_half_precision(model) else _dtype(model)
         raise ValueError(
             f"outputs of {name} are not finite in {dtype} by themselves, so there is nothing to compare with: "
-            "give other inputs (trial={...}), or none (trial=None)"
+            "give other inputs (trial={...}), a function that returns the outputs to compare, or none (trial=None)"
         )
     return outputs, seconds
 

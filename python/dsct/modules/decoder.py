@@ -14,6 +14,7 @@ from dsct.modules.block import Block, is_transformed, pair, recomputed
 from dsct.modules.ms_deform_attn import Memory, MSDeformAttn, initialize_transformer
 from dsct.modules.relational_aggregation import SpatialRelation, aggregate, spatial_relation
 from dsct.ops import Shapes, check_level_start_index, level_shapes
+from dsct.sound_values import require_values_for
 
 Trace = dict[str, Tensor | None]
 TRACE = ("sampling_locations", "attention_weights", "spatial_indices", "semantic_indices", "context_weights")
@@ -189,7 +190,8 @@ class DSCTDecoder(nn.Module):
             The decoder, on the device and in the dtype and mode of `decoder`.
 
         Raises:
-            ValueError: `decoder` is not such a decoder, or it refines boxes layer by layer.
+            ValueError: `decoder` is not such a decoder, it refines boxes layer by layer, or one of its weights holds
+                NaN, infinity or numbers that the others' dtype cannot hold.
 
         Example:
             >>> import dsct
@@ -217,7 +219,10 @@ class DSCTDecoder(nn.Module):
         built = cls(DSCTConfig(**{**own, **context_sets(num_context_queries), **config}))
         parameter = first.linear1.weight
         built = built.to(parameter.device, parameter.dtype).train(decoder.training)
-        missing = built.load_state_dict(decoder.state_dict(), strict=False).missing_keys
+        wanted, theirs = built.state_dict(keep_vars=True), decoder.state_dict()
+        fitting = {name: tensor for name, tensor in theirs.items() if name in wanted}
+        require_values_for(wanted, fitting, "from_deformable_detr: decoder")
+        missing = built.load_state_dict(theirs, strict=False).missing_keys
         if any("context_weights" not in name for name in missing):
             raise ValueError(f"from_deformable_detr: decoder lacks the parameters {missing}")
         return built

@@ -14,8 +14,9 @@ import torch
 
 from dsct.checkpoint import metadata_of, read_pickled_tensors
 from dsct.checkpoint.files import CONFIG_KEY, write_pickled_tensors
-from dsct.checkpoint.tensor_files import require_checksums, require_values_for
+from dsct.checkpoint.tensor_files import require_checksums
 from dsct.json_text import parse_json_object
+from dsct.sound_values import require_finite, require_values_for
 from dsct.train.config import TrainConfig
 from dsct.train.progress import Progress
 from dsct.train.run_folder.lock import require_lock
@@ -32,6 +33,9 @@ def save_state(path: Path, step: OptimizerStep, progress: Progress, config: Trai
     """Writes everything the next step depends on to `path`, replacing an older state only once it is complete.
 
     All processes call it; the main one writes.
+
+    Raises:
+        ValueError: a weight or a moment is NaN or infinite.
     """
     state = {
         "kind": KIND,
@@ -44,6 +48,7 @@ def save_state(path: Path, step: OptimizerStep, progress: Progress, config: Trai
     with step.processes.fail_together():
         if step.processes.is_main:
             require_lock(path.parent)
+            require_finite(dict(_tensors_in(state)), f"{path} is not written")  # it could not be resumed
             write_pickled_tensors(state, path)
 
 

@@ -42,6 +42,17 @@ def first_weight(state: dict[str, Any], value: Any) -> None:
     state["model"][next(iter(state["model"]))] = value
 
 
+def spoil(place: str, number: float = math.nan) -> Callable[[dict[str, Any]], object]:
+    """Another number in the last tensor there."""
+
+    def change(state: Any) -> None:
+        for part in place.split("/"):
+            state = state[int(part) if part.isdecimal() else part]
+        list(state.values())[-1].view(-1)[-1] = number
+
+    return change
+
+
 EDITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     **{f"no {key}": (gone(key), f"{key} is missing")
        for key in ("model", "optimizer", "scheduler", "scaler", "random", "progress")},
@@ -50,6 +61,9 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "weight more": (put("model/more", torch.zeros(1)), "model has an unknown key 'more'"),
     "weight other shape": (lambda state: first_weight(state, torch.zeros(3, 5)), r"got torch\.float32 of shape"),
     "weight a list": (lambda state: first_weight(state, [1.0]), "must be a tensor"),
+    "weight NaN": (spoil("model"), r"model\.\S+ must be finite, got NaN or infinity in 1 of"),
+    "moment NaN": (spoil("optimizer/state/0"), r"optimizer\.state\.0\.\w+ must be finite, got NaN or infinity in 1 of"),
+    "moment infinite": (spoil("optimizer/state/0", math.inf), r"optimizer\.state\.0\.\w+ must be finite"),
     "no moments": (put("optimizer/state", {}), r"optimizer\.state is empty"),
     "a moment gone": (lambda state: state["optimizer"]["state"][3].pop("exp_avg"), r"state\.3\.exp_avg is missing"),
     "moment other shape": (put("optimizer/state/0/exp_avg_sq", torch.zeros(2)), r"state\.0\.exp_avg_sq must be"),
