@@ -181,7 +181,7 @@ def test_other_commands(command: str, data: tuple[str, Path], tmp_path: Path, mo
         dsct.save_model(dsct.DSCT(config), tmp_path / "model.safetensors")
         arguments = ["--weights", tmp_path / "model.safetensors"]
     places = {
-        "overfit": ("dsct.cli.overfit", "run_overfit"),
+        "overfit": ("dsct.train.overfit", "overfit"),
         "eval": ("dsct.cli.evaluation.evaluate", "_run"),
     }
     module, name_in_it = places[command]

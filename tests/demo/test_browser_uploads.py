@@ -155,13 +155,15 @@ def test_a_photo_comes_from_the_camera(page: Page) -> None:
     page.get_by_role("button", name="Take this photo").click()
     page.locator("#status", has_text="photo (640 x 480):").wait_for()
     assert not page.locator("#camera-view").is_visible()
-    page.wait_for_function("() => document.getElementById('video').srcObject === null")  # the camera is off
+    page.wait_for_function(
+        "() => document.getElementById('video').srcObject === null", polling=100
+    )  # the camera is off
 
 
 def test_a_camera_can_be_left_alone(page: Page) -> None:
     page.get_by_role("button", name="Take a photo").click()
     page.get_by_role("button", name="Cancel").click()
-    page.wait_for_function("() => document.getElementById('video').srcObject === null")
+    page.wait_for_function("() => document.getElementById('video').srcObject === null", polling=100)
     assert page.locator("#status").inner_text().startswith("synthetic scene 1")
 
 

@@ -19,6 +19,7 @@ FILLED = {
     "dsct.data.annotation_files.raw_annotations.RawImage",
     "dsct.data.annotation_tools.export.ToolImage",
     "dsct.data.checks.findings.Findings",
+    "dsct.data.checks.overlaps.Pairs",
     "dsct.train.progress.Progress",
 }
 
