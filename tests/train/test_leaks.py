@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def growth(step: Callable[[], object], count: int, warm_up: int, parts: int = 4)
             step()
         gc.collect()
         sizes.append(resident_memory())
-    return parts * min(after - before for before, after in zip(sizes, sizes[1:], strict=False)) / 1e6
+    return parts * min(after - before for before, after in pairwise(sizes)) / 1e6
 
 
 @pytest.fixture
