@@ -11,32 +11,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from torchvision.ops import box_iou
 from typer.testing import CliRunner
 
-import dsct.data.checks.overlaps as overlaps_module
 from dsct.cli import app
 from dsct.config import CAER_S_CLASSES, EMOTIC_CLASSES
 from dsct.data import Annotations
-from dsct.data.checks.check import CheckResult, check
-from dsct.data.checks.findings import MOST_PLACES, Finding
+from dsct.data.checks.check import check
+from dsct.data.checks.findings import MOST_PLACES
 from dsct.data.checks.image_files import read_image_file, read_image_files
-from dsct.data.checks.overlaps import alike_boxes
 from dsct.data.checks.summary import class_membership
 from tests.data.annotated_stand_in import Records, drawn_on_disk, record
+from tests.data.checks.found import find, kinds
 
 EVERY_CLASS = [[i % 2, i, 20 + i, 40 + i] for i in range(len(CAER_S_CLASSES))]
-
-
-def kinds(result: CheckResult) -> dict[str, int]:
-    """Findings and how often, without the classes that a handful of people cannot fill."""
-    return {f.kind: f.count for f in result.findings if f.kind != "class without people"}
-
-
-def find(result: CheckResult, kind: str) -> Finding:
-    return next(finding for finding in result.findings if finding.kind == kind)
 
 
 def with_record(data: Records, index: int, **changes: Any) -> Records:
@@ -151,51 +139,6 @@ def test_boxes(tmp_path: Path) -> None:
     assert find(result, "box leaves the image").places[0].detail == "person 1: -5 0 20 20 in 160 x 120"
     assert find(result, "duplicate box").places[0].detail == "people 2 and 3"
     assert result.whole.tiny_boxes == 2
-
-
-def test_thousands_of_boxes_in_one_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All pairs are compared without being in memory at once, which took gigabytes; every one counts."""
-    number = 3000
-    boxes = np.zeros((number, 4), dtype=np.float32)
-    boxes[:, 0] = 100 * np.arange(number)
-    boxes[:, 2:] = boxes[:, :2] + 50
-    boxes[-1], boxes[-2] = boxes[0], boxes[1] + [0, 0, 5, 5]
-    one = record(None, boxes, size=(100 * number, 100))
-    compared: list[int] = []
-
-    def counted(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        compared.append(len(rows) * len(columns))
-        return box_iou(rows, columns)
-
-    monkeypatch.setattr(overlaps_module, "box_iou", counted)
-    result = check([Records([one])])
-    assert kinds(result) == {"duplicate box": 1, "overlapping people": 1, "images not on disk": 1}
-    assert f"people 1 and {number}" in str(find(result, "duplicate box").places[0])
-    assert f"people 2 and {number - 1}: IoU 0.83" in str(find(result, "overlapping people").places[0])
-    assert sum(compared) <= 64 * number  # not all pairs: boxes far to the right cannot overlap
-
-
-def test_the_comparison_of_some_pairs_finds_what_that_of_all_does() -> None:
-    generator = torch.Generator().manual_seed(0)
-    boxes = torch.rand((700, 4), generator=generator) * torch.tensor([90.0, 90.0, 40.0, 40.0])
-    boxes[:, 2:] += boxes[:, :2]
-    boxes[300:350], boxes[400:450] = boxes[:50], boxes[:50] + 1
-    overlap = box_iou(boxes, boxes).triu(diagonal=1)
-    equal = (boxes[:, None] == boxes).all(-1)
-    found = alike_boxes(boxes, 1000)
-    for pairs, expected in zip(found, (equal, ~equal), strict=True):
-        where = ((overlap > 0.7) & expected).nonzero().tolist()
-        assert pairs.count == len(where) > 40
-        assert [[first, second] for first, second, _ in pairs.named] == where[:1000]
-        assert all(iou == overlap[first, second] for first, second, iou in pairs.named)
-
-
-def test_many_equal_boxes_are_counted_and_a_few_named() -> None:
-    boxes = np.tile(np.array([[1, 1, 20, 20]], dtype=np.float32), (200, 1))
-    result = check([Records([record(None, boxes)])])
-    found = find(result, "duplicate box")
-    assert found.count == 200 * 199 // 2
-    assert len(found.places) == MOST_PLACES
 
 
 def test_labels_must_fit_the_classes() -> None:
