@@ -9,16 +9,15 @@
 // attention weights exist in memory, forward or backward.
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
-#include <torch/csrc/autograd/custom_function.h>
 
 #include "deform_attn_call.h"
 #include "function_transforms.h"
+#include "kernel_node.h"
 
 namespace dsct {
 namespace {
 
-using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
+using torch::autograd::compute_requires_grad;
 
 // ---------------------------------------------------------------- CPU
 
@@ -77,79 +76,54 @@ Tensors backward_composite(const at::Tensor& grad_out, const Arguments& a, Mask 
 
 // ---------------------------------------------------------------- Autograd
 
-using Optional = std::optional<at::Tensor>;  // what a Function leaves out when it counts its inputs
-
-Optional optional(const at::Tensor& t) { return t.defined() ? Optional(t) : std::nullopt; }
-
-// One entry for each that `mask` names: a Function cannot return an undefined tensor.
-variable_list packed(const Tensors& all, Mask mask) {
-  variable_list needed;
-  for (size_t i = 0; i < all.size(); i++)
-    if (mask[i]) needed.push_back(all[i]);
-  return needed;
-}
-
-Tensors unpacked(const variable_list& needed, Mask mask) {
-  Tensors all;
-  for (size_t i = 0, next = 0; i < all.size(); i++)
-    if (mask[i]) all[i] = needed[next++];
-  return all;
-}
-
-struct DeformAttnBackward : torch::autograd::Function<DeformAttnBackward> {
-  static variable_list forward(AutogradContext* ctx, const at::Tensor& grad_out, const at::Tensor& value,
-                               std::vector<c10::SymInt> shapes, const Optional& reference, const at::Tensor& points,
-                               const at::Tensor& weights, Mask mask) {
-    at::AutoDispatchBelowADInplaceOrView guard;
-    const Arguments a{value, shapes, reference.value_or(at::Tensor()), points, weights};
-    ctx->save_for_backward({grad_out, a.value, a.reference, a.points, a.weights});
-    ctx->saved_data["spatial_shapes"] = c10::IValue(shapes);
-    ctx->saved_data["mask"] = c10::IValue(c10::List<bool>({mask[0], mask[1], mask[2], mask[3]}));
-    return packed(call_backward(grad_out, a, mask), mask);
-  }
-  static variable_list backward(AutogradContext* ctx, variable_list needed) {
-    const auto saved = ctx->get_saved_variables();
-    const auto shapes = ctx->saved_data["spatial_shapes"].toSymIntVector();
-    const auto list = ctx->saved_data["mask"].toBoolList();
-    const auto grads = unpacked(needed, {list.get(0), list.get(1), list.get(2), list.get(3)});
-    const auto [grad_out, second] =
-        composite_double_backward(grads, saved[0], {saved[1], shapes, saved[2], saved[3], saved[4]});
-    return {grad_out, second[0], at::Tensor(), second[1], second[2], second[3], at::Tensor()};
+// The gradients of the backward operator's inputs.
+struct DeformAttnBackward {
+  static constexpr auto name = "DeformAttnBackwardBackward";
+  static variable_list backward(const variable_list& grads, const Kept& kept, const std::vector<bool>&) {
+    const auto& t = kept.tensors;
+    const Arguments a{t[1], kept.sizes, t[2], t[3], t[4]};
+    const auto [grad_out, second] = composite_double_backward({grads[0], grads[1], grads[2], grads[3]}, t[0], a);
+    return {grad_out, second[0], second[1], second[2], second[3]};
   }
 };
 
-struct DeformAttn : torch::autograd::Function<DeformAttn> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& value, std::vector<c10::SymInt> shapes,
-                            const Optional& reference, const at::Tensor& points, const at::Tensor& weights) {
-    at::AutoDispatchBelowADInplaceOrView guard;
-    const Arguments a{value, shapes, reference.value_or(at::Tensor()), points, weights};
-    ctx->save_for_backward({a.value, a.reference, a.points, a.weights});
-    ctx->saved_data["spatial_shapes"] = c10::IValue(shapes);
-    return call_forward(a);
-  }
-  static variable_list backward(AutogradContext* ctx, variable_list grads) {
-    const auto saved = ctx->get_saved_variables();
-    const auto shapes = ctx->saved_data["spatial_shapes"].toSymIntVector();
-    // Numbered over the tensors that there are.
+struct DeformAttn {
+  static constexpr auto name = "DeformAttnBackward";
+  static variable_list backward(const variable_list& grads, const Kept& kept, const std::vector<bool>& needed) {
+    const auto& t = kept.tensors;
     Mask mask;
-    for (size_t i = 0, next = 0; i < mask.size(); i++) mask[i] = saved[i].defined() && ctx->needs_input_grad(next++);
-    auto [v, r, p, w] = call_backward(grads[0], {saved[0], shapes, saved[1], saved[2], saved[3]}, mask);
-    return {v, at::Tensor(), r, p, w};
+    for (size_t i = 0; i < mask.size(); i++) mask[i] = t[i].defined() && needed[i];
+    const auto found = call_backward(grads[0], {t[0], kept.sizes, t[1], t[2], t[3]}, mask);
+    return {found.begin(), found.end()};
   }
 };
 
 at::Tensor forward_autograd(const Arguments& a) {
-  if (in_transform()) return forward_in_transform(a);
-  if (has_tangent(a.value, a.reference, a.points, a.weights)) return composite_forward(a);
-  return DeformAttn::apply(a.value, a.shapes.vec(), optional(a.reference), a.points, a.weights);
+  // In torch.func one derivative comes from the kernels, as outside. Those of derivatives and forward mode come from the
+  // composite, which torch differentiates as often as there are transforms.
+  if (derivatives() > 1 || has_tangent(a.value, a.reference, a.points, a.weights)) return forward_composite(a);
+  const auto wanted = compute_requires_grad(a.value, a.reference, a.points, a.weights);
+  const auto out = [&] {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    return call_forward(a);
+  }();
+  const variable_list inputs = {a.value, a.reference, a.points, a.weights};
+  if (wanted) record<DeformAttn>({out}, inputs, {inputs, a.shapes.vec()});
+  return out;
 }
 
 Tensors backward_autograd(const at::Tensor& grad_out, const Arguments& a, Mask mask) {
   if (mask == Mask{}) return {};
-  if (in_transform()) return backward_in_transform(grad_out, a, mask);
-  return unpacked(DeformAttnBackward::apply(grad_out, a.value, a.shapes.vec(), optional(a.reference), a.points,
-                                            a.weights, mask),
-                  mask);
+  TORCH_CHECK_NOT_IMPLEMENTED(!has_tangent(grad_out, a.value, a.reference, a.points, a.weights), a.backward_name(),
+                              ": has no forward-mode derivative, differentiate ", a.name(), " twice instead");
+  const auto wanted = compute_requires_grad(grad_out, a.value, a.reference, a.points, a.weights);
+  const auto grads = [&] {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    return call_backward(grad_out, a, mask);
+  }();
+  const variable_list inputs = {grad_out, a.value, a.reference, a.points, a.weights};
+  if (wanted) record<DeformAttnBackward>({grads.begin(), grads.end()}, inputs, {inputs, a.shapes.vec()});
+  return grads;
 }
 
 // ---------------------------------------------------------------- Autocast

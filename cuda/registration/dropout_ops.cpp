@@ -7,11 +7,11 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/functorch/PlumbingHelper.h>
-#include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
 #include "deform_attn_call.h"
 #include "function_transforms.h"
+#include "kernel_node.h"
 
 namespace dsct {
 
@@ -22,9 +22,6 @@ at::Tensor call_dropout(const at::Tensor& input, double p, const at::Tensor& see
 }
 
 namespace {
-
-using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
 
 void check(const at::Tensor& input, double p, const at::Tensor& seed) {
   const auto type = input.scalar_type();
@@ -52,24 +49,15 @@ at::Tensor dropout_meta(const at::Tensor& input, double p, const at::Tensor& see
   return input.new_empty_symint(input.sym_sizes());
 }
 
-struct Dropout : torch::autograd::Function<Dropout> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input, double p, const at::Tensor& seed,
-                            bool relu) {
-    at::AutoDispatchBelowADInplaceOrView guard;
-    const auto out = call_dropout(input, p, seed, relu);
-    ctx->save_for_backward({relu ? out : seed});
-    ctx->saved_data["p"] = p;
-    ctx->saved_data["relu"] = relu;
-    return out;
-  }
-  static variable_list backward(AutogradContext* ctx, variable_list grads) {
-    const auto saved = ctx->get_saved_variables()[0];
-    const auto p = ctx->saved_data["p"].toDouble();
+struct Dropout {
+  static constexpr auto name = "DropoutBackward";
+  static variable_list backward(const variable_list& grads, const Kept& kept, const std::vector<bool>&) {
+    const auto &grad = grads[0], &saved = kept.tensors[0];
+    const auto p = kept.numbers[0];
+    const bool relu = kept.numbers[1] != 0;
     // Dropout by a seed is linear: its transpose is itself.
-    const auto grad = ctx->saved_data["relu"].toBool()
-                          ? at::threshold_backward(grads[0], saved, 0).mul_(1 / (1 - p))
-                          : call_dropout(grads[0], p, saved, false);
-    return {grad, at::Tensor(), at::Tensor(), at::Tensor()};
+    return {relu ? at::threshold_backward(grad, saved, 0).mul_(1 / (1 - p)) : call_dropout(grad, p, saved, false),
+            at::Tensor()};
   }
 };
 
@@ -79,14 +67,15 @@ at::Tensor scaled(const at::Tensor& input, const at::Tensor& scale, bool relu) {
 }
 
 at::Tensor dropout_autograd(const at::Tensor& input, double p, const at::Tensor& seed, bool relu) {
-  if (in_transform() || has_tangent(input)) {
-    const auto scale = [&] {
-      at::AutoDispatchBelowADInplaceOrView guard;
-      return call_dropout(at::ones_like(input), p, seed, false);
-    }();
-    return scaled(input, scale, relu);
-  }
-  return Dropout::apply(input, p, seed, relu);
+  const auto below = [&](const at::Tensor& input, bool relu) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    return call_dropout(input, p, seed, relu);
+  };
+  if (in_transform() || has_tangent(input)) return scaled(input, below(at::ones_like(input), false), relu);
+  const auto out = below(input, relu);
+  if (torch::autograd::compute_requires_grad(input))
+    record<Dropout>({out}, {input, seed}, {{relu ? out : seed}, {}, {p, double(relu)}});
+  return out;
 }
 
 // A mask for each seed: one for all calls of the vmap, or one for each.

@@ -1,5 +1,4 @@
-// torch.func (grad, vmap, jvp and what is made of them). Torch refuses a C++ autograd::Function inside a transform; a
-// node of one's own is taken as those of torch's operators are.
+// torch.func (grad, vmap, jvp and what is made of them) and forward mode.
 #pragma once
 #include <ATen/FuncTorchTLS.h>
 #include <ATen/functorch/DynamicLayer.h>
@@ -19,8 +18,7 @@ bool has_tangent(const Tensors&... tensors) {
   return (torch::autograd::isFwGradDefined(tensors) || ...);
 }
 
-// The operators where the autograd keys are reached inside a transform.
-at::Tensor forward_in_transform(const Arguments& a);
-Tensors backward_in_transform(const at::Tensor& grad_out, const Arguments& a, Mask mask);
+// How many transforms on the stack differentiate.
+int derivatives();
 
 }  // namespace dsct

@@ -196,15 +196,18 @@ def test_second_derivatives_of_a_loss(case: Any, first: Function) -> None:
     assert_same(second_derivatives(operator, arguments, first), second_derivatives(reference, arguments, first), 1e-8)
 
 
-def test_a_graph_of_a_transformed_gradient_is_an_error_not_a_wrong_number() -> None:
-    value, locations, weights = random(1, 30, 1, 4), torch.rand(1, 2, 1, 2, 2, 2).double(), random(1, 2, 1, 2, 2)
+def test_a_graph_of_gradients_inside_a_transform(case: Any) -> None:
+    """The gradient of a penalty on gradients, which ``torch.autograd.grad`` made inside ``torch.func.grad``."""
+    operator, reference, arguments = case
 
-    def inner(value: Tensor) -> Tensor:
-        (first,) = torch.autograd.grad(plain(value, locations, weights).square().sum(), value, create_graph=True)
-        return first.square().sum()
+    def penalty(function: Function) -> Function:
+        def of(*leaves: Tensor) -> Tensor:
+            found = torch.autograd.grad(scalar(function)(*leaves), leaves, create_graph=True)
+            return torch.stack([one.square().sum() for one in found]).sum()
 
-    with pytest.raises(RuntimeError, match=r"ms_deform_attn_backward in torch\.func is not implemented"):
-        grad(inner)(value)
+        return grad(of, tuple(range(len(arguments))))
+
+    assert_same(penalty(operator)(*arguments), penalty(reference)(*arguments), 1e-8)
 
 
 @pytest.mark.parametrize("relu", [False, True])
