@@ -8,15 +8,15 @@ export VIRTUAL_ENV := $(VENV)
 export PATH := $(VENV)/bin:$(PATH)
 unexport PYTHONPATH
 
-# The pins of pyproject.toml. TORCH is free for `make wheel TORCH=2.11`.
-PINS := $(shell sed -nE 's/^ *"(torch(vision)?==[0-9.]+)",/\1/p' pyproject.toml)
+# `make setup`, `wheel` and `test-torch` take another torch by TORCH=2.11; build_torch.py has the list.
+TORCH ?= 2.15
 NATIVE := Cargo.toml Cargo.lock build.rs $(shell find src cuda -type f)
 # The tests of the notebooks leave them there as they ran; the documentation shows these.
 EXECUTED := $(patsubst %,target/%,$(wildcard notebooks/*.ipynb))
 # As many test processes as there are processors, but no more than memory allows: each takes 2 GB.
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
 
-.PHONY: faults mutants help setup check demo test test-rust test-python sanitize bench bench-cuda runtimes wheel lint lint-rust lint-python \
+.PHONY: faults mutants test-torch wheels help setup check demo test test-rust test-python sanitize bench bench-cuda runtimes wheel lint lint-rust lint-python \
 	format docs notebooks clean
 
 help: ## List the targets.
@@ -30,7 +30,7 @@ check: ## All that CI does: setup, lint, test, docs; the seconds of each at the 
 $(VENV)/.torch:
 	$(PYTHON) -m venv $(VENV)
 	pip install --quiet --upgrade pip
-	pip install --quiet $(PINS) "maturin>=1.9,<2"
+	pip install --quiet "torch==$$(python build_torch.py $(TORCH))" torchvision "maturin>=1.9,<2"
 	ln -sfn "$$(python -c 'import pathlib, torch; print(pathlib.Path(torch.__file__).parent)')" $(VENV)/libtorch
 	touch $@
 
@@ -69,10 +69,9 @@ test-python: setup $(VENV)/.peers
 # not instrumented and keeps its caches, so leaks are looked for elsewhere.
 sanitize: export RUSTC_BOOTSTRAP := 1
 sanitize: export RUSTFLAGS := -Zsanitizer=address -Cdebug-assertions=on
-sanitize: export CXXFLAGS := -fsanitize=address
 sanitize: export ASAN_OPTIONS := detect_leaks=0
 sanitize: export PROPTEST_CASES ?= 20000
-sanitize: SANITIZED = cargo test --release --quiet --target-dir target/sanitize --target $$(rustc -vV | sed -n 's/^host: //p')
+sanitize: SANITIZED = cargo --config 'env.CXXFLAGS={value="$(shell sed -nE 's/^CXXFLAGS = .*value = "([^"]*)".*/\1/p' .cargo/config.toml) -fsanitize=address",force=true}' test --release --quiet --target-dir target/sanitize --target $$(rustc -vV | sed -n 's/^host: //p')
 sanitize: setup ## The Rust tests under AddressSanitizer, for every instruction set.
 	$(SANITIZED) --lib --tests
 	DSCT_CPU=avx2 $(SANITIZED) --test random_kernel_calls
@@ -121,6 +120,24 @@ bench-cuda: $(VENV)/.bench ## The benchmark on this machine's NVIDIA GPU.
 
 wheel: ## Build the wheel into dist, for another torch with TORCH=2.11; needs no .venv.
 	$(PYTHON) build_wheel.py $(TORCH)
+
+wheels: ## Build the wheels for every supported torch into dist.
+	$(PYTHON) build_wheel.py all
+
+# In an environment of its own, as a user installs it. What depends on torch most: the operators, the model, its loss,
+# compiled and exported programs, the exchange in other detectors, a training.
+TESTS ?= tests/ops tests/model tests/criterion tests/checkpoint tests/export tests/interop tests/train
+test-torch: export VIRTUAL_ENV := $(CURDIR)/target/torch$(TORCH)/venv
+test-torch: export PATH := $(CURDIR)/target/torch$(TORCH)/venv/bin:$(PATH)
+test-torch: ## Build the wheel for TORCH=2.14, install it in an environment of its own, run the tests TESTS with it.
+	$(PYTHON) -m venv $(VIRTUAL_ENV)
+	pip install --quiet --upgrade pip
+	pip install --quiet "torch==$$(python build_torch.py $(TORCH))" torchvision
+	rm -f dist/dsct-*+torch$(TORCH)-*.whl
+	python build_wheel.py $(TORCH)
+	pip install --quiet --force-reinstall --no-deps dist/dsct-*+torch$(TORCH)-*.whl
+	pip install --quiet "$$(ls dist/dsct-*+torch$(TORCH)-*.whl)[dev]"
+	OMP_NUM_THREADS=1 python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lint: lint-rust lint-python ## Format check, clippy, ruff, mypy, stubs against the binary.
 

@@ -1,46 +1,73 @@
-"""PEP 517 backend: maturin, after finding the torch that the extension is to be built for.
+"""PEP 517 backend: maturin, for the torch of the environment that is installed into.
 
-Pip builds in an isolated environment that hides the torch of the target environment, and an extension built against
-another torch would not load. So this asks the interpreter itself, past the isolation, and hands its answer to the
-native build in the environment variable LIBTORCH.
+Pip builds in an isolated environment that hides that torch. So this asks the interpreter itself, past the isolation,
+and hands the answer to the native build in the environment variable LIBTORCH. Where there is no torch that the sources
+are built for, the newest one is a requirement of the build. A wheel requires the torch that it was built for, and its
+version says which (0.1.0+torch2.15): it is built from a copy of the sources that says so.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
-import re
-import subprocess
-import sys
+from collections.abc import Iterator
 
 import maturin
 from maturin import *  # noqa: F403  (the hooks that are not overridden below)
 
-_PYPROJECT = pathlib.Path(__file__).with_name("pyproject.toml").read_text(encoding="utf-8")
-TORCH_PINS = re.findall(r'"(torch(?:vision)?==[\d.]+)"', _PYPROJECT)
-TORCH_VERSION = TORCH_PINS[0].split("==")[1]
-_PROBE = "import torch, pathlib; print(torch.__version__); print(pathlib.Path(torch.__file__).parent)"
+from build_torch import ROOT, SUPPORTED, copy_sources, installed, label, version_of
 
 
-def _find_torch() -> None:
-    if "LIBTORCH" in os.environ:
-        return
-    # -I ignores PYTHONPATH, through which pip isolates the build.
-    probe = subprocess.run([sys.executable, "-I", "-c", _PROBE], capture_output=True, text=True, check=False)
-    found, *rest = probe.stdout.splitlines() or ["none"]
-    if found.split("+")[0] != TORCH_VERSION:
-        raise SystemExit(
-            f"dsct is built against torch {TORCH_VERSION}, but the environment of {sys.executable} has torch {found}: "
-            f"run `pip install {' '.join(TORCH_PINS)}` there first, or see build_wheel.py for another torch."
-        )
-    os.environ["LIBTORCH"] = rest[0]
+def _find_torch() -> pathlib.Path:
+    """The folder of the torch to build for, which LIBTORCH names afterwards."""
+    if "LIBTORCH" not in os.environ:
+        found = installed("-I") or installed()
+        if found is None:
+            raise SystemExit(f"a build of dsct needs torch: run `pip install torch=={SUPPORTED[0]}` first.")
+        os.environ["LIBTORCH"] = str(found)
+    return pathlib.Path(os.environ["LIBTORCH"])
+
+
+@contextlib.contextmanager
+def _sources_of_a_wheel() -> Iterator[None]:
+    """Works in a copy of the sources that names the torch, as maturin reads them from the working directory."""
+    version = version_of(_find_torch())
+    work, before = ROOT / "target" / label(version), pathlib.Path.cwd()
+    copy_sources(version, work / "sources")
+    os.environ.setdefault("CARGO_TARGET_DIR", str(work / "build"))
+    os.chdir(work / "sources")
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def _requirements(of_maturin: list[str]) -> list[str]:
+    has_torch = "LIBTORCH" in os.environ or installed("-I") is not None
+    return of_maturin if has_torch else [*of_maturin, f"torch=={SUPPORTED[0]}"]
+
+
+def get_requires_for_build_wheel(config_settings=None):  # type: ignore[no-untyped-def]
+    return _requirements(maturin.get_requires_for_build_wheel(config_settings))
+
+
+def get_requires_for_build_editable(config_settings=None):  # type: ignore[no-untyped-def]
+    return _requirements(maturin.get_requires_for_build_editable(config_settings))
+
+
+def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):  # type: ignore[no-untyped-def]
+    folder = os.path.abspath(metadata_directory)
+    with _sources_of_a_wheel():
+        return maturin.prepare_metadata_for_build_wheel(folder, config_settings)
 
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):  # type: ignore[no-untyped-def]
-    _find_torch()
-    return maturin.build_wheel(wheel_directory, config_settings, metadata_directory)
+    folder = os.path.abspath(wheel_directory)
+    with _sources_of_a_wheel():
+        return maturin.build_wheel(folder, config_settings, metadata_directory)
 
 
 def build_editable(wheel_directory, config_settings=None, metadata_directory=None):  # type: ignore[no-untyped-def]
-    _find_torch()
+    version_of(_find_torch())
     return maturin.build_editable(wheel_directory, config_settings, metadata_directory)

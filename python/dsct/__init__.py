@@ -8,7 +8,7 @@ from importlib import import_module
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from dsct._import_guard import check_interpreter, check_torch_version, is_command_line
+from dsct._import_guard import check_interpreter, check_torch_version, is_command_line, load_extension
 
 if TYPE_CHECKING:
     from dsct import data, demo as demo, export as export, interop, metrics as metrics, ops, train as train, video
@@ -86,6 +86,7 @@ def load_all() -> None:
     """
     check_interpreter()
     check_torch_version()
+    load_extension()
     for module, names in _LOADED.items():
         found = import_module(module)
         globals().update({name: getattr(found, name) for name in names})

@@ -34,12 +34,12 @@ def in_subinterpreter() -> bool:
 
 
 def required_torch() -> str | None:
-    """The torch version that this installation names, or None for a source tree that is not installed."""
+    """The torch that this wheel was built for, such as 2.15; None in a source tree, which does not say."""
     try:
         requirements = importlib.metadata.requires("dsct") or []
     except importlib.metadata.PackageNotFoundError:
         return None
-    pins = (re.fullmatch(r"torch\s*==\s*([\d.]+).*", requirement) for requirement in requirements)
+    pins = (re.fullmatch(r"torch\s*==\s*([\d.]+)\.\*.*", requirement) for requirement in requirements)
     return next((pin.group(1) for pin in pins if pin), None)
 
 
@@ -47,16 +47,34 @@ def check_torch_version() -> None:
     """Compares the running torch with the one that the extension was built for.
 
     Raises:
-        ImportError: they differ.
+        ImportError: they differ in more than the last part of the version.
     """
     import torch
 
     required, running = required_torch(), torch.__version__.split("+")[0]
-    if required is not None and running != required:
+    minor = ".".join(running.split(".")[:2])
+    if required is not None and minor != required:
         raise ImportError(
             f"this dsct was built for torch {required}, but torch {running} is installed: run "
-            f"`pip install torch=={required}`, or install a dsct that was built for torch {running}."
+            f"`pip install 'torch=={required}.*'`, or install a dsct that was built for torch {minor}."
         )
+
+
+def load_extension() -> None:
+    """Loads the extension, after torch.
+
+    Raises:
+        ImportError: it is not there, or was built for another torch, which no requirement says of a source tree.
+    """
+    try:
+        importlib.import_module("dsct._dsct")
+    except ImportError as error:
+        if not re.search("undefined symbol|Symbol not found", str(error)):
+            raise
+        raise ImportError(
+            f"this dsct was built for another torch than torch {importlib.metadata.version('torch')}, which is "
+            "installed: build it again, by `make setup` or `pip install -e .`"
+        ) from error
 
 
 def is_command_line() -> bool:

@@ -1,4 +1,4 @@
-"""`make wheel` builds the same sources for each supported torch, with its pins."""
+"""The same sources are built for each supported torch: the one that is there, or the one that is asked for."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,56 +14,78 @@ import pytest
 import torch
 
 import build_backend
+import build_torch
 import build_wheel
-from build_wheel import ROOT, SUPPORTED
+from build_torch import ROOT, SUPPORTED
 from dsct import _dsct
 
-
-def read(folder: Path, name: str) -> str:
-    return (folder / name).read_text(encoding="utf-8")
-
-
-def tch_of_the_lock(folder: Path) -> list[str]:
-    return re.findall(r'name = "(?:tch|torch-sys)"\nversion = "(.*)"', read(folder, "Cargo.lock"))
+RUNNING = torch.__version__.split("+")[0]
+FOLDER = Path(torch.__file__).resolve().parent
+PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
-def test_the_tree_is_pinned_to_the_first_supported_torch() -> None:
-    default = SUPPORTED[0]
-    assert [f"torch=={default.torch}", f"torchvision=={default.torchvision}"] == build_backend.TORCH_PINS
-    assert tch_of_the_lock(ROOT) == [default.tch, default.tch]
+@pytest.fixture
+def libtorch(tmp_path: Path) -> Callable[[str], Path]:
+    """Makes the folder of a torch that has nothing but its version."""
+
+    def make(version: str) -> Path:
+        header = tmp_path / "torch/include/torch/headeronly/version.h"
+        header.parent.mkdir(parents=True, exist_ok=True)
+        names = zip(("MAJOR", "MINOR", "PATCH"), version.split("."), strict=True)
+        header.write_text("".join(f"#define TORCH_VERSION_{name} {part}\n" for name, part in names))
+        return tmp_path / "torch"
+
+    return make
 
 
-@pytest.mark.parametrize("chosen", SUPPORTED, ids=lambda chosen: chosen.label)
-def test_the_sources_get_the_pins_of_the_chosen_torch_and_nothing_else(
-    tmp_path: Path, chosen: build_wheel.Torch
-) -> None:
-    build_wheel.copy_sources(chosen, tmp_path / "sources")
+def test_the_requirement_holds_for_every_supported_torch_and_no_other() -> None:
+    (least, beyond) = re.findall(r'"torch>=([\d.]+),<([\d.]+)"', PYPROJECT)[0]
+    as_numbers = [tuple(map(int, build_torch.minor(version).split("."))) for version in SUPPORTED]
+    assert tuple(map(int, least.split("."))) == as_numbers[-1]
+    assert tuple(map(int, beyond.split("."))) == (as_numbers[0][0], as_numbers[0][1] + 1)
+    assert as_numbers == [(2, number) for number in range(as_numbers[0][1], as_numbers[-1][1] - 1, -1)]
+
+
+def test_make_and_ci_take_the_newest() -> None:
+    default = re.findall(r"^TORCH \?= (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert default == [build_torch.minor(SUPPORTED[0])]
+
+
+@pytest.mark.parametrize("version", SUPPORTED)
+def test_the_sources_name_the_chosen_torch_and_nothing_else_changes(tmp_path: Path, version: str) -> None:
+    build_torch.copy_sources(version, tmp_path / "sources")
     changed = {}
     for path in (tmp_path / "sources").rglob("*"):
         if path.is_file():
             original = (ROOT / path.relative_to(tmp_path / "sources")).read_bytes()
             lines = [line.decode() for line in set(path.read_bytes().splitlines()) - set(original.splitlines())]
-            changed[path.name] = {line.strip(" ,") for line in lines}
-    assert {name for name, lines in changed.items() if lines} <= {"pyproject.toml", "Cargo.toml"}
-    default = SUPPORTED[0]
-    pins = {f'"torch=={chosen.torch}"', f'"torchvision=={chosen.torchvision}"'}
-    assert changed["pyproject.toml"] == (set() if chosen == default else pins)
-    version, tch, torch_sys = sorted(changed["Cargo.toml"], key=len)
-    assert re.fullmatch(rf'version = "[\d.]+\+{chosen.label}"', version)
-    assert tch.startswith(f'tch = {{ version = "={chosen.tch}"')
-    assert torch_sys.startswith(f'torch-sys = {{ version = "={chosen.tch}"')
+            changed[path.name] = [line.strip(" ,") for line in lines]
+    assert {name for name, lines in changed.items() if lines} == {"pyproject.toml", "Cargo.toml"}
+    minor = version.rpartition(".")[0]
+    assert changed["pyproject.toml"] == [f'"torch=={minor}.*"']
+    assert re.fullmatch(rf'version = "[\d.]+\+torch{minor}"', changed["Cargo.toml"][0])
+    assert (tmp_path / "sources/.cargo/config.toml").is_file()
 
 
 def test_a_torch_has_a_short_and_a_long_name() -> None:
-    for chosen in SUPPORTED:
-        assert build_wheel.find(chosen.torch) is chosen
-        assert build_wheel.find(chosen.label.removeprefix("torch")) is chosen
+    for version in SUPPORTED:
+        assert build_torch.find(version) == build_torch.find(version.rpartition(".")[0]) == version
 
 
 @pytest.mark.parametrize("version", ["1.13", "2.1", "torch2.11", ""])
 def test_an_unsupported_torch_is_refused_with_those_there_are(version: str) -> None:
-    with pytest.raises(SystemExit, match=rf"^TORCH must be one of 2\.13\.0, 2\.11\.0, got '{version}'\.$"):
-        build_wheel.find(version)
+    sentence = rf"^TORCH must be one of 2\.15, 2\.14, 2\.13, 2\.12, 2\.11, got '{version}'\.$"
+    with pytest.raises(SystemExit, match=sentence):
+        build_torch.find(version)
+
+
+def test_the_version_is_read_without_loading(libtorch: Callable[[str], Path], tmp_path: Path) -> None:
+    assert build_torch.version_of(FOLDER) == RUNNING
+    assert build_torch.version_of(libtorch("2.12.7")) == "2.12.7"
+    with pytest.raises(SystemExit, match=r"^dsct is built for torch 2\.15, .*, 2\.11, but .* is torch 1\.13\.1\.$"):
+        build_torch.version_of(libtorch("1.13.1"))
+    with pytest.raises(SystemExit, match=r"^LIBTORCH must be the folder of a torch with its headers, got .*empty: no "):
+        build_torch.version_of(tmp_path / "empty")
 
 
 @pytest.mark.skipif(sys.platform != "linux" or not shutil.which("readelf"), reason="reads an ELF file")
@@ -72,11 +95,9 @@ def test_the_extension_needs_nothing_that_a_torch_without_cuda_lacks() -> None:
     assert {"torch_cpu", "c10"} <= needed <= {"torch_cpu", "c10", "torch", "torch_python"}
 
 
-def test_a_torch_that_is_installed_is_not_fetched(tmp_path: Path) -> None:
-    installed = build_wheel.Torch(torch.__version__.split("+")[0], torchvision="", tch="")
-    found = build_wheel.find_libtorch(installed, tmp_path)
-    assert found == Path(torch.__file__).resolve().parent
-    assert (found / "include").is_dir()
+def test_a_torch_that_is_installed_is_found_and_not_fetched(tmp_path: Path) -> None:
+    assert build_torch.installed() == FOLDER
+    assert build_wheel.find_libtorch(RUNNING, tmp_path) == FOLDER
 
 
 def test_a_torch_that_is_not_installed_is_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,8 +108,28 @@ def test_a_torch_that_is_not_installed_is_fetched_once(tmp_path: Path, monkeypat
         fetched.append(arguments[-1])
 
     monkeypatch.setattr(build_wheel, "pip", pip)
-    other = build_wheel.Torch("0.4.1", torchvision="0.2.1", tch="")
     for _ in range(2):
-        assert build_wheel.find_libtorch(other, tmp_path / "libtorch") == tmp_path / "libtorch" / "torch"
+        assert build_wheel.find_libtorch("0.4.1", tmp_path / "libtorch") == tmp_path / "libtorch" / "torch"
         assert (tmp_path / "libtorch" / "torch").is_dir()
     assert fetched == ["torch==0.4.1"]
+
+
+def test_a_build_asks_for_torch_only_where_there_is_none(
+    libtorch: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LIBTORCH", raising=False)
+    hooks = (build_backend.get_requires_for_build_wheel, build_backend.get_requires_for_build_editable)
+    monkeypatch.setattr(build_backend, "installed", lambda *options: libtorch("2.13.0"))
+    assert not any("torch" in each for hook in hooks for each in hook())
+    monkeypatch.setattr(build_backend, "installed", lambda *options: None)
+    assert all(f"torch=={SUPPORTED[0]}" in hook() for hook in hooks)
+    with pytest.raises(SystemExit, match=rf"^a build of dsct needs torch: run `pip install torch=={SUPPORTED[0]}`"):
+        build_backend.build_editable("nowhere")
+
+
+def test_a_torch_beyond_the_supported_is_not_taken(
+    libtorch: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(build_torch, "_PROBE", f"print({str(libtorch('1.13.1'))!r})")
+    assert build_torch.installed() is None
+    assert "Not taken: dsct is built for torch 2.15" in capsys.readouterr().err

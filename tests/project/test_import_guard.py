@@ -24,10 +24,10 @@ def run(code: str, *paths: Path) -> subprocess.CompletedProcess[str]:
 
 
 def install(folder: Path, version: str) -> None:
-    """Makes `folder` say that dsct `version`, built for torch 2.3.1, is installed in it."""
+    """Makes `folder` say that dsct `version`, built for torch 2.3, is installed in it."""
     metadata = folder / f"dsct-{version}.dist-info"
     metadata.mkdir()
-    requirements = ["torchvision==0.18.1", "torch==2.3.1", "numpy>=1.26"]
+    requirements = ["torchvision>=0.18", "torch==2.3.*", "numpy>=1.26"]
     lines = ["Metadata-Version: 2.4", "Name: dsct", f"Version: {version}"]
     lines += [f"Requires-Dist: {requirement}" for requirement in requirements]
     (metadata / "METADATA").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -40,8 +40,8 @@ def test_another_torch_is_refused_in_one_sentence(tmp_path: Path, version: str) 
     running = torch.__version__.split("+")[0]
     assert process.returncode == 1
     assert process.stderr.splitlines()[-1] == (
-        f"ImportError: this dsct was built for torch 2.3.1, but torch {running} is installed: run "
-        f"`pip install torch==2.3.1`, or install a dsct that was built for torch {running}."
+        f"ImportError: this dsct was built for torch 2.3, but torch {running} is installed: run "
+        f"`pip install 'torch==2.3.*'`, or install a dsct that was built for torch {running.rpartition('.')[0]}."
     )
 
 
@@ -52,11 +52,32 @@ def test_every_build_of_the_right_torch_is_accepted(
     install(tmp_path, "0.1.0+torch2.3")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(torch, "__version__", f"2.3.1{build}")
-    assert _import_guard.required_torch() == "2.3.1"
+    assert _import_guard.required_torch() == "2.3"
     _import_guard.check_torch_version()
-    monkeypatch.setattr(torch, "__version__", f"2.3.0{build}")
-    with pytest.raises(ImportError, match=r"built for torch 2\.3\.1, but torch 2\.3\.0 is installed"):
+    monkeypatch.setattr(torch, "__version__", f"2.30.1{build}")
+    with pytest.raises(ImportError, match=r"built for torch 2\.3, but torch 2\.30\.1 is installed"):
         _import_guard.check_torch_version()
+
+
+def test_a_source_tree_that_was_built_for_another_torch_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its requirement is a range; the loader then finds no function of another version."""
+
+    def import_module(name: str) -> None:
+        raise ImportError(f"{name}: undefined symbol: _ZN5torch8autograd13_wrap_outputs")
+
+    monkeypatch.setattr(_import_guard.importlib, "import_module", import_module)
+    sentence = rf"^this dsct was built for another torch than torch {torch.__version__.split('+')[0]}.*build it again"
+    with pytest.raises(ImportError, match=sentence):
+        _import_guard.load_extension()
+
+
+def test_what_else_hinders_the_extension_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def import_module(name: str) -> None:
+        raise ImportError("No module named 'dsct._dsct'")
+
+    monkeypatch.setattr(_import_guard.importlib, "import_module", import_module)
+    with pytest.raises(ImportError, match=r"^No module named 'dsct\._dsct'$"):
+        _import_guard.load_extension()
 
 
 def test_a_python_without_gil_is_refused_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
