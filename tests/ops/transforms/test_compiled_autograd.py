@@ -11,9 +11,6 @@ from torch._dynamo import compiled_autograd
 
 import dsct
 
-#: Of torch itself: its tracing reads ``grad`` of tensors that are no leaves.
-pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
-
 
 def random(*shape: int) -> Tensor:
     return torch.rand(*shape, dtype=torch.float64, requires_grad=True)
