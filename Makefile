@@ -121,7 +121,7 @@ bench-cuda: $(VENV)/.bench ## The benchmark on this machine's NVIDIA GPU.
 wheel: ## Build the wheel into dist, for another torch with TORCH=2.11; needs no .venv.
 	$(PYTHON) build_wheel.py $(TORCH)
 
-wheels: ## Build the wheels for every supported torch into dist.
+wheels: ## Build the wheels into dist that together serve every supported torch.
 	$(PYTHON) build_wheel.py all
 
 # In an environment of its own, as a user installs it. What depends on torch most: the operators, the model, its loss,
@@ -129,14 +129,11 @@ wheels: ## Build the wheels for every supported torch into dist.
 TESTS ?= tests/ops tests/model tests/criterion tests/checkpoint tests/export tests/interop tests/train
 test-torch: export VIRTUAL_ENV := $(CURDIR)/target/torch$(TORCH)/venv
 test-torch: export PATH := $(CURDIR)/target/torch$(TORCH)/venv/bin:$(PATH)
-test-torch: ## Build the wheel for TORCH=2.14, install it in an environment of its own, run the tests TESTS with it.
+test-torch: ## Install for TORCH=2.14 (or a wheel, WHEEL=...) in an environment of its own, run the tests TESTS there.
 	$(PYTHON) -m venv $(VIRTUAL_ENV)
 	pip install --quiet --upgrade pip
 	pip install --quiet "torch==$$(python build_torch.py $(TORCH))" torchvision
-	rm -f dist/dsct-*+torch$(TORCH)-*.whl
-	python build_wheel.py $(TORCH)
-	pip install --quiet --force-reinstall --no-deps dist/dsct-*+torch$(TORCH)-*.whl
-	pip install --quiet "$$(ls dist/dsct-*+torch$(TORCH)-*.whl)[dev]"
+	pip install --quiet "$${WHEEL:-.}[dev]"
 	OMP_NUM_THREADS=1 python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lint: lint-rust lint-python ## Format check, clippy, ruff, mypy, stubs against the binary.

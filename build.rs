@@ -22,7 +22,8 @@ fn main() {
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
         .include("cuda/registration/missing")
-        .files(sources.map(source));
+        .files(sources.map(source))
+        .file("cuda/torch_versions/libtorch_functions.cpp");
     let python = std::env::var_os("CARGO_FEATURE_PYTHON").is_some();
     if python {
         build.file(source("python_tensor"));

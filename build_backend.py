@@ -2,8 +2,8 @@
 
 Pip builds in an isolated environment that hides that torch. So this asks the interpreter itself, past the isolation,
 and hands the answer to the native build in the environment variable LIBTORCH. Where there is no torch that the sources
-are built for, the newest one is a requirement of the build. A wheel requires the torch that it was built for, and its
-version says which (0.1.0+torch2.15): it is built from a copy of the sources that says so.
+are built for, the newest one is a requirement of the build. A wheel requires a torch under which it loads, and its
+version says which these are (0.1.0+torch2.13to2.15): it is built from a copy of the sources that says so.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import maturin
 from maturin import *  # noqa: F403  (the hooks that are not overridden below)
 
-from build_torch import ROOT, SUPPORTED, copy_sources, installed, label, version_of
+from build_torch import ROOT, SUPPORTED, copy_sources, installed, minor, version_of
 
 
 def _find_torch() -> pathlib.Path:
@@ -33,7 +33,7 @@ def _find_torch() -> pathlib.Path:
 def _sources_of_a_wheel() -> Iterator[None]:
     """Works in a copy of the sources that names the torch, as maturin reads them from the working directory."""
     version = version_of(_find_torch())
-    work, before = ROOT / "target" / label(version), pathlib.Path.cwd()
+    work, before = ROOT / "target" / f"torch{minor(version)}", pathlib.Path.cwd()
     copy_sources(version, work / "sources")
     os.environ.setdefault("CARGO_TARGET_DIR", str(work / "build"))
     os.chdir(work / "sources")

@@ -12,15 +12,17 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).parent
-#: The newest release of every torch that the sources are built and tested for; the first is the default.
-SUPPORTED = ("2.15.0", "2.14.1", "2.13.0", "2.12.1", "2.11.0")
+#: The newest release of every torch that the sources are built and tested for, the newest torch first. An extension
+#: that was built for one of a row loads under all of it, see docs/explanation/torch_versions.md.
+LOADED_ALIKE = (("2.15.0", "2.14.1", "2.13.0"), ("2.12.1", "2.11.0"))
+SUPPORTED = tuple(version for row in LOADED_ALIKE for version in row)
 FILES = ("Cargo.toml", "Cargo.lock", "pyproject.toml", "build.rs", "build_*.py", "README.md", "LICENSE*")
 FOLDERS = (".cargo", "src", "cuda", "python")
 _PROBE = "import importlib.util; print(importlib.util.find_spec('torch').submodule_search_locations[0])"
 
 
 def minor(version: str) -> str:
-    """The part of a version that says which extensions load: 2.15 of 2.15.0+cu130."""
+    """The part of a version that stands for a torch here: 2.15 of 2.15.0+cu130."""
     return ".".join(version.split("+")[0].split(".")[:2])
 
 
@@ -76,13 +78,26 @@ def installed(*options: str) -> pathlib.Path | None:
     return folder
 
 
+def row_of(version: str) -> tuple[str, ...]:
+    """The supported torches under which a build for one of them loads."""
+    return next(row for row in LOADED_ALIKE if minor(version) in map(minor, row))
+
+
+def requirement(version: str) -> str:
+    """What a wheel that was built for this torch requires: torch>=2.13,<2.16."""
+    newest, *_, oldest = map(minor, row_of(version))
+    major, last = newest.split(".")
+    return f"torch>={oldest},<{major}.{int(last) + 1}"
+
+
 def label(version: str) -> str:
-    """What a wheel's version says of its torch: torch2.11."""
-    return f"torch{minor(version)}"
+    """What the version of such a wheel says of its torch: torch2.13to2.15."""
+    newest, *_, oldest = map(minor, row_of(version))
+    return f"torch{oldest}to{newest}"
 
 
 def copy_sources(version: str, folder: pathlib.Path) -> None:
-    """Replaces ``folder`` by a copy of the sources whose requirement and version name one torch."""
+    """Replaces ``folder`` by a copy of the sources whose requirement and version name the torches of one build."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     # Both keep the times of change, by which cargo knows what it has built already.
@@ -90,7 +105,7 @@ def copy_sources(version: str, folder: pathlib.Path) -> None:
         shutil.copy2(path, folder)
     for name in FOLDERS:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-    _edit(folder / "pyproject.toml", r'"torch>=[^"]*"', f'"torch=={minor(version)}.*"')
+    _edit(folder / "pyproject.toml", r'"torch>=[^"]*"', f'"{requirement(version)}"')
     _edit(folder / "Cargo.toml", r'^(version = "[^"+]+)[^"]*"', rf'\g<1>+{label(version)}"')
 
 

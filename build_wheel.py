@@ -1,7 +1,7 @@
-"""Builds the wheel for one torch into dist: ``python build_wheel.py 2.11``; for each with ``all``.
+"""Builds the wheel for one torch into dist: ``python build_wheel.py 2.11``; those for every torch with ``all``.
 
-The sources are the same for all. The extension loads only under the torch that it was built for, which its wheel
-requires and names in its version (0.1.0+torch2.11), see build_backend.py.
+The sources are the same for all. A build loads under some others, too, which its wheel requires and names in its
+version (0.1.0+torch2.11to2.12), see build_backend.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from build_torch import ROOT, SUPPORTED, find, installed, label, version_of
+from build_torch import LOADED_ALIKE, ROOT, SUPPORTED, find, installed, label, minor, version_of
 
 
 def find_libtorch(version: str, folder: pathlib.Path) -> pathlib.Path:
@@ -37,7 +37,7 @@ def pip(*arguments: object, **environment: str) -> None:
 
 def build(version: str) -> None:
     """Builds one wheel; says how long that took."""
-    libtorch = find_libtorch(version, ROOT / "target" / label(version) / "libtorch")
+    libtorch = find_libtorch(version, ROOT / "target" / f"torch{minor(version)}" / "libtorch")
     begin = time.monotonic()
     pip("wheel", "--no-deps", "--wheel-dir", ROOT / "dist", ROOT, LIBTORCH=str(libtorch))
     for wheel in (ROOT / "dist").glob(f"dsct-*{label(version)}*.whl"):
@@ -47,7 +47,7 @@ def build(version: str) -> None:
 
 def main(arguments: list[str]) -> None:
     chosen = arguments or [SUPPORTED[0]]
-    for version in SUPPORTED if chosen == ["all"] else map(find, chosen):
+    for version in [row[0] for row in LOADED_ALIKE] if chosen == ["all"] else map(find, chosen):
         build(version)
 
 

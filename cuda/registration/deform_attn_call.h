@@ -115,11 +115,8 @@ struct KernelCall {
     points = ready(a.points, points_type);
     weights = ready(a.weights, points_type);
     if (a.fused()) reference = ready(a.reference, a.arithmetic());
-    // Not C10_AS_INTARRAYREF_SLOW, whose message comes from a function that only torch 2.15 has.
-    const auto sizes = c10::asIntArrayRefSlowOpt(a.shapes);
-    TORCH_CHECK(sizes, a.name(), ": spatial_shapes must be numbers where a kernel runs, got ", a.shapes);
     shape = {value.size(0),  value.size(1),  value.size(2),  value.size(3),
-             points.size(1), points.size(3), points.size(4), sizes->data()};
+             points.size(1), points.size(3), points.size(4), C10_AS_INTARRAYREF_SLOW(a.shapes).data()};
     inputs = {dtype_code(value.scalar_type()),
               dtype_code(points_type),
               a.fused() ? static_cast<int32_t>(reference.size(3)) : 0,

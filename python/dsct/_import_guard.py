@@ -33,30 +33,37 @@ def in_subinterpreter() -> bool:
     return False
 
 
-def required_torch() -> str | None:
-    """The torch that this wheel was built for, such as 2.15; None in a source tree, which does not say."""
+def required_torch() -> tuple[str, str] | None:
+    """The torch that this installation requires, such as from 2.13 and before 2.16; None if it does not say."""
     try:
         requirements = importlib.metadata.requires("dsct") or []
     except importlib.metadata.PackageNotFoundError:
         return None
-    pins = (re.fullmatch(r"torch\s*==\s*([\d.]+)\.\*.*", requirement) for requirement in requirements)
-    return next((pin.group(1) for pin in pins if pin), None)
+    for requirement in requirements:
+        if re.match(r"torch\s*[<>=!~(]", requirement):
+            bounds = dict(re.findall(r"(>=|<)\s*([\d.]+)", requirement))
+            return (bounds[">="], bounds["<"]) if len(bounds) == 2 else None
+    return None
+
+
+def as_numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", version)[:2]))
 
 
 def check_torch_version() -> None:
     """Compares the running torch with the one that the extension was built for.
 
     Raises:
-        ImportError: they differ in more than the last part of the version.
+        ImportError: it is another one.
     """
     import torch
 
     required, running = required_torch(), torch.__version__.split("+")[0]
-    minor = ".".join(running.split(".")[:2])
-    if required is not None and minor != required:
+    if required is not None and not as_numbers(required[0]) <= as_numbers(running) < as_numbers(required[1]):
+        range_ = f">={required[0]},<{required[1]}"
         raise ImportError(
-            f"this dsct was built for torch {required}, but torch {running} is installed: run "
-            f"`pip install 'torch=={required}.*'`, or install a dsct that was built for torch {minor}."
+            f"this dsct was built for torch{range_}, but torch {running} is installed: run "
+            f"`pip install 'torch{range_}'`, or install a dsct that was built for torch {running}."
         )
 
 

@@ -46,6 +46,13 @@ def test_the_requirement_holds_for_every_supported_torch_and_no_other() -> None:
     assert as_numbers == [(2, number) for number in range(as_numbers[0][1], as_numbers[-1][1] - 1, -1)]
 
 
+def test_a_wheel_names_every_torch_under_which_it_loads() -> None:
+    assert [build_torch.requirement(version) for version in SUPPORTED] == [
+        *3 * ["torch>=2.13,<2.16"], *2 * ["torch>=2.11,<2.13"],
+    ]  # fmt: skip
+    assert [build_torch.label(version) for version in SUPPORTED] == [*3 * ["torch2.13to2.15"], *2 * ["torch2.11to2.12"]]
+
+
 def test_make_and_ci_take_the_newest() -> None:
     default = re.findall(r"^TORCH \?= (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert default == [build_torch.minor(SUPPORTED[0])]
@@ -61,9 +68,8 @@ def test_the_sources_name_the_chosen_torch_and_nothing_else_changes(tmp_path: Pa
             lines = [line.decode() for line in set(path.read_bytes().splitlines()) - set(original.splitlines())]
             changed[path.name] = [line.strip(" ,") for line in lines]
     assert {name for name, lines in changed.items() if lines} == {"pyproject.toml", "Cargo.toml"}
-    minor = version.rpartition(".")[0]
-    assert changed["pyproject.toml"] == [f'"torch=={minor}.*"']
-    assert re.fullmatch(rf'version = "[\d.]+\+torch{minor}"', changed["Cargo.toml"][0])
+    assert changed["pyproject.toml"] == [f'"{build_torch.requirement(version)}"']
+    assert re.fullmatch(rf'version = "[\d.]+\+{build_torch.label(version)}"', changed["Cargo.toml"][0])
     assert (tmp_path / "sources/.cargo/config.toml").is_file()
 
 

@@ -24,10 +24,10 @@ def run(code: str, *paths: Path) -> subprocess.CompletedProcess[str]:
 
 
 def install(folder: Path, version: str) -> None:
-    """Makes `folder` say that dsct `version`, built for torch 2.3, is installed in it."""
+    """Makes `folder` say that dsct `version`, built for torch 2.3 and 2.4, is installed in it."""
     metadata = folder / f"dsct-{version}.dist-info"
     metadata.mkdir()
-    requirements = ["torchvision>=0.18", "torch==2.3.*", "numpy>=1.26"]
+    requirements = ["torchvision>=0.18", "torch<2.5,>=2.3", "numpy>=1.26"]
     lines = ["Metadata-Version: 2.4", "Name: dsct", f"Version: {version}"]
     lines += [f"Requires-Dist: {requirement}" for requirement in requirements]
     (metadata / "METADATA").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -40,8 +40,8 @@ def test_another_torch_is_refused_in_one_sentence(tmp_path: Path, version: str) 
     running = torch.__version__.split("+")[0]
     assert process.returncode == 1
     assert process.stderr.splitlines()[-1] == (
-        f"ImportError: this dsct was built for torch 2.3, but torch {running} is installed: run "
-        f"`pip install 'torch==2.3.*'`, or install a dsct that was built for torch {running.rpartition('.')[0]}."
+        f"ImportError: this dsct was built for torch>=2.3,<2.5, but torch {running} is installed: run "
+        f"`pip install 'torch>=2.3,<2.5'`, or install a dsct that was built for torch {running}."
     )
 
 
@@ -51,12 +51,14 @@ def test_every_build_of_the_right_torch_is_accepted(
 ) -> None:
     install(tmp_path, "0.1.0+torch2.3")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(torch, "__version__", f"2.3.1{build}")
-    assert _import_guard.required_torch() == "2.3"
-    _import_guard.check_torch_version()
-    monkeypatch.setattr(torch, "__version__", f"2.30.1{build}")
-    with pytest.raises(ImportError, match=r"built for torch 2\.3, but torch 2\.30\.1 is installed"):
+    assert _import_guard.required_torch() == ("2.3", "2.5")
+    for version in ("2.3.1", "2.4.0", "2.4.0a0"):
+        monkeypatch.setattr(torch, "__version__", f"{version}{build}")
         _import_guard.check_torch_version()
+    for version in ("2.2.9", "2.5.0", "2.30.1", "3.0.0"):
+        monkeypatch.setattr(torch, "__version__", f"{version}{build}")
+        with pytest.raises(ImportError, match=rf"built for torch>=2\.3,<2\.5, but torch {version} is installed"):
+            _import_guard.check_torch_version()
 
 
 def test_a_source_tree_that_was_built_for_another_torch_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from build_torch import ROOT, SUPPORTED, find, label, minor, version_of
+from build_torch import ROOT, SUPPORTED, minor, version_of
 from build_wheel import find_libtorch
 
 LIBRARIES = ("libc10.so", "libtorch.so", "libtorch_cpu.so", "libtorch_python.so")
@@ -53,7 +53,7 @@ def main(arguments: list[Path]) -> None:
 
         extensions = [Path(_dsct.__file__)]
     if not folders:
-        folders = [find_libtorch(find(minor(each)), ROOT / "target" / label(each) / "libtorch") for each in SUPPORTED]
+        folders = [find_libtorch(each, ROOT / "target" / f"torch{minor(each)}" / "libtorch") for each in SUPPORTED]
     torches = {version_of(folder): folder for folder in folders}
     print("| extension | functions of libtorch |", " | ".join(f"lacking in {version}" for version in torches), "|")
     print("|---" * (len(torches) + 2) + "|")
