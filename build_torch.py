@@ -1,6 +1,7 @@
 """The torch that the extension is built for: which are supported, which one is there, and sources with its name.
 
-``python build_torch.py 2.14`` prints the release of torch 2.14 that is meant, without an argument that of the newest.
+``python build_torch.py 2.14`` prints the release of torch 2.14 that is meant, without an argument that of the newest
+that there is for this Python.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import sys
 ROOT = pathlib.Path(__file__).parent
 #: The newest release of every torch that the sources are built and tested for, the newest torch first. An extension
 #: that was built for one of a row loads under all of it, see docs/explanation/torch_versions.md.
-LOADED_ALIKE = (("2.15.0", "2.14.1", "2.13.0"), ("2.12.1", "2.11.0"))
+LOADED_ALIKE = (("2.15.0", "2.14.1", "2.13.0"), ("2.12.1",), ("2.11.0",))
 SUPPORTED = tuple(version for row in LOADED_ALIKE for version in row)
+#: Pythons for which the newest torch has no wheels any more.
+NEWEST_OF_OLD_PYTHONS = {(3, 10): "2.14.1"}
 FILES = ("Cargo.toml", "Cargo.lock", "pyproject.toml", "build.rs", "build_*.py", "README.md", "LICENSE*")
 FOLDERS = (".cargo", "src", "cuda", "python")
 _PROBE = "import importlib.util; print(importlib.util.find_spec('torch').submodule_search_locations[0])"
@@ -24,6 +27,11 @@ _PROBE = "import importlib.util; print(importlib.util.find_spec('torch').submodu
 def minor(version: str) -> str:
     """The part of a version that stands for a torch here: 2.15 of 2.15.0+cu130."""
     return ".".join(version.split("+")[0].split(".")[:2])
+
+
+def newest(python: tuple[int, int] = sys.version_info[:2]) -> str:
+    """The newest torch that a Python can install."""
+    return NEWEST_OF_OLD_PYTHONS.get(python, SUPPORTED[0])
 
 
 def find(version: str) -> str:
@@ -85,15 +93,15 @@ def row_of(version: str) -> tuple[str, ...]:
 
 def requirement(version: str) -> str:
     """What a wheel that was built for this torch requires: torch>=2.13,<2.16."""
-    newest, *_, oldest = map(minor, row_of(version))
-    major, last = newest.split(".")
-    return f"torch>={oldest},<{major}.{int(last) + 1}"
+    row = row_of(version)
+    major, last = minor(row[0]).split(".")
+    return f"torch>={minor(row[-1])},<{major}.{int(last) + 1}"
 
 
 def label(version: str) -> str:
     """What the version of such a wheel says of its torch: torch2.13to2.15."""
-    newest, *_, oldest = map(minor, row_of(version))
-    return f"torch{oldest}to{newest}"
+    row = row_of(version)
+    return f"torch{minor(row[0])}" if len(row) == 1 else f"torch{minor(row[-1])}to{minor(row[0])}"
 
 
 def copy_sources(version: str, folder: pathlib.Path) -> None:
@@ -117,4 +125,4 @@ def _edit(path: pathlib.Path, pattern: str, replacement: str) -> None:
 
 
 if __name__ == "__main__":
-    print(find(sys.argv[1]) if len(sys.argv) > 1 else SUPPORTED[0])
+    print(find(sys.argv[1]) if len(sys.argv) > 1 else newest())

@@ -1,7 +1,7 @@
 """Builds the wheel for one torch into dist: ``python build_wheel.py 2.11``; those for every torch with ``all``.
 
-The sources are the same for all. A build loads under some others, too, which its wheel requires and names in its
-version (0.1.0+torch2.11to2.12), see build_backend.py.
+The sources are the same for all. A build may load under others, too, which its wheel requires and names in its version
+(0.1.0+torch2.13to2.15), see build_backend.py.
 """
 
 from __future__ import annotations
