@@ -9,7 +9,7 @@ export PATH := $(VENV)/bin:$(PATH)
 unexport PYTHONPATH
 
 # `make setup`, `wheel` and `test-torch` take another torch by TORCH=2.11; build_torch.py has the list.
-TORCH ?= 2.15
+TORCH ?= $(shell $(PYTHON) build_torch.py)
 NATIVE := Cargo.toml Cargo.lock build.rs $(shell find src cuda -type f)
 # The tests of the notebooks leave them there as they ran; the documentation shows these.
 EXECUTED := $(patsubst %,target/%,$(wildcard notebooks/*.ipynb))
@@ -127,8 +127,8 @@ wheels: ## Build the wheels into dist that together serve every supported torch.
 # In an environment of its own, as a user installs it. What depends on torch most: the operators, the model, its loss,
 # compiled and exported programs, the exchange in other detectors, a training.
 TESTS ?= tests/ops tests/model tests/criterion tests/checkpoint tests/export tests/interop tests/train
-test-torch: export VIRTUAL_ENV := $(CURDIR)/target/torch$(TORCH)/venv
-test-torch: export PATH := $(CURDIR)/target/torch$(TORCH)/venv/bin:$(PATH)
+test-torch: export VIRTUAL_ENV := $(CURDIR)/target/test-torch$(TORCH)
+test-torch: export PATH := $(CURDIR)/target/test-torch$(TORCH)/bin:$(PATH)
 test-torch: ## Install for TORCH=2.14 (or a wheel, WHEEL=...) in an environment of its own, run the tests TESTS there.
 	$(PYTHON) -m venv $(VIRTUAL_ENV)
 	pip install --quiet --upgrade pip

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import maturin
 from maturin import *  # noqa: F403  (the hooks that are not overridden below)
 
-from build_torch import ROOT, SUPPORTED, copy_sources, installed, minor, version_of
+from build_torch import ROOT, copy_sources, installed, minor, newest, version_of
 
 
 def _find_torch() -> pathlib.Path:
@@ -24,7 +24,7 @@ def _find_torch() -> pathlib.Path:
     if "LIBTORCH" not in os.environ:
         found = installed("-I") or installed()
         if found is None:
-            raise SystemExit(f"a build of dsct needs torch: run `pip install torch=={SUPPORTED[0]}` first.")
+            raise SystemExit(f"a build of dsct needs torch: run `pip install torch=={newest()}` first.")
         os.environ["LIBTORCH"] = str(found)
     return pathlib.Path(os.environ["LIBTORCH"])
 
@@ -45,7 +45,7 @@ def _sources_of_a_wheel() -> Iterator[None]:
 
 def _requirements(of_maturin: list[str]) -> list[str]:
     has_torch = "LIBTORCH" in os.environ or installed("-I") is not None
-    return of_maturin if has_torch else [*of_maturin, f"torch=={SUPPORTED[0]}"]
+    return of_maturin if has_torch else [*of_maturin, f"torch=={newest()}"]
 
 
 def get_requires_for_build_wheel(config_settings=None):  # type: ignore[no-untyped-def]

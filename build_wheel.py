@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from build_torch import LOADED_ALIKE, ROOT, SUPPORTED, find, installed, label, minor, version_of
+from build_torch import LOADED_ALIKE, ROOT, find, installed, label, minor, newest, version_of
 
 
 def find_libtorch(version: str, folder: pathlib.Path) -> pathlib.Path:
@@ -46,7 +46,7 @@ def build(version: str) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    chosen = arguments or [SUPPORTED[0]]
+    chosen = arguments or [newest()]
     for version in [row[0] for row in LOADED_ALIKE] if chosen == ["all"] else map(find, chosen):
         build(version)
 

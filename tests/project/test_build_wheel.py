@@ -53,9 +53,13 @@ def test_a_wheel_names_every_torch_under_which_it_loads() -> None:
     assert [build_torch.label(version) for version in SUPPORTED] == [*3 * ["torch2.13to2.15"], "torch2.12", "torch2.11"]
 
 
-def test_make_and_ci_take_the_newest() -> None:
+def test_make_and_ci_take_the_newest_that_this_python_can_install() -> None:
     default = re.findall(r"^TORCH \?= (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    assert default == [build_torch.minor(SUPPORTED[0])]
+    assert default == ["$(shell $(PYTHON) build_torch.py)"]
+    command = [sys.executable, str(ROOT / "build_torch.py")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == build_torch.newest()
+    assert build_torch.newest((3, 10)) == "2.14.1"
+    assert {build_torch.newest((3, minor)) for minor in (11, 12, 13, 14)} == {SUPPORTED[0]}
 
 
 @pytest.mark.parametrize("version", SUPPORTED)
@@ -128,8 +132,9 @@ def test_a_build_asks_for_torch_only_where_there_is_none(
     monkeypatch.setattr(build_backend, "installed", lambda *options: libtorch("2.13.0"))
     assert not any("torch" in each for hook in hooks for each in hook())
     monkeypatch.setattr(build_backend, "installed", lambda *options: None)
-    assert all(f"torch=={SUPPORTED[0]}" in hook() for hook in hooks)
-    with pytest.raises(SystemExit, match=rf"^a build of dsct needs torch: run `pip install torch=={SUPPORTED[0]}`"):
+    assert all(f"torch=={build_torch.newest()}" in hook() for hook in hooks)
+    sentence = rf"^a build of dsct needs torch: run `pip install torch=={build_torch.newest()}`"
+    with pytest.raises(SystemExit, match=sentence):
         build_backend.build_editable("nowhere")
 
 
