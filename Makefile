@@ -35,6 +35,7 @@ $(VENV)/.torch:
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml $(NATIVE)
+	python build_kernels.py
 	maturin develop --release --extras dev,docs --quiet
 	touch $@
 

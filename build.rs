@@ -9,6 +9,9 @@ fn main() {
     if std::env::var("RUSTC_WORKSPACE_WRAPPER").is_ok_and(|wrapper| wrapper.contains("clippy")) {
         return;
     }
+    if std::env::var_os("CARGO_FEATURE_TORCH").is_none() {
+        return;
+    }
     // Set by torch-sys's build script: the `lib` folder of the libtorch that it found.
     let lib = PathBuf::from(std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys names its libtorch folder"));
     let include = lib.parent().expect("libtorch has a root folder").join("include");

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 import maturin
 from maturin import *  # noqa: F403  (the hooks that are not overridden below)
 
+from build_kernels import build as build_kernels
 from build_torch import ROOT, copy_sources, installed, minor, newest, version_of
 
 
@@ -65,9 +66,11 @@ def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None): 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):  # type: ignore[no-untyped-def]
     folder = os.path.abspath(wheel_directory)
     with _sources_of_a_wheel():
+        build_kernels(pathlib.Path.cwd(), pathlib.Path(os.environ["CARGO_TARGET_DIR"]) / "kernels")
         return maturin.build_wheel(folder, config_settings, metadata_directory)
 
 
 def build_editable(wheel_directory, config_settings=None, metadata_directory=None):  # type: ignore[no-untyped-def]
     version_of(_find_torch())
+    build_kernels()
     return maturin.build_editable(wheel_directory, config_settings, metadata_directory)

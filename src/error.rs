@@ -88,6 +88,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+#[cfg(feature = "torch")]
 impl From<tch::TchError> for Error {
     fn from(error: tch::TchError) -> Self {
         let text = error.to_string();
@@ -104,6 +105,7 @@ impl From<tch::TchError> for Error {
     }
 }
 
+#[cfg(feature = "torch")]
 impl From<ndarray::ShapeError> for Error {
     fn from(error: ndarray::ShapeError) -> Self {
         Self::Value(error.to_string())

@@ -67,6 +67,10 @@ fn forked() -> bool {
     unsafe { dsct_forked() }
 }
 
+#[cfg(not(feature = "torch"))]
+use crate::torch_threads::{dsct_forked, dsct_parallel_for};
+
+#[cfg(feature = "torch")]
 extern "C" {
     fn dsct_forked() -> bool;
     fn dsct_parallel_for(

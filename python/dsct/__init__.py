@@ -8,7 +8,7 @@ from importlib import import_module
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from dsct._import_guard import check_interpreter, check_torch_version, is_command_line, load_extension
+from dsct._import_guard import check_interpreter, check_torch_version, is_command_line, load_extension, refuse_extension
 
 if TYPE_CHECKING:
     from dsct import data, demo as demo, export as export, interop, metrics as metrics, ops, train as train, video
@@ -81,12 +81,20 @@ _LOADING = RLock()
 def load_all() -> None:
     """Loads what ``import dsct`` loads; the command line does so only for a command that runs.
 
+    Under a torch that the extension was not built for, that is the operators; the names of all else raise the error.
+
     Raises:
-        ImportError: torch or the interpreter is not one that this package was built for.
+        ImportError: the interpreter is not one that this package was built for; or torch is not, and there are no
+            kernels without it.
     """
     check_interpreter()
-    check_torch_version()
-    load_extension()
+    try:
+        check_torch_version()
+        load_extension()
+    except ImportError as error:
+        refuse_extension(error)
+        import_module("dsct.ops")
+        return
     for module, names in _LOADED.items():
         found = import_module(module)
         globals().update({name: getattr(found, name) for name in names})
@@ -98,6 +106,9 @@ def __getattr__(name: str) -> Any:
             return import_module(f"dsct.{name}")
         if name in _NAMES:
             return globals().setdefault(name, getattr(import_module(_NAMES[name]), name))
+        for module, names in _LOADED.items():
+            if name in names:  # not loaded, so that this says why
+                return getattr(import_module(module), name)
     raise AttributeError(f"module 'dsct' has no attribute {name!r}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.abc
 import importlib.metadata
 import re
 import sys
@@ -75,6 +76,11 @@ def load_extension() -> None:
     """
     try:
         importlib.import_module("dsct._dsct")
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            "this dsct was installed without its extension, so that only dsct.ops and the attention of dsct.interop "
+            "work: build it, by `make setup` or `pip install -e .`, or install a wheel for this torch."
+        ) from error
     except ImportError as error:
         if not re.search("undefined symbol|Symbol not found", str(error)):
             raise
@@ -82,6 +88,20 @@ def load_extension() -> None:
             f"this dsct was built for another torch than torch {importlib.metadata.version('torch')}, which is "
             "installed: build it again, by `make setup` or `pip install -e .`"
         ) from error
+
+
+def refuse_extension(reason: ImportError) -> None:
+    """Has every later import of the extension, by whatever needs it, end as the first did."""
+    sys.meta_path.insert(0, _Refusal(str(reason)))
+
+
+class _Refusal(importlib.abc.MetaPathFinder):
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+        if fullname == "dsct._dsct":
+            raise ImportError(self.reason)
 
 
 def is_command_line() -> bool:

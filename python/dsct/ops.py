@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 from torch._C._functorch import get_unwrapped, is_batchedtensor, is_functorch_wrapped_tensor
 
-import dsct._dsct as _dsct  # noqa: F401  (registers torch.ops.dsct)
+try:
+    import dsct._dsct as _dsct  # noqa: F401  (registers torch.ops.dsct)
+except ImportError:  # it does not fit the torch that runs
+    from dsct.any_torch import is_built, register
+
+    if not is_built():
+        raise
+    register()
 
 __all__ = ["ms_deform_attn", "ms_deform_attn_fused"]
 

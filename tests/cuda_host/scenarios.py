@@ -21,7 +21,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dsct import _dsct
+try:
+    from dsct import _dsct
+except ImportError:  # of the operators alone there is a library, too
+    from dsct.any_torch.library import PATH as LIBRARY
+else:
+    LIBRARY = _dsct.__file__
 
 SHAPES = [4, 5, 2, 3]
 HEADS, CHANNELS, LEVELS, POINTS = SIZES = (2, 16, 2, 2)
@@ -29,7 +34,7 @@ CELLS = 26
 CUDA = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
 TOLERANCE = {torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 2e-2, torch.float64: 1e-14}
 
-KERNELS = ctypes.CDLL(_dsct.__file__)
+KERNELS = ctypes.CDLL(str(LIBRARY))
 KERNELS.dsct_last_error.restype = ctypes.c_char_p
 Tensors = list[Tensor]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
-from dsct import _dsct  # noqa: F401  (registers the operator)
+import dsct.ops  # noqa: F401  (registers the operator)
 from tests.reference.deform_attn import ms_deform_attn as by_grid_sample
 from tests.reference.deform_attn import ms_deform_attn_gather as by_gather
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
-from dsct import _dsct  # noqa: F401  (registers the operator)
+import dsct.ops  # noqa: F401  (registers the operator)
 from tests.ops.test_deform_attn import AWKWARD, LEVELS, Shapes, flat, leaves
 from tests.reference.deform_attn import ms_deform_attn_gather
 

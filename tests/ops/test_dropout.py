@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 import dsct
-from dsct import _dsct  # noqa: F401  (registers the operator)
 from tests.comparison import small
 
 

@@ -36,7 +36,7 @@ def install(folder: Path, version: str) -> None:
 @pytest.mark.parametrize("version", ["0.1.0", "0.1.0+torch2.3"])
 def test_another_torch_is_refused_in_one_sentence(tmp_path: Path, version: str) -> None:
     install(tmp_path, version)
-    process = run("import dsct", tmp_path)
+    process = run("from dsct import DSCT", tmp_path)
     running = torch.__version__.split("+")[0]
     assert process.returncode == 1
     assert process.stderr.splitlines()[-1] == (

@@ -15,7 +15,7 @@ RUST = {path: path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob(
 
 #: Rooms of the package (folders, and files at its top) from the ground up; each uses only what stands on lower floors.
 FLOORS = (
-    ("_import_guard", "complete_files", "json_text", "output_streams"),
+    ("_import_guard", "any_torch", "complete_files", "json_text", "output_streams"),
     ("config", "ops", "runtime", "sound_values"),
     ("criterion", "data", "modules", "post_process"),
     ("checkpoint", "metrics"),

@@ -18,7 +18,13 @@ from dsct.interop.calls import KINDS, Kind
 from dsct.interop.classes import exchange_class, exchanged_kind, restore_class
 from dsct.interop.module_trial import NotComparableError, other_computation
 from dsct.interop.views import device_of
-from dsct.modules.ms_deform_attn import MSDeformAttn
+
+try:
+    from dsct.modules.ms_deform_attn import MSDeformAttn
+except ImportError:  # the extension does not fit this torch: no model has a module of ours
+    _OURS: tuple[type[nn.Module], ...] = ()
+else:
+    _OURS = (MSDeformAttn,)
 
 __all__ = ["accelerate_attention", "exchanged_modules", "restore_attention"]
 
@@ -81,7 +87,7 @@ def exchange_attention(model: nn.Module, obstacle: Obstacle) -> list[str]:
     chosen: dict[nn.Module, Kind] = {}
     left: dict[nn.Module, str] = {}
     for module in model.modules():
-        if isinstance(module, MSDeformAttn) or exchanged_kind(module) is not None:
+        if isinstance(module, _OURS) or exchanged_kind(module) is not None:
             continue
         kind = next((kind for kind in KINDS if kind.resembles(module)), None)
         if kind is None:
@@ -102,6 +108,7 @@ def obstacle_alone(module: nn.Module, kind: Kind, device: torch.device) -> str:
     """What the module computes otherwise than its kind; empty if nothing, or, with a warning, if it does not run.
 
     Example:
+        >>> from dsct.modules.ms_deform_attn import MSDeformAttn
         >>> obstacle_alone(MSDeformAttn(8, 1, 2, 1), KINDS[1], torch.device("cpu"))
         ''
     """
@@ -135,7 +142,7 @@ def _left_alone(model: nn.Module, left: dict[nn.Module, str]) -> list[str]:
     found: dict[tuple[type, str], list[str]] = {}
     for name, module in model.named_modules():
         is_attention = hasattr(module, "sampling_offsets") and hasattr(module, "attention_weights")
-        if module in left or (is_attention and not isinstance(module, MSDeformAttn) and not exchanged_modules(module)):
+        if module in left or (is_attention and not isinstance(module, _OURS) and not exchanged_modules(module)):
             found.setdefault((type(module), left.get(module, reason)), []).append(name or "model")
     return [
         f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''} ({kind.__name__}) left as it was: {why}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +18,12 @@ from dsct.interop.attention import (
     restore_attention,
 )
 from dsct.interop.calls import Kind
-from dsct.interop.deformable_detr import convert as convert_detector
 from dsct.interop.difference import LARGEST, difference
 from dsct.interop.model_trial import Run, Trial, in_half_precision, outputs_of, runner, tried
 from dsct.interop.module_trial import NotComparableError, other_computation
-from dsct.modules import DSCT
+
+if TYPE_CHECKING:
+    from dsct.modules import DSCT
 
 
 @dataclass(frozen=True)
@@ -158,4 +159,7 @@ def convert(model: nn.Module, num_subject_queries: int, num_classes: int, **opti
     Example:
         ``convert(DeformableDetrForObjectDetection.from_pretrained("SenseTime/deformable-detr"), 4, 26)``
     """
+    # Needs the model, and with it the extension; the attention above works under any torch.
+    from dsct.interop.deformable_detr import convert as convert_detector
+
     return convert_detector(model, num_subject_queries, num_classes, **options)
