@@ -21,7 +21,7 @@ def build(sources: pathlib.Path = ROOT, target: pathlib.Path = ROOT / "target" /
     command = ["cargo", "build", "--release", "--lib", "--no-default-features", "--quiet"]
     environment = {**os.environ, "CARGO_TARGET_DIR": str(target)}
     subprocess.run(command, cwd=sources, env=environment, check=True)
-    library = sources / "python" / "dsct" / "any_torch" / "_kernels.so"
+    library = sources / "python" / "dsct" / "any_torch" / "_kernels.library"
     # Not written into: a process may have it loaded.
     library.unlink(missing_ok=True)
     shutil.copy2(target / "release" / _BUILT, library)

@@ -112,7 +112,7 @@ def copy_sources(version: str, folder: pathlib.Path) -> None:
     for path in (path for pattern in FILES for path in ROOT.glob(pattern)):
         shutil.copy2(path, folder)
     for name in FOLDERS:
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.so", "*.library", "__pycache__"))
     _edit(folder / "pyproject.toml", r'"torch>=[^"]*"', f'"{requirement(version)}"')
     _edit(folder / "Cargo.toml", r'^(version = "[^"+]+)[^"]*"', rf'\g<1>+{label(version)}"')
 

@@ -68,7 +68,7 @@ def test_without_kernels_the_import_fails_with_the_same_sentence(tmp_path: Path)
 
 
 def test_the_library_is_linked_to_no_torch() -> None:
-    library = (ROOT / "python/dsct/any_torch/_kernels.so").read_bytes()
+    library = (ROOT / "python/dsct/any_torch/_kernels.library").read_bytes()
     assert not [name for name in (b"libtorch", b"libc10", b"libstdc++", b"libpython") if name in library]
 
 

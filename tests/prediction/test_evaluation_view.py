@@ -169,7 +169,7 @@ def test_a_compiled_model_is_compiled_once_for_all_views() -> None:
 
 
 def test_a_script_module_must_be_in_evaluation_mode() -> None:
-    with pytest.warns(DeprecationWarning, match="torch.jit.script"):
+    with pytest.warns((DeprecationWarning, FutureWarning), match="torch.jit.script"):
         scripted = torch.jit.script(nn.Sequential(nn.Dropout(0.9)))
     model = nn.Sequential(scripted).train()
     with pytest.raises(

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 
 #: Built by `cargo build --no-default-features`, see `build_kernels.py`.
-PATH = Path(__file__).with_name("_kernels.so")
+#: Not called .so, as Python would take it for a module.
+PATH = Path(__file__).with_name("_kernels.library")
 
 
 class Shape(ctypes.Structure):
@@ -48,7 +49,11 @@ _FUNCTIONS = {
 
 
 def is_built() -> bool:
-    """Whether there is a library of kernels to be loaded."""
+    """Whether there is a library of kernels to be loaded.
+
+    Example:
+        ``if is_built(): register()``
+    """
     return PATH.exists()
 
 

@@ -46,6 +46,9 @@ def register() -> None:
 
     Raises:
         ImportError: there is no library of kernels for this system.
+
+    Example:
+        ``if is_built(): register()``, where the extension, which registers the same, does not load.
     """
     if _LIBRARIES:
         return
