@@ -104,6 +104,3 @@ Tensors backward_cuda(const at::Tensor& grad_out, const Arguments& a, Mask mask)
 TORCH_LIBRARY_IMPL(dsct, CUDA, m) { implement<forward_cuda, backward_cuda>(m); }
 
 }  // namespace dsct
-
-// See dsct_ops_anchor.
-extern "C" void dsct_deform_attn_cuda_anchor() {}

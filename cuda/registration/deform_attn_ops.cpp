@@ -174,6 +174,3 @@ TORCH_LIBRARY_IMPL(dsct, AutocastCPU, m) { implement_forward<forward_autocast<c1
 TORCH_LIBRARY_IMPL(dsct, AutocastCUDA, m) { implement_forward<forward_autocast<c10::DeviceType::CUDA>>(m); }
 
 }  // namespace dsct
-
-// See dsct_ops_anchor.
-extern "C" void dsct_deform_attn_anchor() {}

@@ -107,6 +107,3 @@ TORCH_LIBRARY_IMPL(dsct, Autograd, m) { m.impl("dropout", dropout_autograd); }
 TORCH_LIBRARY_IMPL(dsct, FuncTorchBatched, m) { m.impl("dropout", dropout_vmapped); }
 
 }  // namespace dsct
-
-// See dsct_ops_anchor.
-extern "C" void dsct_dropout_anchor() {}
